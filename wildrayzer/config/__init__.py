@@ -1,0 +1,44 @@
+"""Configuration: frozen pydantic sections; the JSON schema and docs/config.md are generated from them."""
+
+from wildrayzer.config.benchmark import BenchmarkConfig
+from wildrayzer.config.data import (
+    CocoConfig,
+    DataConfig,
+    EmbeddedConfig,
+    EmbeddedSplit,
+    SplitConfig,
+    StoreConfig,
+)
+from wildrayzer.config.features import FeaturesConfig, PerceptualConfig
+from wildrayzer.config.load import ConfigError, load_config, parse_config
+from wildrayzer.config.masks import PseudoMasksConfig, RefineConfig, ResidualsConfig
+from wildrayzer.config.model import ModelConfig, MotionHeadConfig
+from wildrayzer.config.run import TRAINING_STAGES, ComputeConfig, RunConfig
+from wildrayzer.config.training import CropPretextConfig, PasteConfig, StageConfig, ViewsConfig
+
+__all__ = [
+    "TRAINING_STAGES",
+    "BenchmarkConfig",
+    "CocoConfig",
+    "ComputeConfig",
+    "ConfigError",
+    "CropPretextConfig",
+    "DataConfig",
+    "EmbeddedConfig",
+    "EmbeddedSplit",
+    "FeaturesConfig",
+    "ModelConfig",
+    "MotionHeadConfig",
+    "PasteConfig",
+    "PerceptualConfig",
+    "PseudoMasksConfig",
+    "RefineConfig",
+    "ResidualsConfig",
+    "RunConfig",
+    "SplitConfig",
+    "StageConfig",
+    "StoreConfig",
+    "ViewsConfig",
+    "load_config",
+    "parse_config",
+]

@@ -1,0 +1,166 @@
+"""Data sets: where they come from, how they are stored, and the embedded procedural set."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from wildrayzer.config.base import Section
+
+Layout = Literal["pixelsplat", "lvsm", "embedded"]
+
+
+class SplitConfig(Section):
+    """One split of one data set, as it enters the frame store."""
+
+    layout: Layout
+    """`pixelsplat`: `.torch` chunks. `lvsm`: processed folders (D-RE10K and its iPhone pairs have this one).
+    `embedded`: made by the procedural generator first, in the layout that `embedded` names for it."""
+    path: str | None = None
+    """Folder of the split (`pixelsplat`: holds the chunks; `lvsm`: holds full_list.txt); null for `embedded`."""
+    role: Literal["static", "dynamic", "pairs"]
+    """`static`: nothing moves. `dynamic`: objects move, masks may be known. `pairs`: dynamic with a clean twin."""
+    use: Literal["train", "test", "calibration"]
+    """What the split is for; a `calibration` split is static and sets the absolute test's thresholds."""
+    limit: int | None = Field(None, ge=1)
+    """Take the first scenes only; null takes all."""
+    expected_scenes: int | None = Field(None, ge=1)
+    """Scenes the full split has; a different count is reported."""
+
+    @model_validator(mode="after")
+    def _path_fits(self) -> "SplitConfig":
+        if (self.path is None) != (self.layout == "embedded"):
+            raise ValueError(
+                f"layout: {self.layout} with path: {self.path}; give a path to every layout but `embedded`"
+            )
+        return self
+
+
+class StoreConfig(Section):
+    """The frame store."""
+
+    frames_per_shard: int = Field(512, ge=1)
+    """Frames in a shard file; one frame is one chunk."""
+    compression: int = Field(3, ge=0, le=9)
+    """zstd level of the lossless codec."""
+    max_skipped: float = Field(0.05, ge=0.0, le=1.0)
+    """Largest share of scenes that may be skipped, each with its reason, before the stage fails."""
+    preload_mb: int = Field(512, ge=0)
+    """Splits up to this size are held in memory by training; larger ones are read frame by frame."""
+
+
+class EmbeddedSplit(Section):
+    """One procedural split."""
+
+    scenes: int = Field(ge=1)
+    """Clips."""
+    movers: Literal["none", "actors", "furniture"] = "none"
+    """What moves: nothing, actors (their own shapes and colours), or furniture (the same family as what stands)."""
+    standing_actors: float = Field(0.0, ge=0.0, le=1.0)
+    """Share of clips without movers in which actors stand still."""
+    frozen: bool = False
+    """Movers stand still at their middle pose; the masks mark them all the same."""
+    layout: Literal["pixelsplat", "lvsm"] = "lvsm"
+    """Outside layout the split is written in."""
+    truth: Literal["none", "masks", "masks_and_clean"] = "none"
+    """Ground truth written beside the frames."""
+    seed_of: str | None = None
+    """Name of a split whose scenes are repeated (the same clips under other rules); null draws new ones."""
+
+
+class EmbeddedConfig(Section):
+    """The procedural data set: textured box rooms seen along smooth camera paths, with things that move."""
+
+    seed: int = 0
+    """All scenes follow from it."""
+    frames: int = Field(10, ge=4)
+    """Frames of a clip."""
+    supersampling: int = Field(2, ge=1, le=4)
+    """Rays along the side of a pixel."""
+    texture_detail: int = Field(6, ge=2)
+    """Texels along the side of a texture before smooth enlargement."""
+    texture_contrast: float = Field(0.2, gt=0.0)
+    """Standard deviation of a texture, in [0, 1] intensity."""
+    slide: float = Field(1.2, ge=0.0)
+    """Largest sideways camera travel, in metres (rooms are 3 to 4.5 m wide)."""
+    pan: float = Field(0.35, ge=0.0)
+    """Largest camera yaw over a clip, in radians."""
+    boxes: tuple[int, int] = (2, 4)
+    """Fewest and most pieces of furniture."""
+    mover_count: tuple[int, int] = (1, 2)
+    """Fewest and most movers in a clip that has some."""
+    mover_size: tuple[float, float] = (0.2, 0.45)
+    """Half extents of a mover, in metres."""
+    mover_travel: tuple[float, float] = (0.6, 1.1)
+    """Path length of a mover, in half widths of the view at its depth."""
+    cutouts: int = Field(120, ge=1)
+    """Images in the COCO stand-in."""
+    splits: dict[str, EmbeddedSplit] = Field(default_factory=dict)
+    """Procedural splits by name; `data.splits` names the same ones with layout `embedded`."""
+
+
+class CocoConfig(Section):
+    """Cut-outs for copy-paste."""
+
+    annotations: str | None = None
+    """COCO annotation file; null takes the embedded stand-in."""
+    images: str | None = None
+    """Folder of the images the annotations name; null takes the embedded stand-in."""
+
+    @model_validator(mode="after")
+    def _both(self) -> "CocoConfig":
+        if (self.annotations is None) != (self.images is None):
+            raise ValueError("data.coco.annotations and data.coco.images go together; give both or neither")
+        return self
+
+
+class DataConfig(Section):
+    """All data of a run."""
+
+    splits: dict[str, SplitConfig]
+    """Splits by name."""
+    static_train: str
+    """Split for pretraining and for the static half of later stages."""
+    dynamic_train: str
+    """Split whose pseudo-masks are made and learned."""
+    coco: CocoConfig = CocoConfig()
+    """Cut-outs for copy-paste."""
+    store: StoreConfig = StoreConfig()
+    """Frame store."""
+    embedded: EmbeddedConfig | None = None
+    """Procedural generator; needed as soon as a split has layout `embedded`."""
+
+    @model_validator(mode="after")
+    def _splits_fit(self) -> "DataConfig":
+        for option, role in (("static_train", "static"), ("dynamic_train", "dynamic")):
+            name = getattr(self, option)
+            if name not in self.splits:
+                raise ValueError(f"data.{option} = {name!r} is no split; known: {sorted(self.splits)}")
+            if (self.splits[name].role, self.splits[name].use) != (role, "train"):
+                raise ValueError(f"data.{option} = {name!r} must have role: {role} and use: train")
+        for name, split in self.splits.items():
+            if split.use == "calibration" and split.role != "static":
+                raise ValueError(f"data.splits.{name}: a calibration split must have role: static")
+            if split.layout != "embedded":
+                continue
+            if self.embedded is None or name not in self.embedded.splits:
+                raise ValueError(f"data.splits.{name} has layout: embedded, but data.embedded.splits has no {name!r}")
+            made = self.embedded.splits[name]
+            if split.role == "pairs" and made.truth != "masks_and_clean":
+                raise ValueError(f"data.embedded.splits.{name}: role: pairs needs truth: masks_and_clean")
+        for name, made in (self.embedded.splits if self.embedded else {}).items():
+            if made.seed_of is not None and made.seed_of not in self.embedded.splits:  # type: ignore[union-attr]
+                raise ValueError(f"data.embedded.splits.{name}.seed_of = {made.seed_of!r} is no embedded split")
+            if made.frozen and made.movers == "none":
+                raise ValueError(f"data.embedded.splits.{name}: frozen: true needs movers to freeze")
+        needs_coco = self.coco.annotations is None
+        if needs_coco and self.embedded is None:
+            raise ValueError("data.coco is empty and there is no data.embedded to take cut-outs from; give one of them")
+        return self
+
+    def of(self, *, role: str | None = None, use: str | None = None) -> tuple[str, ...]:
+        """Names of the splits with this role and use, in the order of the file."""
+        return tuple(
+            name
+            for name, split in self.splits.items()
+            if (role is None or split.role == role) and (use is None or split.use == use)
+        )

@@ -1,0 +1,43 @@
+"""Feature backbone and perceptual loss: the two places where pretrained weights enter."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from wildrayzer.config.base import Section
+
+
+class FeaturesConfig(Section):
+    """Dense patch features for residuals, clustering and the motion head."""
+
+    backbone: Literal["dinov3", "descriptor"] = "dinov3"
+    """`dinov3`: a DINOv3 ViT through transformers. `descriptor`: Lab statistics and oriented gradients, for machines
+    without weights; not DINOv3, and named as what it is in every manifest and table."""
+    weights: str = "facebook/dinov3-vit7b16-pretrain-lvd1689m"
+    """Local Hugging Face folder or hub id of the DINOv3 model; unused by `descriptor`."""
+    revision: str | None = None
+    """Pinned revision of a hub id; null takes the hub's default and records what it was."""
+    batch: int = Field(32, ge=1)
+    """Images in one pass of the backbone."""
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    """Arithmetic of the backbone; features come out in float32."""
+
+
+class PerceptualConfig(Section):
+    """Perceptual loss of the training stages."""
+
+    kind: Literal["vgg19", "pyramid", "none"] = "vgg19"
+    """`vgg19`: the paper's, needs `weights`. `pyramid`: documented substitute without weights, mean absolute difference
+    of image gradients over an average-pooled pyramid; named as what it is in manifests."""
+    weights: str | None = "resources/weights/imagenet-vgg-verydeep-19.mat"
+    """MatConvNet VGG-19 file (MD5 106118b7cf60435e6d8e04f6a6dc3657) for `vgg19`."""
+    weight: float = Field(0.2, ge=0.0)
+    """Weight of the perceptual term beside the MSE."""
+    levels: int = Field(3, ge=1)
+    """Pyramid levels of the substitute."""
+
+    @model_validator(mode="after")
+    def _weights_named(self) -> "PerceptualConfig":
+        if self.kind == "vgg19" and not self.weights:
+            raise ValueError("perceptual.kind: vgg19 needs perceptual.weights; name the file or set kind: pyramid")
+        return self

@@ -1,0 +1,132 @@
+"""The network: sizes, published variants, and the named deviations for small-scale training."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from wildrayzer.config.base import Section
+
+
+class MotionHeadConfig(Section):
+    """The motion head (released-model facts 8): one view in, motion logits out."""
+
+    blocks: int = Field(4, ge=1)
+    """Transformer blocks of the motion head."""
+    use_features: bool = True
+    """Feed backbone features to the head; the paper's ablation switches this off."""
+    feature_width: int = Field(4096, ge=1)
+    """Width of the backbone features; 4096 for DINOv3 ViT-7B/16, 1024 for ViT-L/16."""
+    cross_view: bool = False
+    """Let the head's transformer attend across all input views (ours; the paper works per view)."""
+    threshold: float = Field(0.1, gt=0.0, lt=1.0)
+    """An input token is replaced by the noise token where the mean motion probability of its patch exceeds this."""
+
+
+class ModelConfig(Section):
+    """The one model of all stages. Defaults are the paper's sizes."""
+
+    image_size: int = Field(256, ge=8)
+    """Side of the square images, in pixels."""
+    patch_size: int = Field(16, ge=1)
+    """Side of a patch, in pixels; divides `image_size`."""
+    width: int = Field(768, ge=8)
+    """Token width d."""
+    head_width: int = Field(64, ge=4)
+    """Width of an attention head; divides `width`."""
+    camera_blocks: int = Field(12, ge=1)
+    """Transformer blocks of the camera encoder."""
+    scene_blocks: int = Field(8, ge=1)
+    """Transformer blocks of the scene encoder."""
+    decoder_blocks: int = Field(12, ge=1)
+    """Transformer blocks of the decoder."""
+    scene_tokens: int = Field(768, ge=1)
+    """Length of the latent scene code; the paper's ablation also runs 3072."""
+    pose: Literal["6d", "quaternion"] = "6d"
+    """Rotation representation of the pose head."""
+    canonical_view: Literal["first", "middle"] = "first"
+    """View whose camera is the origin: the first, or number V // 2."""
+    view_type_embedding: bool = False
+    """Add a learned embedding that tells input views from target views (the paper's; the release has none)."""
+    attention: Literal["auto", "sdpa", "xformers"] = "sdpa"
+    """Attention kernel; `xformers` falls back to `sdpa` with a logged reason when its probe fails, `auto` tries it."""
+    checkpoint_every: int = Field(0, ge=0)
+    """Recompute every n-th block in the backward pass to save memory; 0 keeps all activations, 1 recomputes all."""
+    motion_head: MotionHeadConfig | None = MotionHeadConfig()
+    """The motion head; null builds the static renderer alone (RayZer)."""
+
+    camera_encoder: Literal["joint", "pairwise"] = "joint"
+    """`joint`: one pass over all views (paper). `pairwise`: canonical view with one other view at a time.
+    Differs from the paper; see docs/deviations.md."""
+    view_embedding: Literal["number", "type"] = "number"
+    """What tells views apart in the camera encoder: the view's number (paper), or only whether it is the canonical
+    view (`type`), which removes the shortcut of reading a view's place off its number. Differs from the paper."""
+    matching_init: bool = False
+    """Start the first camera block as a content matcher: queries and keys compare patches of the two views, values
+    read their position. Needs `camera_encoder: pairwise`. Initialisation only. Differs from the paper."""
+    ray_encoding: Literal["raw", "fourier"] = "raw"
+    """`raw`: the 6 Plücker channels of every pixel (paper). `fourier`: `ray_samples`² rays a patch with
+    `ray_octaves` sine and cosine octaves. Differs from the paper."""
+    ray_octaves: int = Field(4, ge=1)
+    """Octaves of the Fourier ray code."""
+    ray_samples: int = Field(2, ge=1)
+    """Rays along the side of a patch in the Fourier ray code."""
+    decoder_context: Literal["scene", "scene_and_inputs"] = "scene"
+    """What the decoder sees beside its own tokens: scene tokens alone (paper), or input-image tokens as well.
+    Differs from the paper."""
+    decoder_attention: Literal["self", "cross"] = "self"
+    """`self`: target and context tokens share full blocks (paper). `cross`: target tokens attend to themselves and to
+    a fixed context, at a fraction of the cost. Differs from the paper."""
+    focal: Literal["predicted", "shared"] = "predicted"
+    """`predicted` per scene from the canonical view (paper), or one `shared` learned number. Differs from the paper."""
+    init_std: float = Field(0.02, gt=0.0)
+    """Standard deviation of the initial weights; block l of a stack uses init_std / sqrt(2(l + 1))."""
+
+    @model_validator(mode="after")
+    def _sizes_divide(self) -> "ModelConfig":
+        if self.image_size % self.patch_size:
+            raise ValueError(
+                f"model.patch_size = {self.patch_size} does not divide model.image_size = {self.image_size}; "
+                "choose a patch size that divides the image size"
+            )
+        if self.width % self.head_width:
+            raise ValueError(
+                f"model.head_width = {self.head_width} does not divide model.width = {self.width}; "
+                "choose a head width that divides the width"
+            )
+        if self.width % 8:
+            raise ValueError(f"model.width = {self.width} is no multiple of 8, which the position code needs")
+        if self.ray_encoding == "fourier" and self.patch_size % self.ray_samples:
+            raise ValueError(
+                f"model.ray_samples = {self.ray_samples} does not divide model.patch_size = {self.patch_size}"
+            )
+        if self.matching_init and self.camera_encoder != "pairwise":
+            raise ValueError("model.matching_init needs model.camera_encoder: pairwise; set one or drop the other")
+        if self.camera_encoder == "pairwise" and self.view_embedding != "type":
+            raise ValueError("model.camera_encoder: pairwise sees two views at a time; set model.view_embedding: type")
+        if self.camera_encoder == "pairwise" and self.canonical_view != "first":
+            raise ValueError("model.camera_encoder: pairwise needs model.canonical_view: first")
+        return self
+
+    @property
+    def grid(self) -> int:
+        """Patches along a side of the image."""
+        return self.image_size // self.patch_size
+
+    @property
+    def deviations(self) -> tuple[str, ...]:
+        """Names and values of the options in use that differ from the paper."""
+        paper = {
+            "camera_encoder": "joint",
+            "view_embedding": "number",
+            "matching_init": False,
+            "ray_encoding": "raw",
+            "decoder_context": "scene",
+            "decoder_attention": "self",
+            "focal": "predicted",
+        }
+        found = [
+            f"model.{name}: {getattr(self, name)}" for name, value in paper.items() if getattr(self, name) != value
+        ]
+        if self.motion_head is not None and self.motion_head.cross_view:
+            found.append("model.motion_head.cross_view: True")
+        return tuple(found)

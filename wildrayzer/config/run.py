@@ -1,0 +1,157 @@
+"""The whole configuration of a run, and what its sections owe each other."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from wildrayzer.config.base import Section
+from wildrayzer.config.benchmark import BenchmarkConfig
+from wildrayzer.config.data import DataConfig
+from wildrayzer.config.features import FeaturesConfig, PerceptualConfig
+from wildrayzer.config.masks import PseudoMasksConfig, RefineConfig, ResidualsConfig
+from wildrayzer.config.model import ModelConfig
+from wildrayzer.config.training import PasteConfig, StageConfig
+
+TRAINING_STAGES = ("pretrain", "distill", "masked", "joint")
+
+
+class ComputeConfig(Section):
+    """Where jobs run. Cluster names (partition, account) live in slurm/config.yaml alone."""
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """`auto` takes a CUDA device where there is one."""
+    threads: int = Field(2, ge=1)
+    """CPU threads of a job."""
+    gpus: int = Field(8, ge=0)
+    """GPUs of a training job; 0 trains on the CPU. The paper used 4, the release 8."""
+    gpus_per_node: int = Field(8, ge=1)
+    """GPUs of a node; more `gpus` than this run on several nodes."""
+    gpu_model: str = "h100"
+    """GPU model asked of the cluster."""
+    processes: int = Field(1, ge=1)
+    """Training processes when `gpus` is 0 (gloo); with GPUs it is one a GPU."""
+
+
+class RunConfig(Section):
+    """Everything a run needs."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Name of the run; results go to results/NAME."""
+    seed: int = Field(0, ge=0)
+    """Seed of initial weights and of all sampling."""
+    rounds: int = Field(1, ge=1, le=9)
+    """How often residuals to joint training are repeated."""
+    compute: ComputeConfig = ComputeConfig()
+    """Devices and processes."""
+    data: DataConfig
+    """Data sets."""
+    model: ModelConfig = ModelConfig()
+    """Network."""
+    features: FeaturesConfig = FeaturesConfig()
+    """Feature backbone."""
+    perceptual: PerceptualConfig = PerceptualConfig()
+    """Perceptual loss."""
+    pretrain: StageConfig = StageConfig()
+    """Stage 1: the static renderer."""
+    residuals: ResidualsConfig = ResidualsConfig()
+    """Stage 2: rendering and residual maps."""
+    pseudo_masks: PseudoMasksConfig = PseudoMasksConfig()
+    """Stage 2: fusion and voting."""
+    refine: RefineConfig = RefineConfig()
+    """Stage 2: pixel masks."""
+    distill: StageConfig = StageConfig()
+    """Stage 3: the motion head."""
+    masked: StageConfig | None = None
+    """Stage 4: masked reconstruction; null leaves it out (ablation)."""
+    joint: StageConfig = StageConfig()
+    """Stage 5: joint training."""
+    paste: PasteConfig = PasteConfig()
+    """Copy-paste augmentation."""
+    benchmark: BenchmarkConfig = BenchmarkConfig()
+    """Scoring and tables."""
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> "RunConfig":
+        splits = self.data.splits
+        if self.pseudo_masks.absolute_test != "off" and not self.data.of(use="calibration"):
+            raise ValueError(
+                f"pseudo_masks.absolute_test: {self.pseudo_masks.absolute_test} needs a static split with "
+                "use: calibration in data.splits; add one or set absolute_test: off"
+            )
+        if self.model.motion_head is None:
+            raise ValueError("model.motion_head is null, but the workflow trains it; drop the line")
+        for name in self.benchmark.index:
+            if name not in splits:
+                raise ValueError(f"benchmark.index names the unknown split {name!r}; known: {sorted(splits)}")
+        for stage in TRAINING_STAGES:
+            section: StageConfig | None = getattr(self, stage)
+            if section is not None:
+                self._check_stage(stage, section)
+        if self.data.embedded is not None:
+            self._check_clip_length(self.data.embedded.frames)
+        if self.pretrain.dynamic_share:
+            raise ValueError("pretrain.dynamic_share must be 0: the static renderer learns from static clips")
+        if self.compute.gpus > self.compute.gpus_per_node and self.compute.gpus % self.compute.gpus_per_node:
+            raise ValueError(
+                f"compute.gpus = {self.compute.gpus} does not fill nodes of compute.gpus_per_node = "
+                f"{self.compute.gpus_per_node}"
+            )
+        return self
+
+    def _check_stage(self, name: str, stage: StageConfig) -> None:
+        world = self.world_size
+        if stage.batch % world:
+            raise ValueError(
+                f"{name}.batch = {stage.batch} does not divide over {world} processes "
+                "(compute.gpus, or compute.processes on the CPU); choose a multiple"
+            )
+        share = stage.batch // world
+        if share % min(stage.micro_batch, share):
+            raise ValueError(
+                f"{name}.micro_batch = {stage.micro_batch} does not divide the {share} samples a process gets "
+                f"from {name}.batch = {stage.batch}; choose a divisor"
+            )
+
+    def _check_clip_length(self, frames: int) -> None:
+        for name in TRAINING_STAGES:
+            stage: StageConfig | None = getattr(self, name)
+            if stage is None:
+                continue
+            for views in filter(None, (stage.views, stage.dynamic_views)):
+                needed = max(max(views.inputs) + views.targets, views.min_distance + 1)
+                if needed > frames:
+                    raise ValueError(
+                        f"{name}.views needs clips of {needed} frames, but data.embedded.frames = {frames}; "
+                        "lower views.targets, views.inputs or views.min_distance, or make longer clips"
+                    )
+        needed = max(self.benchmark.inputs) + self.benchmark.targets
+        if needed > frames:
+            raise ValueError(
+                f"benchmark needs clips of {needed} frames (inputs + targets), but data.embedded.frames = {frames}; "
+                "lower benchmark.targets or make longer clips"
+            )
+
+    @property
+    def world_size(self) -> int:
+        """Training processes of a job."""
+        return self.compute.gpus or self.compute.processes
+
+    @property
+    def deviations(self) -> tuple[str, ...]:
+        """Everything in this run that differs from the paper, by option."""
+        found = list(self.model.deviations)
+        if self.features.backbone != "dinov3":
+            found.append(f"features.backbone: {self.features.backbone}")
+        if self.perceptual.kind != "vgg19":
+            found.append(f"perceptual.kind: {self.perceptual.kind}")
+        if self.pseudo_masks.absolute_test != "off":
+            found.append(f"pseudo_masks.absolute_test: {self.pseudo_masks.absolute_test}")
+        for name in TRAINING_STAGES:
+            stage: StageConfig | None = getattr(self, name)
+            if stage is None:
+                continue
+            if stage.crop_pretext.steps:
+                found.append(f"{name}.crop_pretext.steps: {stage.crop_pretext.steps}")
+            if stage.views.flip or stage.views.permute_colours:
+                found.append(f"{name}.views: flip and colour permutation")
+        return tuple(found)

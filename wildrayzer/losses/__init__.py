@@ -1,0 +1,1 @@
+"""Photometric, perceptual and motion losses."""

@@ -1,0 +1,1 @@
+"""The network: attention, transformer, renderer, motion head. No disk, no losses."""

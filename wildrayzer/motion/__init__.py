@@ -1,0 +1,1 @@
+"""Features, residual maps, clustering, voting, refinement and the pseudo-mask cache."""

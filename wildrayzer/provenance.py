@@ -1,0 +1,74 @@
+"""Digests, manifests and atomic writes: how every artefact says what made it."""
+
+import hashlib
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from wildrayzer import __version__
+
+
+def digest_json(value: Any) -> str:
+    """16 hexadecimal digits that stand for a JSON-like value, whatever the order of its keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def digest_file(path: str | Path) -> str:
+    """16 hexadecimal digits of a file's content."""
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+
+
+def digest_tree(path: str | Path) -> str:
+    """16 hexadecimal digits of a folder's file names and contents."""
+    root = Path(path)
+    files = sorted(entry for entry in root.rglob("*") if entry.is_file())
+    return digest_json([[str(entry.relative_to(root)), digest_file(entry)] for entry in files])
+
+
+def write_bytes_atomic(path: str | Path, payload: bytes) -> None:
+    """Write beside the target, flush to disk, rename over it: a killed process leaves the old file or the new one."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(payload)
+            stream.flush()
+            os.fsync(stream.fileno())
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write readable JSON atomically."""
+    write_bytes_atomic(path, (json.dumps(value, indent=2, sort_keys=False, default=str) + "\n").encode())
+
+
+def read_json(path: str | Path) -> Any:
+    """Read JSON; a missing or broken file is named.
+
+    Raises:
+        ValueError: the file is no JSON.
+        FileNotFoundError: there is no such file.
+    """
+    path = Path(path)
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: no valid JSON ({error}); delete it and run the stage again") from None
+
+
+def code_versions() -> Mapping[str, str]:
+    """Versions that a manifest records."""
+    return {"wildrayzer": __version__, "python": platform.python_version(), "machine": platform.machine()}
