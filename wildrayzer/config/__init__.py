@@ -14,7 +14,7 @@ from wildrayzer.config.load import ConfigError, load_config, parse_config
 from wildrayzer.config.masks import PseudoMasksConfig, RefineConfig, ResidualsConfig
 from wildrayzer.config.model import ModelConfig, MotionHeadConfig
 from wildrayzer.config.run import TRAINING_STAGES, ComputeConfig, RunConfig
-from wildrayzer.config.training import CropPretextConfig, PasteConfig, StageConfig, ViewsConfig
+from wildrayzer.config.training import CropPretextConfig, PasteConfig, StageConfig, ViewsConfig, control_stage
 
 __all__ = [
     "TRAINING_STAGES",
@@ -39,6 +39,7 @@ __all__ = [
     "StageConfig",
     "StoreConfig",
     "ViewsConfig",
+    "control_stage",
     "load_config",
     "parse_config",
 ]

@@ -19,8 +19,9 @@ class SplitConfig(Section):
     """Folder of the split (`pixelsplat`: holds the chunks; `lvsm`: holds full_list.txt); null for `embedded`."""
     role: Literal["static", "dynamic", "pairs"]
     """`static`: nothing moves. `dynamic`: objects move, masks may be known. `pairs`: dynamic with a clean twin."""
-    use: Literal["train", "test", "calibration"]
-    """What the split is for; a `calibration` split is static and sets the absolute test's thresholds."""
+    use: Literal["train", "test", "control", "calibration"]
+    """What the split is for: training; all tables (`test`); mask tables alone (`control`); or, for a static split, the
+    thresholds of the absolute test (`calibration`)."""
     limit: int | None = Field(None, ge=1)
     """Take the first scenes only; null takes all."""
     expected_scenes: int | None = Field(None, ge=1)

@@ -12,6 +12,8 @@ class MotionHeadConfig(Section):
 
     blocks: int = Field(4, ge=1)
     """Transformer blocks of the motion head."""
+    head_width: int | None = Field(None, ge=4)
+    """Width of the motion head's attention heads; null takes `model.head_width`. The release has 12 heads of 64."""
     use_features: bool = True
     """Feed backbone features to the head; the paper's ablation switches this off."""
     feature_width: int = Field(4096, ge=1)

@@ -41,6 +41,8 @@ class RunConfig(Section):
     """Seed of initial weights and of all sampling."""
     rounds: int = Field(1, ge=1, le=9)
     """How often residuals to joint training are repeated."""
+    pretrained: str | None = None
+    """Checkpoint folder of a static renderer that takes the place of pretraining; its sizes must be `model`'s."""
     compute: ComputeConfig = ComputeConfig()
     """Devices and processes."""
     data: DataConfig

@@ -120,6 +120,16 @@ class StageConfig(Section):
     """Loader processes for each training process; 0 loads in the training process."""
 
     @model_validator(mode="after")
+    def _same_views(self) -> "StageConfig":
+        dynamic = self.dynamic_views
+        if dynamic is not None and (dynamic.inputs, dynamic.targets) != (self.views.inputs, self.views.targets):
+            raise ValueError(
+                f"dynamic_views has inputs {list(dynamic.inputs)} and {dynamic.targets} targets, views has "
+                f"{list(self.views.inputs)} and {self.views.targets}; a batch mixes both, make them the same"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _batch_divides(self) -> "StageConfig":
         if self.batch % min(self.micro_batch, self.batch):
             raise ValueError(
@@ -155,3 +165,11 @@ class PasteConfig(Section):
             if getattr(self, high) < getattr(self, low):
                 raise ValueError(f"paste.{high} = {getattr(self, high)} is below paste.{low} = {getattr(self, low)}")
         return self
+
+
+def control_stage(masked: StageConfig | None, joint: StageConfig) -> StageConfig:
+    """The control that trains the renderer on the same data as long as masked and joint training, without masks."""
+    steps = joint.steps + (masked.steps if masked else 0)
+    return joint.model_copy(
+        update={"steps": steps, "motion_gate": "none", "token_gate": False, "paste_share": 0.0, "token_mask_share": 0.0}
+    )

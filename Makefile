@@ -1,0 +1,57 @@
+# The whole project in a few words: `make demo` runs the workflow on the embedded data set, `make test` the tests.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CONFIG ?= config/demo.yaml
+CORES ?= all
+# FAST=1 starts from the renderer in resources/ instead of pretraining one
+FAST ?= 0
+ifeq ($(FAST),1)
+OVERRIDES := --config name=demo-fast pretrained=resources/demo-renderer
+SUMMARY := --name demo-fast
+endif
+
+.PHONY: setup demo report test lint format lock clean
+.DEFAULT_GOAL := help
+
+help: ## show this list
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 12
+
+setup: $(VENV)/.installed ## the environment of requirements.lock in .venv
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --requirement requirements.lock
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+demo: setup ## the whole workflow on the embedded data set, on the CPU
+	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) $(OVERRIDES) --quiet rules --rerun-incomplete -- all
+	$(BIN)/wildrayzer summary --configfile $(CONFIG) $(SUMMARY)
+
+report: setup ## the HTML report of the last run
+	$(BIN)/snakemake --cores $(CORES) --configfile $(CONFIG) $(OVERRIDES) --quiet rules -- report
+	$(BIN)/wildrayzer summary --configfile $(CONFIG) $(SUMMARY)
+
+test: setup ## the tests, a tiny run of the whole workflow included
+	$(BIN)/pytest -n 2
+
+lint: setup ## formatting, types, workflow and generated files
+	$(BIN)/ruff format --check wildrayzer workflow/scripts tests
+	$(BIN)/ruff check wildrayzer workflow/scripts tests
+	$(BIN)/snakefmt --check --compact-diff Snakefile workflow/rules
+	$(BIN)/mypy
+	$(BIN)/snakemake --lint
+	$(BIN)/wildrayzer config reference --check
+
+format: setup ## format code and rules
+	$(BIN)/ruff format wildrayzer workflow/scripts tests
+	$(BIN)/snakefmt Snakefile workflow/rules
+
+lock: setup ## write requirements.lock from what is installed
+	@(head -1 requirements.lock; $(BIN)/python -m pip freeze --all --exclude-editable | grep -vi '^pip==' \
+	  | sed 's/^torch==\([0-9.]*\).*/torch==\1/') > .lock.new && mv .lock.new requirements.lock
+
+clean: ## remove results, keep the environment
+	rm -rf results .snakemake

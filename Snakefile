@@ -1,0 +1,99 @@
+"""WildRayZer, the pipeline: raw frames to pseudo-masks, trained models and benchmark tables."""
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+if "name" not in config:
+
+    configfile: "config/demo.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/sources.smk"
+include: "workflow/rules/frames.smk"
+include: "workflow/rules/pretrain.smk"
+include: "workflow/rules/residuals.smk"
+include: "workflow/rules/pseudo_masks.smk"
+include: "workflow/rules/refine.smk"
+include: "workflow/rules/distill.smk"
+include: "workflow/rules/joint.smk"
+include: "workflow/rules/benchmark.smk"
+include: "workflow/rules/report.smk"
+
+
+localrules:
+    all,
+    frames,
+    pretrain,
+    residuals,
+    pseudo_masks,
+    refine,
+    distill,
+    masked,
+    joint,
+    scores,
+    benchmark_tables,
+    report,
+
+
+rule all:
+    default_target: True
+    input:
+        tables(),
+        RUN.report,
+
+
+rule frames:
+    input:
+        [RUN.store(split) for split in CFG.data.splits],
+
+
+rule pretrain:
+    input:
+        RUN.checkpoint("pretrain"),
+
+
+rule residuals:
+    input:
+        [RUN.residuals(CFG.rounds, split, source) for split, source in mask_jobs()],
+
+
+rule pseudo_masks:
+    input:
+        [RUN.patch_masks(CFG.rounds, split, source) for split, source in mask_jobs()],
+
+
+rule refine:
+    input:
+        [RUN.pixel_masks(CFG.rounds, split, source) for split, source in mask_jobs()],
+
+
+rule distill:
+    input:
+        RUN.checkpoint("distill", CFG.rounds),
+
+
+rule masked:
+    input:
+        RUN.checkpoint("masked", CFG.rounds) if CFG.masked else [],
+
+
+rule joint:
+    input:
+        RUN.checkpoint("joint", CFG.rounds),
+
+
+rule scores:
+    input:
+        scores(),
+
+
+rule benchmark_tables:
+    input:
+        tables(),
+
+
+rule report:
+    input:
+        RUN.report,

@@ -1,0 +1,192 @@
+"""Checkpoints: a folder with the weights (`model.safetensors`) and what they are (`manifest.json`)."""
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from wildrayzer.config.base import Section
+from wildrayzer.config.model import ModelConfig
+from wildrayzer.models import WildRayZer
+from wildrayzer.provenance import code_versions, digest_file, digest_json, read_json, write_json
+
+FORMAT_VERSION = 1
+WEIGHTS_NAME = "model.safetensors"
+MANIFEST_NAME = "manifest.json"
+
+
+class CheckpointManifest(Section):
+    """What a checkpoint's weights are and where they come from."""
+
+    format_version: int = FORMAT_VERSION
+    """Layout of the folder."""
+    stage: str
+    """Training stage that wrote it, or `released`."""
+    step: int
+    """Optimiser steps of that stage."""
+    inputs: tuple[int, ...]
+    """Numbers of input views it is meant for."""
+    targets: int | None
+    """Target views of a training sample; null where it is not known."""
+    model: ModelConfig
+    """The network."""
+    attention_kernel: str
+    """Attention kernel in use when the weights were written."""
+    config_digest: str
+    """Digest of the configuration that made them."""
+    parent: str | None = None
+    """Weights digest of the checkpoint that training started from."""
+    weights_digest: str
+    """Digest of model.safetensors."""
+    source: dict[str, Any] = Field(default_factory=dict)
+    """Where imported weights come from."""
+    extra: dict[str, Any] = Field(default_factory=dict)
+    """Anything else the writer had to say."""
+    versions: dict[str, str] = Field(default_factory=dict)
+    """Versions of code and interpreter."""
+
+
+def save_checkpoint(
+    directory: str | Path,
+    model: WildRayZer,
+    *,
+    stage: str,
+    step: int,
+    inputs: int | Sequence[int],
+    targets: int | None,
+    config_digest: str,
+    parent: str | None = None,
+    extra: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a model's weights and manifest; each file is written beside its place and renamed into it.
+
+    Args:
+        directory: made when missing; files of an earlier checkpoint in it are replaced.
+        model: its state dict is written as it is, from whatever device.
+        stage: name of the training stage.
+        step: optimiser steps done.
+        inputs: number, or numbers, of input views the model was trained on.
+        targets: target views of a training sample.
+        config_digest: digest of the configuration sections that made the weights.
+        parent: `weights_digest` of the checkpoint that training started from.
+        extra: JSON-like values for the manifest's `extra`.
+    """
+    tensors = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
+    write_checkpoint(
+        directory,
+        tensors,
+        stage=stage,
+        step=step,
+        inputs=(inputs,) if isinstance(inputs, int) else tuple(inputs),
+        targets=targets,
+        model=model.config,
+        attention_kernel=model.attention_kernel,
+        config_digest=config_digest,
+        parent=parent,
+        extra=dict(extra or {}),
+    )
+
+
+def write_checkpoint(directory: str | Path, tensors: dict[str, Tensor], **manifest: Any) -> None:
+    """Write named tensors and the fields of their manifest; digest and versions are filled in.
+
+    Tensors are streamed to the file and not copied, so that memory-mapped ones stay on disk.
+    """
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=directory, prefix=f".{WEIGHTS_NAME}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        save_file(tensors, temporary)
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        written = CheckpointManifest(
+            weights_digest=digest_file(temporary), versions=dict(code_versions()), **manifest
+        ).model_dump(mode="json")
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(directory / WEIGHTS_NAME)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    # a kill between the two renames leaves a manifest whose digest does not fit: readers refuse it
+    write_json(directory / MANIFEST_NAME, written)
+
+
+def read_manifest(directory: str | Path) -> CheckpointManifest:
+    """What a checkpoint is, without reading its weights.
+
+    Raises:
+        ValueError: no checkpoint there, another format version, or a damaged manifest.
+    """
+    path = Path(directory) / MANIFEST_NAME
+    if not path.is_file():
+        raise ValueError(f"{directory}: no checkpoint here, {MANIFEST_NAME} is missing; name a checkpoint folder")
+    raw = read_json(path)
+    version = raw.get("format_version") if isinstance(raw, dict) else None
+    if version != FORMAT_VERSION:
+        raise ValueError(f"{path}: format version {version!r}, this version reads {FORMAT_VERSION}; write it again")
+    try:
+        return CheckpointManifest.model_validate(raw)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise ValueError(f"{path}: damaged manifest ({faults}); write the checkpoint again") from None
+
+
+def load_tensors(directory: str | Path, *, device: str | torch.device = "cpu") -> dict[str, Tensor]:
+    """A checkpoint's weights by name, after their digest has been compared with the manifest's.
+
+    Raises:
+        ValueError: as `read_manifest`, or missing, damaged or exchanged weights.
+    """
+    manifest = read_manifest(directory)
+    path = Path(directory) / WEIGHTS_NAME
+    if not path.is_file():
+        raise ValueError(f"{directory}: {WEIGHTS_NAME} is missing beside its manifest; write the checkpoint again")
+    found = digest_file(path)
+    if found != manifest.weights_digest:
+        raise ValueError(
+            f"{path}: digest {found}, but the manifest says {manifest.weights_digest}; the weights are damaged or "
+            "belong to another checkpoint, write it again"
+        )
+    try:
+        return dict(load_file(path, device=str(device)))
+    except SafetensorError as error:
+        raise ValueError(f"{path}: not readable as safetensors: {error}") from None
+
+
+def load_checkpoint(
+    directory: str | Path, *, device: str | torch.device = "cpu"
+) -> tuple[WildRayZer, CheckpointManifest]:
+    """The model of a checkpoint on `device`, and its manifest. Draws nothing from the random state.
+
+    Raises:
+        ValueError: as `load_tensors`, or weights that do not fit the manifest's model.
+    """
+    manifest = read_manifest(directory)
+    tensors = load_tensors(directory, device=device)
+    with torch.device("meta"):
+        model = WildRayZer(manifest.model)
+    try:
+        model.load_state_dict(tensors, assign=True)
+    except RuntimeError as error:
+        raise ValueError(f"{directory}: the weights do not fit the manifest's model: {error}") from None
+    return model.to(device), manifest
+
+
+def model_digest(config: ModelConfig) -> str:
+    """Digest of the network's section, for checkpoints that no run configuration made."""
+    return digest_json(config.model_dump(mode="json"))
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

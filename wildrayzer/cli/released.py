@@ -1,0 +1,134 @@
+"""Commands around the public checkpoints: import, export, verify, describe."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wildrayzer.cli.errors import reported
+from wildrayzer.config.model import ModelConfig
+
+app = typer.Typer()
+
+
+class CanonicalView(StrEnum):
+    """View whose camera is the origin."""
+
+    first = "first"
+    middle = "middle"
+
+
+Checkpoint = Annotated[Path, typer.Argument(help="The release's file, for example wildrayzer_2view.pt.")]
+CanonicalOption = Annotated[
+    CanonicalView, typer.Option(help="View whose camera is the origin: WildRayZer's is first, RayZer's middle.")
+]
+
+
+@app.command()
+def import_released(
+    checkpoint: Checkpoint,
+    out: Annotated[Path, typer.Option(help="Checkpoint folder to write.")],
+    inputs: Annotated[int, typer.Option(min=1, help="Input views the checkpoint was trained for.")] = 2,
+    canonical: CanonicalOption = CanonicalView.first,
+    image_size: Annotated[int, typer.Option(min=8, help="Side of the square images, in pixels.")] = 256,
+) -> None:
+    """Turn a released checkpoint into one of ours.
+
+    Sizes are read off the weights. The file is memory-mapped and nothing but weights is read from it. On an error
+    nothing is written.
+    """
+    from wildrayzer.models.describe import parameter_counts
+    from wildrayzer.released.convert import import_released as convert
+
+    with reported():
+        mapped = convert(checkpoint, out, inputs=inputs, image_size=image_size, canonical=canonical.value)
+    config = mapped.config
+    typer.echo(f"mapped   {len(mapped.tensors)} weights, {sum(parameter_counts(config).values()):,} parameters")
+    typer.echo(f"inferred {_sizes(config)}")
+    for line in mapped.ignored or ("nothing",):
+        typer.echo(f"ignored  {line}")
+    for line in (*mapped.assumed, f"{inputs} input views"):
+        typer.echo(f"assumed  {line}")
+    typer.echo(f"written  {out}")
+
+
+@app.command()
+def export_released(
+    directory: Annotated[Path, typer.Argument(help="Checkpoint folder.")],
+    out: Annotated[Path, typer.Option(help="File to write.")],
+) -> None:
+    """Turn one of our checkpoints into a file that the release loads. An imported checkpoint comes back bit by bit."""
+    from wildrayzer.released.convert import export_released as convert
+
+    with reported():
+        number = convert(directory, out)
+    typer.echo(f"written  {out}, {number} tensors")
+
+
+@app.command()
+def verify_released(
+    checkpoint: Checkpoint,
+    images: Annotated[Path, typer.Option(help="NPZ with images [B,V,3,H,W] in [0, 1], inputs first.")],
+    expected: Annotated[Path, typer.Option(help="NPZ with the outputs to compare with, any of those described below.")],
+    inputs: Annotated[int, typer.Option(min=1, help="How many of the views are inputs.")],
+    canonical: CanonicalOption = CanonicalView.first,
+    mask_threshold: Annotated[
+        float | None, typer.Option(help="Motion probability above which a token is masked; released: 0.1.")
+    ] = None,
+    backbone: Annotated[Path | None, typer.Option(help="Local Hugging Face folder of a DINOv3 model.")] = None,
+    tolerance: Annotated[float, typer.Option(min=0.0, help="Largest absolute difference allowed.")] = 1e-4,
+) -> None:
+    """Run a released checkpoint and compare with recorded outputs; exit code 1 past the tolerance.
+
+    Known outputs: c2w [B,V,4,4], fxfycxcy [B·V,4], render [B,T,3,H,W], render_input [B,K,3,H,W],
+    input_mask_logits [B·K,1,H,W], target_mask_logits [B·T,1,H,W], input_patch_mask [B·K,1,h,w].
+    With a motion head the release itself is right for batches of one only.
+    """
+    from wildrayzer.released.verify import verify_released as verify
+
+    with reported():
+        differences = verify(
+            checkpoint,
+            images=images,
+            expected=expected,
+            inputs=inputs,
+            canonical=canonical.value,
+            mask_threshold=mask_threshold,
+            backbone=backbone,
+        )
+    typer.echo(f"{'array':<20} {'largest':>10} {'mean':>10}")
+    for row in differences:
+        verdict = "" if row.within(tolerance) else f"  past the tolerance {tolerance:g}"
+        typer.echo(f"{row.name:<20} {row.largest:>10.2e} {row.mean:>10.2e}{verdict}")
+    if not all(row.within(tolerance) for row in differences):
+        raise typer.Exit(1)
+
+
+@app.command()
+def describe(
+    source: Annotated[Path, typer.Argument(help="A configuration file, or a checkpoint folder.")],
+) -> None:
+    """Print the sizes of a network and its parameter counts by part."""
+    from wildrayzer.checkpoint import read_manifest
+    from wildrayzer.config import load_config
+    from wildrayzer.models.describe import parameter_counts
+
+    with reported():
+        config = read_manifest(source).model if source.is_dir() else load_config(source).model
+    typer.echo(f"{config.image_size} px, {_sizes(config)}")
+    for line in config.deviations:
+        typer.echo(f"differs from the paper  {line}")
+    counts = parameter_counts(config)
+    for part, number in (*counts.items(), ("total", sum(counts.values()))):
+        typer.echo(f"{part:<20} {number:>15,}")
+
+
+def _sizes(config: ModelConfig) -> str:
+    """What the weights of a network tell of it, in one line."""
+    blocks = f"{config.camera_blocks} + {config.scene_blocks} + {config.decoder_blocks}"
+    head = "no motion head" if config.motion_head is None else f"motion head of {config.motion_head.blocks} blocks"
+    return (
+        f"patch {config.patch_size}, width {config.width}, heads of {config.head_width}, blocks {blocks}, "
+        f"{config.scene_tokens} scene tokens, {config.pose} pose, {head}"
+    )

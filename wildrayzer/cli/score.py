@@ -1,0 +1,36 @@
+"""`wildrayzer score`: the masked metrics for anybody's renderings."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wildrayzer.cli.errors import reported
+
+app = typer.Typer()
+
+
+@app.command()
+def score(
+    truth: Annotated[Path, typer.Option(help="NPZ with images [N,3,H,W], floating point in [0, 1]")],
+    prediction: Annotated[Path, typer.Option(help="NPZ with images [N,3,H,W], as the truth")],
+    mask: Annotated[Path, typer.Option(help="NPZ with mask [N,1,H,W], 1 = transient")],
+    lpips_weights: Annotated[
+        Path | None, typer.Option(help="VGG-16 weights for LPIPS (torchvision's vgg16-397923af.pth)")
+    ] = None,
+) -> None:
+    """Score renderings: PSNR, SSIM and LPIPS on the full frame, the static and the transient region.
+
+    Prints JSON: definitions, means, numbers of empty masks and values of each image. A region without pixels scores
+    NaN (written as the literal NaN), is left out of the mean and is counted.
+    """
+    from wildrayzer.evaluation.lpips import load_lpips
+    from wildrayzer.evaluation.renderings import check_sizes, read_images, read_mask, score_renderings
+
+    with reported():
+        true_images, images, masks = read_images(truth), read_images(prediction), read_mask(mask)
+        check_sizes(true_images, images, masks)
+        lpips = load_lpips(lpips_weights) if lpips_weights else None
+        result = score_renderings(true_images, images, masks, lpips=lpips)
+    typer.echo(json.dumps(result, indent=2, ensure_ascii=False))

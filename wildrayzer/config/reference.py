@@ -1,0 +1,179 @@
+"""Generated from the configuration models: `config/schema.json` for editors and `docs/config.md` for people."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+from pydantic.fields import FieldInfo
+
+from wildrayzer.config.base import Section
+from wildrayzer.config.run import RunConfig
+
+SCHEMA_PATH = "config/schema.json"
+"""JSON schema of a run's configuration, relative to the repository."""
+REFERENCE_PATH = "docs/config.md"
+"""Reference of all options, relative to the repository."""
+
+_HEAD = """\
+# Configuration reference
+
+Generated from `wildrayzer/config/` by `wildrayzer config reference`; do not edit. A configuration is a YAML file such
+as `config/demo.yaml` or `config/paper.yaml`. Unknown options are refused by name, options that contradict each other
+with the remedy; `wildrayzer config check FILE` says what is wrong with a file and what in it differs from the paper.
+`config/schema.json` is the same as a JSON schema, for editors that complete and check YAML.
+
+An option is written as `section.option`, as in `pretrain.views.targets`; a changed option reruns the stages that depend
+on it and no others.
+"""
+_COLUMNS = ("option", "type", "default", "allowed", "description")
+_TYPE_NAMES: Mapping[Any, tuple[str, str]] = {
+    bool: ("true or false", "true or false"),
+    int: ("integer", "integers"),
+    float: ("number", "numbers"),
+    str: ("text", "texts"),
+}
+_BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+
+
+def schema_text() -> str:
+    """JSON schema of `RunConfig`, ending in a newline."""
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **RunConfig.model_json_schema()}
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
+def reference_text() -> str:
+    """Markdown with one table for each kind of section, in the order in which a configuration meets them."""
+    places = _places()
+    return "\n".join([_HEAD, *(_table(section, found) for section, found in places.items())])
+
+
+def generated_files() -> dict[str, str]:
+    """Content of every generated file by its path relative to the repository."""
+    return {SCHEMA_PATH: schema_text(), REFERENCE_PATH: reference_text()}
+
+
+def stale_files(root: str | Path) -> list[str]:
+    """Generated files below `root` that are missing or differ from what the models say now."""
+    paths = {name: Path(root) / name for name in generated_files()}
+    return [
+        name for name, text in generated_files().items() if not paths[name].is_file() or paths[name].read_text() != text
+    ]
+
+
+def write_generated(root: str | Path) -> list[str]:
+    """Bring the generated files below `root` up to date.
+
+    Returns:
+        Names of the files that changed.
+
+    Raises:
+        ValueError: `root` is no checkout of the repository.
+    """
+    root = Path(root)
+    for folder in ("config", "docs"):
+        if not (root / folder).is_dir():
+            raise ValueError(f"{root.resolve()} has no folder {folder}/; run this in the repository or give --root")
+    stale = stale_files(root)
+    for name in stale:
+        (root / name).write_text(generated_files()[name])
+    return stale
+
+
+def options(section: type[Section] = RunConfig, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every option below a section by its full name; `*` stands for a name that the user chooses."""
+    for name, field in section.model_fields.items():
+        path = f"{prefix}{name}"
+        yield path, field
+        inner = _inner_section(field.annotation)
+        if inner is not None:
+            star = ".*." if get_origin(_without_null(field.annotation)) is dict else "."
+            yield from options(inner, path + star)
+
+
+def _places() -> dict[type[Section], list[str]]:
+    """Kinds of sections with the places they occur at, the root first."""
+    places: dict[type[Section], list[str]] = {RunConfig: []}
+    for path, field in options():
+        inner = _inner_section(field.annotation)
+        if inner is not None:
+            star = ".*" if get_origin(_without_null(field.annotation)) is dict else ""
+            places.setdefault(inner, []).append(path + star)
+    return places
+
+
+def _table(section: type[Section], places: list[str]) -> str:
+    where = ", ".join(f"`{place}`" for place in places)
+    lines = [f"## {_title(section)}", ""]
+    lines += [f"At {where}.", ""] if places else []
+    lines += [_one_line(section.__doc__ or ""), "", _row(_COLUMNS), _row(["---"] * len(_COLUMNS))]
+    for name, field in section.model_fields.items():
+        kind = _type_text(field.annotation)
+        lines.append(_row([f"`{name}`", kind, _default(field), _allowed(field), _one_line(field.description or "")]))
+    return "\n".join([*lines, ""])
+
+
+def _row(cells: list[str] | tuple[str, ...]) -> str:
+    return f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _title(section: type[Section]) -> str:
+    return section.__name__.removesuffix("Config")
+
+
+def _without_null(annotation: Any) -> Any:
+    """The annotation without its `None` branch."""
+    if get_origin(annotation) in (Union, UnionType):
+        (kept,) = (branch for branch in get_args(annotation) if branch is not type(None))
+        return kept
+    return annotation
+
+
+def _inner_section(annotation: Any) -> type[Section] | None:
+    """The section an option holds, by itself, under null, or under names; None for plain values."""
+    kind = _without_null(annotation)
+    if get_origin(kind) is dict:
+        kind = get_args(kind)[1]
+    return kind if isinstance(kind, type) and issubclass(kind, Section) else None
+
+
+def _type_text(annotation: Any, *, plural: bool = False) -> str:
+    kind = _without_null(annotation)
+    if kind is not annotation:
+        return f"{_type_text(kind)}, or null"
+    if get_origin(kind) is Literal:
+        return "choices" if plural else "choice"
+    if get_origin(kind) is dict:
+        return f"names, each with {_type_text(get_args(kind)[1])}"
+    if get_origin(kind) is tuple:
+        first, *rest = get_args(kind)
+        length = "" if rest == [...] else f"{1 + len(rest)} "
+        return f"list of {length}{_type_text(first, plural=True)}"
+    if isinstance(kind, type) and issubclass(kind, Section):
+        return f"[{_title(kind)}](#{_title(kind).lower()})"
+    return _TYPE_NAMES[kind][plural]
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    return "its defaults" if isinstance(value, Section) else f"`{json.dumps(value, ensure_ascii=False)}`"
+
+
+def _allowed(field: FieldInfo) -> str:
+    """Choices or range of an option; empty where its type says all."""
+    kind = _without_null(field.annotation)
+    if get_origin(kind) is tuple:
+        kind = get_args(kind)[0]
+    if get_origin(kind) is Literal:
+        return ", ".join(f"`{choice}`" for choice in get_args(kind))
+    limits = [f"{sign} {getattr(item, name):g}" for item in field.metadata for name, sign in _BOUNDS.items()
+              if getattr(item, name, None) is not None]  # fmt: skip
+    patterns = [f"matches `{item.pattern}`" for item in field.metadata if getattr(item, "pattern", None)]
+    return ", ".join(limits + patterns)

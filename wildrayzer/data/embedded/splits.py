@@ -1,0 +1,96 @@
+"""One procedural split: which clip is which, drawn and encoded in parallel.
+
+A clip is a function of (`data.embedded.seed`, name of the split or of the root of its `seed_of` chain, clip number)
+and of the split's rules, whatever the number of processes.
+"""
+
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from typing import TypeVar
+
+import cv2
+
+from wildrayzer.config.data import EmbeddedConfig, EmbeddedSplit
+from wildrayzer.data.embedded.raycast import Rendering, render_clip
+from wildrayzer.data.embedded.scene import Clip, Streams, draw_clip
+from wildrayzer.data.embedded.textures import load_photographs
+
+Encoded = TypeVar("Encoded")
+
+
+@dataclass(frozen=True)
+class RenderedClip:
+    """A clip and its frames."""
+
+    number: int
+    clip: Clip
+    rendering: Rendering
+
+
+def seed_name(config: EmbeddedConfig, split: str) -> str:
+    """Name that a split's clips are seeded by: its own, or the one at the end of its `seed_of` chain.
+
+    Raises:
+        ValueError: the split is unknown, or the chain runs in a circle.
+    """
+    seen: list[str] = []
+    name: str | None = split
+    while name is not None:
+        if name not in config.splits:
+            raise ValueError(f"data.embedded.splits has no {name!r}; known: {sorted(config.splits)}")
+        if name in seen:
+            raise ValueError(f"data.embedded.splits.{split}.seed_of runs in a circle: {' → '.join([*seen, name])}")
+        seen.append(name)
+        name = config.splits[name].seed_of
+    return seen[-1]
+
+
+def texture_side(image_size: int) -> int:
+    """Texels along the side of a texture that look smooth at this image size."""
+    return max(64, 1 << (image_size - 1).bit_length())
+
+
+def make_clip(number: int, *, config: EmbeddedConfig, split: EmbeddedSplit, key: str, image_size: int) -> RenderedClip:
+    """Draw and render one clip; `key` is the name that seeds it."""
+    streams = Streams.of((config.seed, zlib.crc32(key.encode()), number))
+    clip = draw_clip(streams, config, split, texture_side=texture_side(image_size))
+    return RenderedClip(number, clip, render_clip(clip, size=image_size, supersampling=config.supersampling))
+
+
+def _make_and_encode(
+    number: int, *, make: Callable[[int], RenderedClip], encode: Callable[[RenderedClip], Encoded]
+) -> Encoded:
+    return encode(make(number))
+
+
+def one_thread() -> None:
+    """Keep OpenCV from starting threads: they do not survive a fork."""
+    cv2.setNumThreads(1)
+
+
+def map_numbers(work: Callable[[int], Encoded], count: int, *, threads: int) -> Iterator[Encoded]:
+    """`work(0) … work(count - 1)` in order, in `threads` processes."""
+    load_photographs()  # read once, shared by all forked processes
+    if threads <= 1:
+        yield from map(work, range(count))
+        return
+    one_thread()
+    with get_context("fork").Pool(threads, initializer=one_thread) as pool:
+        yield from pool.imap(work, range(count), chunksize=4)
+
+
+def iterate_clips(
+    config: EmbeddedConfig,
+    split: str,
+    encode: Callable[[RenderedClip], Encoded],
+    *,
+    image_size: int,
+    threads: int,
+) -> Iterator[Encoded]:
+    """Render all clips of a split, encoded by the process that rendered them, in order."""
+    rules = config.splits[split]
+    make = partial(make_clip, config=config, split=rules, key=seed_name(config, split), image_size=image_size)
+    yield from map_numbers(partial(_make_and_encode, make=make, encode=encode), rules.scenes, threads=threads)

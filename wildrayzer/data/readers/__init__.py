@@ -1,0 +1,1 @@
+"""Readers of the outside data layouts, behind one interface."""

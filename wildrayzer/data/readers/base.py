@@ -1,0 +1,138 @@
+"""What every reader gives: scenes by name, decoded, cropped and resized one at a time."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from wildrayzer.config.data import SplitConfig
+
+
+class BadSceneError(Exception):
+    """A scene that cannot be used. `reason` is one of a few words to count by, `detail` names the file."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason, self.detail = reason, detail
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One scene, fitted to the store's square frames.
+
+    Cameras are c2w, OpenCV axes; intrinsics are fx fy cx cy, normalised by width and height.
+    """
+
+    name: str
+    frames: UInt8[np.ndarray, "n h w 3"]
+    c2w: Float[np.ndarray, "n 4 4"] | None = None
+    intrinsics: Float[np.ndarray, "n 4"] | None = None
+    masks: UInt8[np.ndarray, "n h w"] | None = None
+    """1 = transient, 0 = static, 255 = unknown."""
+    clean: UInt8[np.ndarray, "n h w 3"] | None = None
+
+
+@runtime_checkable
+class SceneReader(Protocol):
+    """An outside layout. `names` is in the order of reading, `notes` says what was odd about the split as a whole."""
+
+    names: list[str]
+    notes: list[str]
+    has_cameras: bool
+    has_masks: bool
+    has_clean: bool
+
+    def read(self, name: str, *, image_size: int) -> Scene:
+        """Decode one scene; raises BadSceneError when it cannot be used."""
+        ...
+
+
+@dataclass(frozen=True)
+class Fit:
+    """Resize and centre crop of a frame: its height becomes the store's (its width, if that is the shorter side)."""
+
+    width: int
+    height: int
+    left: int
+    top: int
+    size: int
+
+    @classmethod
+    def of(cls, width: int, height: int, size: int) -> "Fit":
+        """The fit of a `width` × `height` frame; the longer side is resized to a multiple of 16, as in the release."""
+        short = min(width, height)
+        if short == max(width, height):
+            return cls(size, size, 0, 0, size)
+        longer = max(round(max(width, height) * size / short / 16) * 16, size)
+        wide, high = (longer, size) if width > height else (size, longer)
+        return cls(wide, high, (wide - size) // 2, (high - size) // 2, size)
+
+    def image(self, image: Image.Image) -> UInt8[np.ndarray, "h w 3"]:
+        """The fitted frame, Lanczos; pixels are untouched where the size is right already."""
+        if image.size != (self.width, self.height):
+            image = image.resize((self.width, self.height), Image.Resampling.LANCZOS)
+        return np.asarray(image)[self.top : self.top + self.size, self.left : self.left + self.size]
+
+    def mask(self, mask: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h2 w2"]:
+        """The fitted mask, nearest pixel."""
+        if mask.shape != (self.height, self.width):
+            image = Image.fromarray(mask).resize((self.width, self.height), Image.Resampling.NEAREST)
+            mask = np.asarray(image)
+        return mask[self.top : self.top + self.size, self.left : self.left + self.size]
+
+    def intrinsics(self, normalised: Float[np.ndarray, "4"]) -> Float[np.ndarray, "4"]:
+        """fx fy cx cy, normalised by the frame's own width and height, after the fit."""
+        scale = np.array([self.width, self.height, self.width, self.height]) / self.size
+        return normalised * scale - np.array([0, 0, self.left, self.top]) / self.size
+
+
+def decode(payload: bytes, *, where: str) -> Image.Image:
+    """An RGB image from the bytes of an image file.
+
+    Raises:
+        BadSceneError: the bytes are no image, or end early.
+    """
+    try:
+        with Image.open(io.BytesIO(payload)) as image:
+            return image.convert("RGB")
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise BadSceneError("image cannot be decoded", f"{where}: {error}") from None
+
+
+def camera_to_world(w2c: Float[np.ndarray, "n 4 4"], *, where: str) -> Float[np.ndarray, "n 4 4"]:
+    """Invert world-to-camera matrices.
+
+    Raises:
+        BadSceneError: a row holds NaN or infinity, or cannot be inverted.
+    """
+    if not np.isfinite(w2c).all():
+        bad = np.flatnonzero(~np.isfinite(w2c).all((1, 2)))
+        raise BadSceneError("camera is not finite", f"{where}: frames {bad[:5].tolist()}")
+    if (np.abs(np.linalg.det(w2c)) < 1e-8).any():
+        raise BadSceneError("camera cannot be inverted", where)
+    return np.linalg.inv(w2c)
+
+
+def open_reader(split: SplitConfig, folder: Path) -> SceneReader:
+    """The reader for a split whose files lie in `folder`.
+
+    Raises:
+        ValueError: the folder, or the list of scenes in it, is missing or broken.
+    """
+    from wildrayzer.data.readers.lvsm import LvsmReader
+    from wildrayzer.data.readers.pixelsplat import PixelSplatReader
+    from wildrayzer.provenance import read_json
+
+    if not folder.is_dir():
+        raise ValueError(f"data folder {folder} does not exist; set the split's `path` to where its files are")
+    layout: str = split.layout
+    if layout == "embedded":
+        manifest = folder / "embedded.json"
+        if not manifest.is_file():
+            raise ValueError(f"{folder} holds no finished embedded split (no embedded.json); make it again")
+        layout = read_json(manifest)["layout"]
+    return PixelSplatReader(folder) if layout == "pixelsplat" else LvsmReader(folder)

@@ -1,0 +1,121 @@
+"""pixelSplat-style chunks: RE10K and DL3DV as lists of scenes in `.torch` files, with `index.json` (key → file)."""
+
+import logging
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from wildrayzer.data.readers.base import BadSceneError, Fit, Scene, camera_to_world, decode
+from wildrayzer.provenance import read_json
+
+logger = logging.getLogger(__name__)
+
+
+def load_chunk(file: Path) -> dict[str, dict[str, Any]]:
+    """Scenes of a chunk by key. Tensors and plain containers only: code in the file is refused, not run.
+
+    Raises:
+        BadSceneError: the file is missing, truncated, holds code or is no list of scenes.
+    """
+    import torch
+
+    if not file.is_file():
+        raise BadSceneError("chunk is missing", str(file))
+    if not zipfile.is_zipfile(file):  # torch's fallback for old files fails in many ways on garbage
+        raise BadSceneError("chunk cannot be read", f"{file}: no archive of torch.save, or truncated")
+    try:
+        scenes = torch.load(file, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, LookupError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        raise BadSceneError("chunk cannot be read", f"{file}: {str(error).partition(chr(10))[0]}") from None
+    if not isinstance(scenes, list) or not all(isinstance(scene, dict) and "key" in scene for scene in scenes):
+        raise BadSceneError("chunk is no list of scenes", str(file))
+    return {scene["key"]: scene for scene in scenes}
+
+
+class PixelSplatReader:
+    """Reads a folder of chunks. Without `index.json` the chunks are scanned once, and a note says so.
+
+    Raises:
+        ValueError: there are no chunks, or the index is no map of keys to file names in the folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.notes: list[str] = []
+        self.has_cameras, self.has_masks, self.has_clean = True, False, False
+        self._held: tuple[str, dict[str, Any] | BadSceneError] | None = None
+        index_file = folder / "index.json"
+        self._index = self._checked(read_json(index_file)) if index_file.is_file() else self._scan()
+        self.names = sorted(self._index, key=lambda key: (self._index[key], key))
+
+    def _checked(self, index: Any) -> dict[str, str]:
+        good = isinstance(index, dict) and all(isinstance(name, str) for name in index.values())
+        if not good or any(Path(name).name != name for name in index.values()):
+            raise ValueError(f"{self.folder}/index.json must map scene keys to file names in its folder; delete it")
+        return index
+
+    def _scan(self) -> dict[str, str]:
+        files = sorted(self.folder.glob("*.torch"))
+        if not files:
+            raise ValueError(f"{self.folder} has neither index.json nor *.torch chunks; set the split's `path`")
+        self.notes.append("index.json is missing; scene keys were taken from the chunks")
+        logger.warning("%s: %s", self.folder, self.notes[-1])
+        index: dict[str, str] = {}
+        for file in files:
+            try:
+                index |= dict.fromkeys(load_chunk(file), file.name)
+            except BadSceneError as error:
+                self.notes.append(f"{error.reason}; its scenes are unknown: {error.detail}")
+                index[f"{file.name}: unknown scenes"] = file.name
+        return index
+
+    def _load(self, key: str) -> dict[str, Any]:
+        name = self._index[key]
+        if self._held is None or self._held[0] != name:  # names are in file order: one load a chunk
+            try:
+                self._held = name, load_chunk(self.folder / name)
+            except BadSceneError as error:
+                self._held = name, error
+        chunk = self._held[1]
+        if isinstance(chunk, BadSceneError):
+            raise BadSceneError(chunk.reason, chunk.detail)
+        if key not in chunk:
+            raise BadSceneError("scene is not in its chunk", f"{key} in {name}")
+        return chunk[key]
+
+    def _cameras(
+        self, scene: dict[str, Any], where: str
+    ) -> tuple[Float[np.ndarray, "n 4 4"], Float[np.ndarray, "n 4"]]:
+        rows = np.asarray(scene["cameras"], np.float64)
+        if rows.ndim != 2 or rows.shape[1] != 18:
+            raise BadSceneError("cameras have a wrong shape", f"{where}: {rows.shape}, expected [N, 18]")
+        if not np.isfinite(rows[:, :4]).all():
+            raise BadSceneError("camera is not finite", where)
+        w2c = np.tile(np.eye(4), (len(rows), 1, 1))
+        w2c[:, :3] = rows[:, 6:].reshape(-1, 3, 4)
+        return camera_to_world(w2c, where=where), rows[:, :4]
+
+    def read(self, name: str, *, image_size: int) -> Scene:
+        """Decode one scene; raises BadSceneError when it cannot be used."""
+        where = f"{self._index[name]}: {name}"
+        scene = self._load(name)
+        for part in ("cameras", "images"):
+            if part not in scene:
+                raise BadSceneError("scene lacks a part", f"{where}: no {part!r}")
+        c2w, intrinsics = self._cameras(scene, where)
+        if len(scene["images"]) != len(c2w):
+            raise BadSceneError("counts differ", f"{where}: {len(scene['images'])} images, {len(c2w)} cameras")
+        frames = np.empty((len(c2w), image_size, image_size, 3), np.uint8)
+        size: tuple[int, int] | None = None
+        for number, payload in enumerate(scene["images"]):
+            image = decode(np.asarray(payload, np.uint8).tobytes(), where=f"{where}, frame {number}")
+            if size not in (None, image.size):
+                raise BadSceneError("frames differ in size", f"{where}: {image.size} in frame {number}, {size} before")
+            size = image.size
+            fit = Fit.of(*image.size, image_size)
+            frames[number], intrinsics[number] = fit.image(image), fit.intrinsics(intrinsics[number])
+        return Scene(name, frames, c2w, intrinsics)

@@ -1,0 +1,90 @@
+"""Confidence intervals by resampling scenes: frames of a scene are not independent, scenes are."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over frames with its 95% interval over scenes."""
+
+    mean: float
+    """Mean over all finite frames; NaN where there is none."""
+    low: float
+    """2.5% quantile of the resampled means."""
+    high: float
+    """97.5% quantile of the resampled means."""
+    error: float
+    """Standard error: standard deviation of the resampled means."""
+    scenes: int
+    """Scenes with a finite frame."""
+    frames: int
+    """Finite frames."""
+    skipped: int
+    """Frames left out because their value is not finite (empty region)."""
+
+
+def bootstrap_mean(values: pd.Series, scenes: pd.Series, *, resamples: int, seed: int) -> Interval:
+    """Mean over frames, and a percentile interval from resampling whole scenes.
+
+    Args:
+        values: one value a frame; not finite ones are skipped and counted.
+        scenes: the scene of each frame.
+        resamples: bootstrap draws.
+        seed: same seed, same interval.
+    """
+    sums, counts, skipped = _by_scene(values, scenes)
+    if not len(sums):
+        return Interval(np.nan, np.nan, np.nan, np.nan, 0, 0, skipped)
+    means = _resampled(sums, counts, np.random.default_rng(seed), resamples)
+    return _interval(sums.sum() / counts.sum(), means, len(sums), int(counts.sum()), skipped)
+
+
+def paired_difference(first: pd.DataFrame, second: pd.DataFrame, *, resamples: int, seed: int) -> Interval:
+    """Mean of `first − second` over the frames both have, and its interval over scenes.
+
+    Args:
+        first: columns `scene`, `frame`, `value`, one row a frame.
+        second: the same; frames that only one of the two has are left out (the caller says how many scenes differ).
+    """
+    joined = first.merge(second, on=["scene", "frame"], suffixes=("_first", "_second"), validate="one_to_one")
+    difference = joined["value_first"] - joined["value_second"]
+    return bootstrap_mean(difference, joined["scene"], resamples=resamples, seed=seed)
+
+
+def unpaired_difference(first: pd.DataFrame, second: pd.DataFrame, *, resamples: int, seed: int) -> Interval:
+    """Difference of two means over different frames, each side's scenes resampled apart; more careful than pairing.
+
+    Args:
+        first: columns `scene` and `value`, one row a frame.
+        second: the same. `scenes` and `frames` of the result count the smaller side; 0 if one is empty.
+    """
+    sides = [_by_scene(side["value"], side["scene"]) for side in (first, second)]
+    skipped = sum(side[2] for side in sides)
+    if not all(len(sums) for sums, _, _ in sides):
+        return Interval(np.nan, np.nan, np.nan, np.nan, 0, 0, skipped)
+    rng = np.random.default_rng(seed)
+    means = [_resampled(sums, counts, rng, resamples) for sums, counts, _ in sides]
+    mean = [sums.sum() / counts.sum() for sums, counts, _ in sides]
+    scenes, frames = min(len(sums) for sums, _, _ in sides), min(int(counts.sum()) for _, counts, _ in sides)
+    return _interval(mean[0] - mean[1], means[0] - means[1], scenes, frames, skipped)
+
+
+def _by_scene(values: pd.Series, scenes: pd.Series) -> tuple[np.ndarray, np.ndarray, int]:
+    """Sum and number of the finite values of each scene, and how many values are not finite."""
+    finite = np.isfinite(values.to_numpy(float))
+    groups = values[finite].groupby(scenes[finite].to_numpy(), sort=True)
+    return groups.sum().to_numpy(float), groups.count().to_numpy(float), int((~finite).sum())
+
+
+def _resampled(sums: np.ndarray, counts: np.ndarray, rng: np.random.Generator, resamples: int) -> np.ndarray:
+    """Means over frames of `resamples` draws of as many scenes with replacement."""
+    draws = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=resamples)
+    return (draws @ sums) / (draws @ counts)
+
+
+def _interval(mean: float, means: np.ndarray, scenes: int, frames: int, skipped: int) -> Interval:
+    low, high = np.quantile(means, [0.025, 0.975])
+    return Interval(float(mean), float(low), float(high), float(means.std()), scenes, frames, skipped)

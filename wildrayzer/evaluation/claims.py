@@ -1,0 +1,176 @@
+"""The method's claims as differences of two rows, each with the verdict its interval allows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from wildrayzer.evaluation.bootstrap import Interval, paired_difference, unpaired_difference
+
+SplitKind = Literal["static", "moving", "pairs", "frozen", "same_family"]
+Verdict = Literal["holds", "does not hold", "undecided", "not scored"]
+REORDERING_TOLERANCE = 0.2
+"""Loss of PSNR in dB under another order of frames that still counts as none."""
+
+
+@dataclass(frozen=True)
+class Claim:
+    """`first − second` is above 0 on splits of a kind."""
+
+    text: str
+    """What is claimed."""
+    kind: SplitKind
+    """Kind of split it is about."""
+    region: str
+    """Region of the scores."""
+    metric: str
+    """Metric of the scores; higher is better."""
+    first: str
+    """Method that should be ahead."""
+    second: str
+    """Method that should be behind."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A claim, measured."""
+
+    claim: str
+    """What is claimed."""
+    where: str
+    """Split and number of inputs."""
+    compared: str
+    """The two sides and the figure."""
+    difference: Interval | None
+    """Signed so that above 0 speaks for the claim; None where a side is not scored."""
+    verdict: Verdict
+    """`holds` or `does not hold` when the 95% interval excludes 0, else `undecided`."""
+    note: str = ""
+    """What was left out of the comparison, or why there is none."""
+
+
+def _better(first: str, *others: str, kind: SplitKind, region: str, text: str) -> list[Claim]:
+    return [Claim(text.format(other=other), kind, region, "psnr", first, other) for other in others]
+
+
+_FULL = "the full method beats the static renderer"
+CLAIMS: tuple[Claim, ...] = (
+    *_better("static", "nearest", "blend", kind="static", region="full", text="the renderer beats `{other}`"),
+    Claim(f"{_FULL} on the static region of dynamic inputs", "moving", "static", "psnr", "joint", "static"),
+    Claim(f"{_FULL} on the static region, against the clean frame", "pairs", "static", "psnr", "joint", "static"),
+    Claim(f"{_FULL} in the ghost region, against the clean frame", "pairs", "ghost", "psnr", "joint", "static"),
+    *_better("joint", "unmasked", kind="moving", region="static", text="masks matter: better than without them"),
+    *_better("joint", "unmasked", kind="pairs", region="ghost", text="masks matter: better than without them"),
+    *(
+        Claim(text, kind, "mask", "iou", "pseudo:renderer", second)
+        for kind in ("moving", "same_family")
+        for text, second in (
+            ("pseudo-masks beat the plain residual at its best threshold", "residual:renderer"),
+            ("a rendering tells more than a copied input view", "pseudo:nearest"),
+            ("a rendering tells more than a blurred target", "pseudo:blurred"),
+        )
+    ),
+)  # fmt: skip
+
+
+def judge(difference: Interval) -> Verdict:
+    """Verdict of a difference that is above 0 if the claim is true."""
+    if not np.isfinite([difference.low, difference.high]).all() or difference.scenes < 2:
+        return "undecided"
+    if difference.low > 0:
+        return "holds"
+    return "does not hold" if difference.high < 0 else "undecided"
+
+
+def check_claims(
+    scores: pd.DataFrame,
+    kinds: Mapping[str, str],
+    healths: Sequence[Mapping[str, Any]] = (),
+    *,
+    resamples: int,
+    seed: int,
+) -> list[Finding]:
+    """Measure every claim on every split of its kind and every number of inputs.
+
+    Args:
+        scores: tidy scores.
+        kinds: kind of each split.
+        healths: `score_renderer_health` results.
+        resamples: bootstrap draws.
+        seed: of the bootstrap.
+    """
+    findings = []
+    for claim in CLAIMS:
+        for split in (name for name, kind in kinds.items() if kind == claim.kind):
+            here = scores[(scores["split"] == split) & (scores["region"] == claim.region)]
+            here = here[here["metric"] == claim.metric]
+            scored = here[here["method"].isin([claim.first, claim.second])]
+            for inputs in sorted(scored["inputs"].unique().tolist()) or [None]:
+                sides = scored[scored["inputs"] == inputs]
+                findings.append(_measure(claim, split, inputs, sides, resamples=resamples, seed=seed))
+    findings += _frozen(scores, kinds, resamples=resamples, seed=seed)
+    for health in healths:
+        findings += _healthy(health)
+    return findings
+
+
+def _measure(
+    claim: Claim, split: str, inputs: int | None, sides: pd.DataFrame, *, resamples: int, seed: int
+) -> Finding:
+    where = split if inputs is None else f"{split}, {inputs} inputs"
+    compared = f"{claim.first} − {claim.second}, {claim.region} {claim.metric}"
+    first, second = (sides[sides["method"] == method] for method in (claim.first, claim.second))
+    absent = [name for name, rows in ((claim.first, first), (claim.second, second)) if rows.empty]
+    if absent:
+        return Finding(claim.text, where, compared, None, "not scored", f"no scores of {' and '.join(absent)}")
+    difference = paired_difference(first, second, resamples=resamples, seed=seed)
+    other = set(first["scene"]) ^ set(second["scene"])
+    note = f"{len(other)} scenes scored on one side alone are left out" if other else ""
+    return Finding(claim.text, where, compared, difference, judge(difference), note)
+
+
+def _frozen(scores: pd.DataFrame, kinds: Mapping[str, str], *, resamples: int, seed: int) -> list[Finding]:
+    """On frozen clips masks should cover less than on moving ones: two sets of clips, resampled apart."""
+    coverage = scores[scores["metric"] == "coverage"]
+    findings = []
+    for moving in (name for name, kind in kinds.items() if kind == "moving"):
+        for frozen in (name for name, kind in kinds.items() if kind == "frozen"):
+            for method in sorted(coverage["method"].unique()):
+                if method.startswith("residual"):
+                    continue
+                rows = coverage[coverage["method"] == method]
+                difference = unpaired_difference(
+                    rows[rows["split"] == moving], rows[rows["split"] == frozen], resamples=resamples, seed=seed
+                )
+                absent = difference.scenes == 0
+                findings.append(
+                    Finding(
+                        "masks cover less where the same things stand still",
+                        f"{moving} against {frozen}",
+                        f"{method}, coverage of {moving} − {frozen}",
+                        None if absent else difference,
+                        "not scored" if absent else judge(difference),
+                        f"{method} has no scores on one of the two" if absent else "",
+                    )
+                )
+    return findings
+
+
+def _healthy(health: Mapping[str, Any]) -> list[Finding]:
+    where = f"{health['split']}, {health['inputs']} inputs"
+    r2 = health.get("camera_r2") or {}
+    findings = []
+    if "shift" in r2:
+        verdict: Verdict = "holds" if r2["shift"] > 0.5 else "does not hold"
+        note = f"R² = {r2['shift']:.2f}, without an interval"
+        findings.append(
+            Finding("predicted cameras follow the true ones (R² above 0.5)", where, "shift", None, verdict, note)
+        )
+    order = Interval(**health["figures"]["reordered"])
+    least = REORDERING_TOLERANCE
+    slack = Interval(order.mean + least, order.low + least, order.high + least, *list(vars(order).values())[3:])
+    text = f"re-ordering frames does not hurt (loses less than {least} dB)"
+    findings.append(Finding(text, where, f"change of PSNR + {least} dB", slack, judge(slack)))
+    return findings

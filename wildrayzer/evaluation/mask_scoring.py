@@ -1,0 +1,107 @@
+"""Score cached or predicted masks against a split's true masks."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, UInt8
+
+from wildrayzer.config.masks import PseudoMasksConfig
+from wildrayzer.data.store import FrameStore
+from wildrayzer.evaluation.metrics import mask_scores
+from wildrayzer.motion.cache import PatchMasks, PixelMasks, ResidualMaps
+from wildrayzer.motion.residuals import fuse
+
+UNKNOWN = 255
+BATCH = 256
+THRESHOLDS = tuple(round(0.25 * step, 2) for step in range(-2, 13))
+FALLBACK_THRESHOLD = 1.0
+
+
+MaskSlice = Callable[[slice], UInt8[np.ndarray, "n h w"]]
+"""Masks of a range of global frames: 1 = transient, 255 = not computed."""
+
+
+def pixel_masks(cache: PixelMasks) -> MaskSlice:
+    """Refined masks."""
+    return lambda part: cache.span("mask", part.start, part.stop)
+
+
+def patch_masks(cache: PatchMasks, image_size: int) -> MaskSlice:
+    """Masks on the patch grid, enlarged to pixels by nearest neighbour."""
+    return lambda part: _enlarge(cache.span("mask", part.start, part.stop), image_size)
+
+
+def thresholded_residual(
+    cache: ResidualMaps, config: PseudoMasksConfig, image_size: int, threshold: float
+) -> MaskSlice:
+    """The plain baseline: fused saliency over `threshold` (in standard deviations of the frame), no clusters."""
+
+    def read(part: slice) -> np.ndarray:
+        d_dino, d_ssim, psnr = (
+            cache.span(name, part.start, part.stop).astype(np.float64) for name in ("d_dino", "d_ssim", "psnr")
+        )
+        computed = np.isfinite(psnr)
+        saliency = fuse(np.nan_to_num(d_dino), np.nan_to_num(d_ssim), np.where(computed, psnr, 0.0), config)
+        coarse = np.where(computed[:, None, None], saliency > threshold, UNKNOWN).astype(np.uint8)
+        return _enlarge(coarse, image_size)
+
+    return read
+
+
+def _enlarge(coarse: UInt8[np.ndarray, "n g g2"], image_size: int) -> UInt8[np.ndarray, "n h w"]:
+    patch = image_size // coarse.shape[-1]
+    return coarse.repeat(patch, axis=1).repeat(patch, axis=2)
+
+
+def score_frames(
+    masks: UInt8[np.ndarray, "n h w"], truth: UInt8[np.ndarray, "n h w"]
+) -> dict[str, Float[np.ndarray, " n"]]:
+    """IoU, recall, precision and coverage of each frame (see `metrics.mask_scores`).
+
+    Pixels of unknown truth (255) are left out, of the coverage too; frames that are not computed anywhere or have no
+    known pixel are NaN throughout.
+    """
+    known = truth != UNKNOWN
+    scores = mask_scores(torch.from_numpy((masks == 1) & known), torch.from_numpy(truth == 1))
+    share = known.mean((1, 2))
+    usable: Bool[np.ndarray, " n"] = ~(masks == UNKNOWN).any((1, 2)) & (share > 0)
+    columns = {name: value.numpy() for name, value in scores.items()}
+    columns["coverage"] = columns["coverage"] / np.where(share > 0, share, 1.0)
+    return {name: np.where(usable, value, np.nan) for name, value in columns.items()}
+
+
+def score_split(masks: MaskSlice, store: FrameStore) -> dict[str, Float[np.ndarray, " f"]]:
+    """`score_frames` over all frames of a split.
+
+    Raises:
+        ValueError: masks of another size or number than the split's frames, or a split without true masks.
+    """
+    parts = []
+    for start in range(0, store.num_frames, BATCH):
+        part = slice(start, min(start + BATCH, store.num_frames))
+        truth, found = store.read_masks(np.arange(part.start, part.stop)), masks(part)
+        if found.shape != truth.shape:
+            raise ValueError(
+                f"masks of frames {part.start} to {part.stop - 1} have shape {found.shape}, the split "
+                f"{store.path} has {truth.shape}; score the masks that were made from this split"
+            )
+        parts.append(score_frames(found, truth))
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def best_threshold(make: Callable[[float], MaskSlice], store: FrameStore) -> tuple[float, str]:
+    """The threshold of `THRESHOLDS` with the highest mean IoU on the split itself, and how it was chosen.
+
+    Chosen on the frames it is scored on, it flatters the baseline: an upper bound. Where the truth has no foreground
+    there is no IoU, and one standard deviation is taken.
+    """
+    means = [_mean(score_split(make(threshold), store)["iou"]) for threshold in THRESHOLDS]
+    if np.isnan(means).all():
+        return FALLBACK_THRESHOLD, "one standard deviation: the split has no true foreground to choose by"
+    return THRESHOLDS[int(np.nanargmax(means))], "best mean IoU on the split itself: an upper bound"
+
+
+def _mean(values: Float[np.ndarray, " f"]) -> float:
+    finite = values[np.isfinite(values)]
+    return float(finite.mean()) if len(finite) else float("nan")

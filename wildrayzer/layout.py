@@ -1,0 +1,114 @@
+"""Where a run keeps its files: the one place that knows, for the workflow, the command line and the report."""
+
+from pathlib import PurePosixPath
+
+
+class RunLayout:
+    """Paths of a run, relative to the working directory.
+
+    Args:
+        name: name of the run.
+        root: folder of all runs.
+    """
+
+    def __init__(self, name: str, root: str = "results") -> None:
+        self.base = PurePosixPath(root) / name
+
+    def _path(self, *parts: str | int) -> str:
+        return str(self.base.joinpath(*map(str, parts)))
+
+    def raw(self, split: str) -> str:
+        """Embedded split in its outside layout."""
+        return self._path("raw", split)
+
+    @property
+    def cutouts(self) -> str:
+        """Embedded COCO stand-in, laid out as COCO 2014."""
+        return self._path("raw", "cutouts")
+
+    def store(self, split: str) -> str:
+        """Frame store of a split."""
+        return self._path("frames", f"{split}.zarr")
+
+    def data_report(self, split: str) -> str:
+        """What the preparation of a split found, used and skipped."""
+        return self._path("frames", f"{split}.report.json")
+
+    def windows(self, split: str) -> str:
+        """Residual windows of a split."""
+        return self._path("windows", f"{split}.json")
+
+    def _stage(self, stage: str, number: int | str | None) -> PurePosixPath:
+        return self.base / stage if number is None else self.base / f"round{number}" / stage
+
+    def checkpoint(self, stage: str, number: int | str | None = None) -> str:
+        """Weights and manifest of a training stage; `number` is the round, None for pretraining."""
+        return str(self._stage(stage, number) / "checkpoint")
+
+    def metrics(self, stage: str, number: int | str | None = None) -> str:
+        """Training figures of a stage as JSON lines."""
+        return str(self._stage(stage, number) / "metrics.jsonl")
+
+    def state(self, stage: str, number: int | str | None = None) -> str:
+        """Resume states of a stage; never a declared output."""
+        name = stage if number is None else f"round{number}-{stage}"
+        return self._path("state", name)
+
+    def masks(self, number: int | str, split: str, source: str = "renderer") -> str:
+        """Pseudo-mask cache of a split: residuals.zarr, patch_masks.zarr, pixel_masks.zarr."""
+        return self._path(f"round{number}", "masks", split, source)
+
+    def residual_part(self, number: int | str, split: str, source: str, part: str, parts: int | str) -> str:
+        """One job's share of the residuals."""
+        return f"{self.masks(number, split, source)}/residuals.part-{part}-of-{parts}.zarr"
+
+    def residuals(self, number: int | str, split: str, source: str = "renderer") -> str:
+        """Residual maps of a split."""
+        return f"{self.masks(number, split, source)}/residuals.zarr"
+
+    def patch_masks(self, number: int | str, split: str, source: str = "renderer") -> str:
+        """Patch masks of a split."""
+        return f"{self.masks(number, split, source)}/patch_masks.zarr"
+
+    def pixel_masks(self, number: int | str, split: str, source: str = "renderer") -> str:
+        """Refined pixel masks of a split."""
+        return f"{self.masks(number, split, source)}/pixel_masks.zarr"
+
+    def thresholds(self, number: int | str, source: str = "renderer") -> str:
+        """Thresholds of the absolute test."""
+        return self._path(f"round{number}", "masks", f"thresholds-{source}.json")
+
+    def view_scores(self, method: str, split: str, inputs: int | str) -> str:
+        """Scores of a method's renderings."""
+        return self._path("scores", "views", f"{method}-{split}-{inputs}.csv")
+
+    def mask_scores(self, source: str, split: str) -> str:
+        """Scores of the pseudo-masks of a split."""
+        return self._path("scores", "masks", f"{source}-{split}.csv")
+
+    def head_scores(self, stage: str, split: str) -> str:
+        """Scores of a motion head on a split."""
+        return self._path("scores", "heads", f"{stage}-{split}.csv")
+
+    @property
+    def renderer_scores(self) -> str:
+        """Camera R², reordering and pose use of the static renderer."""
+        return self._path("scores", "renderer.json")
+
+    @property
+    def tables(self) -> str:
+        """Folder of the benchmark tables."""
+        return self._path("tables")
+
+    @property
+    def report(self) -> str:
+        """The HTML report."""
+        return self._path("report", "index.html")
+
+    def log(self, rule: str, *parts: str) -> str:
+        """Log of a job."""
+        return self._path("logs", rule, "-".join(parts) + ".log" if parts else "log.txt")
+
+    def benchmark(self, rule: str, *parts: str) -> str:
+        """Time and memory of a job, as Snakemake measures them."""
+        return self._path("benchmarks", rule, "-".join(parts) + ".tsv" if parts else "job.tsv")

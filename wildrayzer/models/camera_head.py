@@ -1,0 +1,70 @@
+"""From pose features to cameras (released-model facts 4)."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from wildrayzer.config.model import ModelConfig
+from wildrayzer.geometry.cameras import Cameras, rigid
+from wildrayzer.geometry.rotations import rotation_from_6d, rotation_from_quaternion
+from wildrayzer.models.camera_encoder import canonical_index
+from wildrayzer.models.tokens import two_layers
+
+HEAD_STD = 0.02
+"""Initial standard deviation of last layers: untrained heads start near the identity and mid-grey."""
+DEFAULT_FOCAL = 1.25
+"""Focal length that an output of zero stands for, as a multiple of the image side."""
+_IDENTITY = {"6d": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), "quaternion": (1.0, 0.0, 0.0, 0.0)}
+_ROTATION = {"6d": rotation_from_6d, "quaternion": rotation_from_quaternion}
+
+
+class PredictedFocal(nn.Module):
+    """One focal length a scene, from the features of the canonical view."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.layers = two_layers(config.width, config.width, 1, std=config.init_std, last_std=HEAD_STD)
+
+    def forward(self, canonical: Float[Tensor, "b d"]) -> Float[Tensor, "b"]:
+        """Focal length as a multiple of the image side."""
+        return self.layers(canonical).float()[:, 0] + DEFAULT_FOCAL
+
+
+class SharedFocal(nn.Module):
+    """One learned focal length for all scenes. Differs from the paper."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.zeros(1))
+
+    def forward(self, canonical: Float[Tensor, "b d"]) -> Float[Tensor, "b"]:
+        """Focal length as a multiple of the image side."""
+        return DEFAULT_FOCAL * self.log_scale.exp().expand(len(canonical))
+
+
+class CameraHead(nn.Module):
+    """Poses relative to the canonical view, which is exactly the identity, and one focal length for all views."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        std = 1 / math.sqrt(2 * config.width) if config.camera_encoder == "pairwise" else config.init_std
+        size = len(_IDENTITY[config.pose]) + 3
+        self.relative = two_layers(2 * config.width, config.width, size, std=std, last_std=HEAD_STD)
+        self.focal = PredictedFocal(config) if config.focal == "predicted" else SharedFocal()
+
+    def forward(self, canonical: Float[Tensor, "b v d"], views: Float[Tensor, "b v d"]) -> Cameras:
+        """Camera-to-world, OpenCV axes; fx = fy normalised by width and height, principal point in the centre."""
+        batch, count = views.shape[:2]
+        origin = canonical_index(self.config, count)
+        identity = views.new_tensor((*_IDENTITY[self.config.pose], 0.0, 0.0, 0.0), dtype=torch.float32)
+        # float32 whatever the autocast: rays magnify rounding
+        pose = self.relative(torch.cat((canonical, views), dim=-1)).float() + identity
+        away = torch.arange(count, device=views.device) != origin
+        pose = torch.where(away[:, None], pose, identity)
+        c2w = rigid(_ROTATION[self.config.pose](pose[..., :-3]), pose[..., -3:])
+        focal = self.focal(canonical[:, origin])[:, None].expand(batch, count)
+        centre = torch.full_like(focal, 0.5)
+        return Cameras(c2w=c2w, intrinsics=torch.stack((focal, focal, centre, centre), dim=-1))

@@ -1,0 +1,139 @@
+"""The motion head: where a view shows something that moves (released-model facts 8)."""
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from wildrayzer.config.model import ModelConfig, MotionHeadConfig
+from wildrayzer.models.transformer import Stack, initialise
+
+_STAGE_GROUPS = (32, 32, 16, 8)
+"""GroupNorm groups of the released upsampling stages; their greatest common divisor with the channels is used."""
+
+
+def _group_norm(channels: int, groups: int = 32) -> nn.GroupNorm:
+    return nn.GroupNorm(math.gcd(channels, groups), channels)
+
+
+def _projection(inside: int, outside: int) -> nn.Sequential:
+    return nn.Sequential(nn.LayerNorm(inside, bias=False), nn.Linear(inside, outside))
+
+
+class UpsamplingStage(nn.Module):
+    """Twice the resolution, half the channels."""
+
+    def __init__(self, channels: int, groups: int) -> None:
+        super().__init__()
+        half = max(1, channels // 2)
+        self.narrow = nn.Conv2d(channels, half, 1)
+        self.refine = nn.Sequential(
+            _group_norm(half), nn.GELU(), nn.Conv2d(half, half, 3, padding=1), _group_norm(half), nn.GELU()
+        )
+        self.smooth = nn.Sequential(nn.Conv2d(half, half, 3, padding=1), _group_norm(half, groups), nn.GELU())
+
+    def forward(self, x: Float[Tensor, "b c h w"]) -> Float[Tensor, "b e y x"]:
+        """Bilinear ×2, channels halved, refined."""
+        x = functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
+        return self.smooth(self.refine(self.narrow(x)))
+
+
+class MaskDecoder(nn.Module):
+    """Tokens on the patch grid to logits at image resolution.
+
+    ceil(log2 patch) doublings; where the patch size is no power of two a bilinear resize to the image size follows.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.image_size, self.grid = config.image_size, config.grid
+        channels = config.width // 2
+        self.read = _projection(config.width, config.width)
+        self.entry = nn.Sequential(
+            nn.Conv2d(config.width, channels, 3, padding=1),
+            _group_norm(channels),
+            nn.GELU(),
+            nn.Conv2d(channels, channels, 3, padding=1),
+        )
+        self.stages = nn.ModuleList()
+        for stage in range(math.ceil(math.log2(config.patch_size))):
+            self.stages.append(UpsamplingStage(channels, _STAGE_GROUPS[min(stage, len(_STAGE_GROUPS) - 1)]))
+            channels = max(1, channels // 2)
+        self.logit = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.GELU(), nn.Conv2d(channels, 1, 1))
+
+    def forward(self, tokens: Float[Tensor, "b n d"]) -> Float[Tensor, "b 1 h w"]:
+        """Logits of square images from the tokens of their patch grids."""
+        x = self.entry(self.read(tokens).transpose(1, 2).unflatten(-1, (self.grid, self.grid)))
+        for stage in self.stages:
+            x = stage(x)
+        logits = self.logit(x)
+        if logits.shape[-1] != self.image_size:
+            logits = functional.interpolate(logits, size=(self.image_size,) * 2, mode="bilinear", align_corners=False)
+        return logits
+
+
+class MotionHead(nn.Module):
+    """Backbone features, image tokens and ray tokens of views to motion logits (1 = transient)."""
+
+    def __init__(self, config: ModelConfig, options: MotionHeadConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.grid, self.cross_view, self.feature_width = config.grid, options.cross_view, options.feature_width
+        self.features = _projection(options.feature_width, width) if options.use_features else None
+        self.tokens = _projection(width, width)
+        self.rays = _projection(width, width)
+        sources = 3 if options.use_features else 2
+        self.fuse = nn.Sequential(*_projection(sources * width, width), nn.GELU(), nn.Linear(width, width))
+        self.blocks = Stack(
+            options.blocks,
+            width,
+            options.head_width or config.head_width,
+            kernel=config.attention,
+            std=config.init_std,
+            checkpoint_every=config.checkpoint_every,
+        )
+        self.decoder = MaskDecoder(config)
+        for part in (self.features, self.tokens, self.rays, self.fuse, self.decoder):
+            if part is not None:
+                initialise(part, config.init_std)
+
+    def forward(
+        self,
+        features: Float[Tensor, "b v fh fw c"] | None,
+        tokens: Float[Tensor, "b v n d"],
+        ray_tokens: Float[Tensor, "b v n d"],
+    ) -> Float[Tensor, "b v 1 h w"]:
+        """Motion logits of each view, independent of the other views unless `cross_view` is set.
+
+        With `cross_view` the transformer attends jointly over the views of this call. Differs from the paper.
+
+        Raises:
+            ValueError: features missing, or of another width than configured.
+        """
+        sources = [self.tokens(tokens), self.rays(ray_tokens)]
+        if self.features is not None:
+            sources.insert(0, self.features(self._on_grid(features)))
+        x = self.fuse(torch.cat(sources, dim=-1))
+        batch, views, patches = x.shape[:3]
+        x = self.blocks(x.flatten(1, 2) if self.cross_view else x.flatten(0, 1))
+        x = x.reshape(batch * views, patches, -1)
+        return self.decoder(x).float().unflatten(0, (batch, views))
+
+    def _on_grid(self, features: Float[Tensor, "b v fh fw c"] | None) -> Float[Tensor, "b v n c"]:
+        expected = self.feature_width
+        if features is None:
+            raise ValueError(
+                "the motion head needs backbone features; pass features, or set model.motion_head.use_features: false"
+            )
+        if features.shape[-1] != expected:
+            raise ValueError(
+                f"features are {features.shape[-1]} wide, but model.motion_head.feature_width = {expected}; "
+                "set it to the width of the feature backbone"
+            )
+        if features.shape[2:4] != (self.grid, self.grid):
+            flat = features.flatten(0, 1).permute(0, 3, 1, 2)
+            flat = functional.interpolate(flat, size=(self.grid, self.grid), mode="bilinear", align_corners=False)
+            features = flat.permute(0, 2, 3, 1).unflatten(0, features.shape[:2])
+        return features.flatten(2, 3)

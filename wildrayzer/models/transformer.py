@@ -1,0 +1,147 @@
+"""Pre-norm transformer blocks with query-key normalisation (released-model facts, "Block")."""
+
+import math
+from typing import cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from wildrayzer.models.attention import Request, attend
+
+
+def initialise(module: nn.Module, std: float) -> None:
+    """Normal weights of the given standard deviation and zero biases in every linear and convolution layer."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            nn.init.normal_(layer.weight, std=std)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+class HeadNorm(nn.RMSNorm):
+    """RMSNorm of queries or keys, in their own dtype: under autocast a float32 gain would miss the fused kernel."""
+
+    def forward(self, x: Float[Tensor, "*b c"]) -> Float[Tensor, "*b c"]:
+        """Unit root mean square over a head's channels, times the gain."""
+        return functional.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), self.eps)
+
+
+class SelfAttention(nn.Module):
+    """Multi-head self-attention: fused bias-free projections, RMS-normalised queries and keys."""
+
+    def __init__(self, width: int, head_width: int, *, kernel: Request) -> None:
+        super().__init__()
+        self.width, self.head_width, self.kernel = width, head_width, kernel
+        self.to_qkv = nn.Linear(width, 3 * width, bias=False)
+        self.q_norm = HeadNorm(head_width, eps=1e-5)
+        self.k_norm = HeadNorm(head_width, eps=1e-5)
+        self.out = nn.Linear(width, width, bias=False)
+
+    def forward(self, x: Float[Tensor, "b n d"], queries: int | None = None) -> Float[Tensor, "b m d"]:
+        """Attend over all tokens; with `queries` only the first so many tokens ask, and are returned."""
+        if queries is None:
+            q, k, v = self.to_qkv(x).unflatten(-1, (3, -1, self.head_width)).unbind(2)
+        else:
+            to_q, to_kv = self.to_qkv.weight.split((self.width, 2 * self.width))
+            q = functional.linear(x[:, :queries], to_q).unflatten(-1, (-1, self.head_width))
+            k, v = functional.linear(x, to_kv).unflatten(-1, (2, -1, self.head_width)).unbind(2)
+        attended = attend(self.q_norm(q).to(v.dtype), self.k_norm(k).to(v.dtype), v, kernel=self.kernel)
+        return cast(Tensor, self.out(attended.flatten(2)))
+
+
+class FeedForward(nn.Sequential):
+    """Bias-free two-layer perceptron, four times as wide inside, exact GELU."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(nn.Linear(width, 4 * width, bias=False), nn.GELU(), nn.Linear(4 * width, width, bias=False))
+
+
+class Block(nn.Module):
+    """`x + attention(LN(x))`, then `x + mlp(LN(x))`."""
+
+    def __init__(self, width: int, head_width: int, *, kernel: Request) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width, bias=False)
+        self.attention = SelfAttention(width, head_width, kernel=kernel)
+        self.norm2 = nn.LayerNorm(width, bias=False)
+        self.mlp = FeedForward(width)
+
+    def forward(self, x: Float[Tensor, "b n d"], queries: int | None = None) -> Float[Tensor, "b m d"]:
+        """Update all tokens, or compute and return the first `queries` alone."""
+        x = (x if queries is None else x[:, :queries]) + self.attention(self.norm1(x), queries)
+        return cast(Tensor, x + self.mlp(self.norm2(x)))
+
+
+class CrossBlock(nn.Module):
+    """A block whose tokens attend to themselves and to a fixed context, which is projected but never updated.
+
+    The context is shared by all views of a sample. Attention logits carry an extra factor of two, which sharpens the
+    softmax of untrained blocks. Differs from the paper, where context tokens pass through the blocks as well.
+    """
+
+    def __init__(self, width: int, head_width: int, *, kernel: Request, std: float) -> None:
+        super().__init__()
+        self.head_width, self.kernel, self.scale = head_width, kernel, 2 * head_width**-0.5
+        self.norm1 = nn.LayerNorm(width, bias=False)
+        self.to_qkv = nn.Linear(width, 3 * width, bias=False)
+        self.context_to_kv = nn.Linear(width, 2 * width, bias=False)
+        self.q_norm = HeadNorm(head_width, eps=1e-5)
+        self.k_norm = HeadNorm(head_width, eps=1e-5)
+        self.out = nn.Linear(width, width, bias=False)
+        self.norm2 = nn.LayerNorm(width, bias=False)
+        self.mlp = FeedForward(width)
+        initialise(self, std)
+        for layer in (self.out, cast(nn.Linear, self.mlp[2])):
+            nn.init.normal_(layer.weight, std=std / 2)
+
+    def forward(self, x: Float[Tensor, "b t n d"], context: Float[Tensor, "b m d"]) -> Float[Tensor, "b t n d"]:
+        """Update the `n` tokens of each of `t` views."""
+        x = x + self.out(self._attend(self.norm1(x), context))
+        return cast(Tensor, x + self.mlp(self.norm2(x)))
+
+    def _attend(self, x: Float[Tensor, "b t n d"], context: Float[Tensor, "b m d"]) -> Float[Tensor, "b t n d"]:
+        views = x.shape[1]
+        q, k, v = self.to_qkv(x).unflatten(-1, (3, -1, self.head_width)).unbind(3)
+        context_k, context_v = self.context_to_kv(context).unflatten(-1, (2, -1, self.head_width)).unbind(2)
+        q, k, context_k = (
+            norm(part).to(v.dtype) for norm, part in ((self.q_norm, q), (self.k_norm, k), (self.k_norm, context_k))
+        )
+        k, v = (
+            torch.cat((own, shared[:, None].expand(-1, views, -1, -1, -1)), dim=2)
+            for own, shared in ((k, context_k), (v, context_v))
+        )
+        attended = attend(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1), kernel=self.kernel, scale=self.scale)
+        return attended.reshape(x.shape)
+
+
+class Stack(nn.ModuleList):
+    """Transformer blocks in a row; block l starts with weights of std / sqrt(2(l + 1)).
+
+    `checkpoint_every` recomputes every so many-th block in the backward pass (0: none).
+    """
+
+    def __init__(
+        self, blocks: int, width: int, head_width: int, *, kernel: Request, std: float, checkpoint_every: int
+    ) -> None:
+        super().__init__(Block(width, head_width, kernel=kernel) for _ in range(blocks))
+        self.checkpoint_every = checkpoint_every
+        for depth, block in enumerate(self):
+            initialise(block, std / math.sqrt(2 * (depth + 1)))
+
+    def forward(self, x: Float[Tensor, "b n d"], keep: int | None = None) -> Float[Tensor, "b m d"]:
+        """Run all blocks. With `keep` only the first so many tokens are returned, and the last block skips the rest."""
+        for depth, block in enumerate(self):
+            queries = keep if depth == len(self) - 1 else None
+            x = run_block(block, x, queries, depth=depth, checkpoint_every=self.checkpoint_every)
+        return x
+
+
+def run_block(block: nn.Module, *inputs: Tensor | int | None, depth: int, checkpoint_every: int) -> Tensor:
+    """Run block number `depth` of a stack, without keeping its activations where the checkpoint policy says so."""
+    if checkpoint_every and depth % checkpoint_every == 0 and torch.is_grad_enabled():
+        # no block draws random numbers, so their state need not be kept
+        return cast(Tensor, checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False))
+    return cast(Tensor, block(*inputs))

@@ -1,0 +1,226 @@
+"""The one model of all stages: cameras, static renderer and motion head."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from wildrayzer.config.model import ModelConfig
+from wildrayzer.geometry.cameras import Cameras
+from wildrayzer.models.attention import Kernel, resolve_kernel
+from wildrayzer.models.camera_encoder import JointCameraEncoder
+from wildrayzer.models.camera_head import CameraHead
+from wildrayzer.models.matching import PairwiseCameraEncoder
+from wildrayzer.models.motion_head import MotionHead
+from wildrayzer.models.scene import CrossDecoder, Decoder, SceneEncoder
+from wildrayzer.models.tokens import ImageTokenizer, RayTokenizer
+
+
+@dataclass(frozen=True)
+class ViewSynthesis:
+    """What one pass gives. Views are ordered inputs first (`k`), then targets (`t`); `v` = k + t."""
+
+    cameras: Cameras
+    """All views; camera-to-world, OpenCV axes."""
+    render: Float[Tensor, "b t 3 h w"]
+    """Target views in [0, 1]."""
+    render_inputs: Float[Tensor, "b k 3 h w"] | None = None
+    """Input views rendered again."""
+    motion_logits: Float[Tensor, "b v 1 h w"] | None = None
+    """Motion logits of all views; positive = transient."""
+    token_mask: Bool[Tensor, "b k n"] | None = None
+    """Input tokens that the noise token replaced (1 = transient)."""
+
+
+class WildRayZer(nn.Module):
+    """The network of released-model facts, with the named deviations of `ModelConfig` as options.
+
+    All methods take views in batches, `b` samples of `v` views, on a patch grid of n = (image_size / patch_size)²
+    tokens in row-major order. Images are float in [0, 1], masks 1 = transient.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        pairwise = config.camera_encoder == "pairwise"
+        self.image_tokenizer = ImageTokenizer(config)
+        self.camera_encoder = PairwiseCameraEncoder(config) if pairwise else JointCameraEncoder(config)
+        self.camera_head = CameraHead(config)
+        self.input_rays = RayTokenizer(config)
+        self.target_rays = RayTokenizer(config)
+        self.scene_encoder = SceneEncoder(config)
+        self.decoder = CrossDecoder(config) if config.decoder_attention == "cross" else Decoder(config)
+        role = torch.randn(2, config.width) * config.init_std
+        self.role_embedding = nn.Parameter(role) if config.view_type_embedding else None
+        self.motion_head = None if config.motion_head is None else MotionHead(config, config.motion_head)
+
+    @property
+    def attention_kernel(self) -> Kernel:
+        """Name of the attention kernel in use on the device and in the dtype of the weights (or of autocast)."""
+        weight = next(self.parameters())
+        device, kind = weight.device, weight.device.type
+        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
+        return resolve_kernel(self.config.attention, device, dtype, self.config.head_width)
+
+    def tokenize(self, images: Float[Tensor, "b v 3 h w"]) -> Float[Tensor, "b v n d"]:
+        """Image tokens with their position code (step 1).
+
+        Raises:
+            ValueError: images of another size than configured.
+        """
+        size = self.config.image_size
+        if images.shape[-2:] != (size, size):
+            raise ValueError(
+                f"images are {images.shape[-2]} × {images.shape[-1]} pixels, but model.image_size = {size}; resize them"
+            )
+        return self.image_tokenizer(images)
+
+    def predict_cameras(
+        self,
+        images: Float[Tensor, "b v 3 h w"],
+        tokens: Float[Tensor, "b v n d"],
+        *,
+        num_inputs: int | None = None,
+    ) -> Cameras:
+        """Cameras of all views, in float32 (steps 2 to 4). The canonical view is the origin of the world.
+
+        Args:
+            images: in [0, 1].
+            tokens: their tokens from `tokenize`; the pairwise encoder makes its own.
+            num_inputs: how many views are inputs; needed with `view_type_embedding` alone.
+
+        Raises:
+            ValueError: fewer than two views, or `num_inputs` missing where it is needed.
+        """
+        views = images.shape[1]
+        if views < 2:
+            raise ValueError(f"cameras are relative to each other and need at least 2 views, got {views}")
+        return self.camera_head(*self.camera_encoder(images, tokens, self._roles(views, num_inputs)))
+
+    def ray_tokens(self, cameras: Cameras, *, for_targets: bool) -> Float[Tensor, "b v n d"]:
+        """Plücker ray tokens, of the decoder's tokenizer (`for_targets`) or the scene encoder's (step 5)."""
+        return (self.target_rays if for_targets else self.input_rays)(cameras)
+
+    def encode_scene(
+        self,
+        tokens_in: Float[Tensor, "b k n d"],
+        ray_tokens_in: Float[Tensor, "b k n d"],
+        token_mask: Bool[Tensor, "b k n"] | None = None,
+    ) -> Float[Tensor, "b m d"]:
+        """Context for the decoder from the input views; masked tokens are replaced by the noise token (step 6)."""
+        return self.scene_encoder(tokens_in, ray_tokens_in, token_mask)
+
+    def decode(
+        self, context: Float[Tensor, "b m d"], target_ray_tokens: Float[Tensor, "b t n d"]
+    ) -> Float[Tensor, "b t 3 h w"]:
+        """Renderings in [0, 1], one a set of ray tokens, independent of each other (step 7)."""
+        return self.decoder(context, target_ray_tokens)
+
+    def motion_logits(
+        self,
+        features: Float[Tensor, "b v fh fw c"] | None,
+        tokens: Float[Tensor, "b v n d"],
+        ray_tokens: Float[Tensor, "b v n d"],
+    ) -> Float[Tensor, "b v 1 h w"]:
+        """Motion logits, positive = transient (step 8).
+
+        Raises:
+            ValueError: the model has no motion head, or features are missing or of the wrong width.
+        """
+        if self.motion_head is None:
+            raise ValueError("motion asked for, but model.motion_head is null: this model has no motion head")
+        return self.motion_head(features, tokens, ray_tokens)
+
+    def token_mask_from_probability(self, probability: Float[Tensor, "b v 1 h w"]) -> Bool[Tensor, "b v n"]:
+        """Tokens whose mean motion probability exceeds `motion_head.threshold` (1 = transient).
+
+        Raises:
+            ValueError: the model has no motion head.
+        """
+        if self.config.motion_head is None:
+            raise ValueError("a token mask needs model.motion_head.threshold, but model.motion_head is null")
+        mean = functional.avg_pool2d(probability.flatten(0, 1), self.config.patch_size)
+        return (mean > self.config.motion_head.threshold).flatten(1).unflatten(0, probability.shape[:2])
+
+    def forward(
+        self,
+        images: Float[Tensor, "b v 3 h w"],
+        num_inputs: int,
+        *,
+        features: Float[Tensor, "b v fh fw c"] | None = None,
+        motion: bool = False,
+        token_mask: Bool[Tensor, "b k n"] | None = None,
+        extra_token_mask: Bool[Tensor, "b k n"] | None = None,
+        render_inputs: bool = False,
+        cameras: Cameras | None = None,
+    ) -> ViewSynthesis:
+        """Cameras of all views and renderings of the target views.
+
+        Args:
+            images: in [0, 1], inputs first, then targets.
+            num_inputs: how many of the views are inputs; at least 1, and at least one view must be left as a target.
+            features: backbone features of all views, for the motion head.
+            motion: predict motion logits of all views; without `token_mask` they gate the inputs, detached.
+            token_mask: gate for the input tokens (1 = transient), in place of the predicted one.
+            extra_token_mask: tokens to replace on top of the gate (masked reconstruction).
+            render_inputs: render the input views as well.
+            cameras: cameras of all views to use in place of the predicted ones.
+
+        Raises:
+            ValueError: impossible `num_inputs`, wrong image size, or something asked of a missing motion head.
+        """
+        views = images.shape[1]
+        if not 1 <= num_inputs < views:
+            raise ValueError(
+                f"num_inputs = {num_inputs} of {views} views; at least one input and one target are needed"
+            )
+        tokens = self.tokenize(images)
+        if cameras is None:
+            cameras = self.predict_cameras(images, tokens, num_inputs=num_inputs)
+        inputs, targets = slice(None, num_inputs), slice(num_inputs, None)
+        rays_in = self.ray_tokens(cameras.select(inputs), for_targets=False)
+        rays_out = self.ray_tokens(cameras if render_inputs else cameras.select(targets), for_targets=True)
+
+        logits = None
+        if motion:
+            parts = ((inputs, rays_in), (targets, rays_out[:, num_inputs - views :]))
+            logits = torch.cat(
+                [
+                    self.motion_logits(None if features is None else features[:, part], tokens[:, part], rays)
+                    for part, rays in parts
+                ],
+                dim=1,
+            )
+            if token_mask is None:
+                token_mask = self.token_mask_from_probability(logits[:, inputs].detach().sigmoid())
+
+        if extra_token_mask is not None:
+            token_mask = extra_token_mask if token_mask is None else token_mask | extra_token_mask
+        rendered = self.decode(self.encode_scene(tokens[:, inputs], rays_in, token_mask), rays_out)
+        return ViewSynthesis(
+            cameras=cameras,
+            render=rendered[:, num_inputs - views :],
+            render_inputs=rendered[:, inputs] if render_inputs else None,
+            motion_logits=logits,
+            token_mask=token_mask,
+        )
+
+    def renderer_parameters(self) -> Iterator[nn.Parameter]:
+        """Everything but the motion head, in a fixed order."""
+        return (value for name, value in self.named_parameters() if not name.startswith("motion_head."))
+
+    def motion_head_parameters(self) -> Iterator[nn.Parameter]:
+        """The motion head alone, in a fixed order."""
+        return (value for name, value in self.named_parameters() if name.startswith("motion_head."))
+
+    def _roles(self, views: int, num_inputs: int | None) -> Float[Tensor, "v d"] | None:
+        """Embedding of input or target view (the paper's view-type embedding)."""
+        if self.role_embedding is None:
+            return None
+        if num_inputs is None:
+            raise ValueError("model.view_type_embedding is on: pass num_inputs, which says which views are inputs")
+        number = torch.arange(views, device=self.role_embedding.device)
+        return self.role_embedding[(number >= num_inputs).long()]

@@ -1,0 +1,62 @@
+"""Dense patch features: the one interface behind residual maps, clustering and the motion head (spec/method.md)."""
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from wildrayzer.config.features import FeaturesConfig
+
+
+@runtime_checkable
+class FeatureBackbone(Protocol):
+    """A frozen map from images to patch features on the renderer's patch grid."""
+
+    name: str
+    """What it is, for manifests and tables: `dinov3:WEIGHTS` or `descriptor`."""
+    width: int
+    """Channels c of a feature."""
+    digest: str
+    """16 hexadecimal digits that stand for weights, revision, arithmetic and code of the features."""
+    centre: bool
+    """Whether features mean something only relative to the window's mean: `feature_dissimilarity` and the clustering
+    subtract the mean over the window's targets first. False for DINOv3 (paper), True for the descriptor."""
+
+    def __call__(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n fh fw c"]:
+        """Features of RGB images in [0, 1]: float32, no gradient, not L2-normalised; fh = h / patch_size."""
+        ...
+
+
+def build_backbone(config: FeaturesConfig, *, patch_size: int, device: str | torch.device) -> FeatureBackbone:
+    """The backbone that `features.backbone` names, on `device`.
+
+    Args:
+        config: the `features` section.
+        patch_size: patch of the renderer, in pixels; features come on that grid whatever the backbone's own patch.
+        device: where images will be.
+
+    Raises:
+        ValueError: `features.weights` is no folder with a DINOv3 ViT, or a hub id that cannot be had.
+    """
+    if config.backbone == "descriptor":
+        from wildrayzer.motion.descriptor import Descriptor
+
+        return Descriptor(patch_size=patch_size)
+    from wildrayzer.motion.dinov3 import DINOv3
+
+    return DINOv3(config, patch_size=patch_size, device=device)
+
+
+def check_images(images: Float[Tensor, "n 3 h w"], patch_size: int) -> None:
+    """Refuse images that do not divide into patches.
+
+    Raises:
+        ValueError: height or width is no multiple of the patch.
+    """
+    height, width = images.shape[-2:]
+    if height % patch_size or width % patch_size:
+        raise ValueError(
+            f"images of {height}×{width} pixels do not divide into patches of model.patch_size = {patch_size}; "
+            "choose an image size that is a multiple of it"
+        )

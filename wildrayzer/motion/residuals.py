@@ -1,0 +1,165 @@
+"""Residual maps between target and rendering, and their fusion into saliency (method.md, stage 2 steps 1 to 4)."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from wildrayzer.config.masks import PseudoMasksConfig
+
+_SSIM_SIGMA = 1.5
+_SSIM_K1, _SSIM_K2 = 0.01, 0.03
+# Pixels filtered at once: what fits a core's cache.
+_CHUNK_PIXELS = {"cpu": 1 << 15, "cuda": 1 << 23}
+_LEAST_MSE = 1e-10
+# Rounding alone gives equal images residuals of up to 1e-5; the poorest real map varies a hundred times as much.
+_LEAST_STD = 1e-4
+
+
+def psnr(target: Float[Tensor, "n 3 h w"], rendered: Float[Tensor, "n 3 h w"]) -> Float[Tensor, " n"]:
+    """Peak signal-to-noise ratio of each frame in dB, images in [0, 1]; equal images give 100."""
+    mse = (target - rendered).square().mean(dim=(1, 2, 3))
+    return -10 * mse.clamp(min=_LEAST_MSE).log10()
+
+
+def feature_dissimilarity(
+    target: Float[Tensor, "w t n c"], rendered: Float[Tensor, "w t n c"], *, centre: bool, floor: float = 1e-5
+) -> Float[Tensor, "w t n"]:
+    """1 − cosine of the patch features of target and rendering, in [0, 2].
+
+    Args:
+        target: features of each window's target frames.
+        rendered: features of their renderings.
+        centre: subtract from both the mean of the window's target features first (see `FeatureBackbone.centre`).
+        floor: a shorter vector has no direction: two of them give 0, one of them gives 1.
+    """
+    if centre:
+        mean = target.mean(dim=(1, 2), keepdim=True)
+        target, rendered = target - mean, rendered - mean
+    length_a, length_b = target.norm(dim=-1), rendered.norm(dim=-1)
+    products = (target * rendered).sum(dim=-1) / (length_a.clamp(min=floor) * length_b.clamp(min=floor))
+    flat_a, flat_b = length_a <= floor, length_b <= floor
+    cosine = torch.where(flat_a | flat_b, (flat_a & flat_b).to(products.dtype), products)
+    return (1 - cosine).clamp(0, 2)
+
+
+def ssim_map(
+    a: Float[Tensor, "n 3 h w"],
+    b: Float[Tensor, "n 3 h w"],
+    *,
+    window: Literal["gaussian", "uniform"] = "gaussian",
+    size: int = 11,
+) -> Float[Tensor, "n h w"]:
+    """Structural similarity of every pixel, mean over the channels, in [−1, 1].
+
+    `gaussian`: σ 1.5, images in [0, 1], population covariance (paper). `uniform`: box window on images cut to
+    uint8 (towards zero), sample covariance (release). Images are mirrored at the border, edge pixel repeated, as
+    scikit-image does.
+
+    Windows are banded matrices, so that images go through batched matrix products; on CUDA leave float32 products at
+    full precision (`torch.set_float32_matmul_precision("highest")`), TF32 is too coarse for variances.
+
+    Raises:
+        ValueError: the window is even or larger than the image.
+    """
+    height, width = a.shape[-2:]
+    if size % 2 == 0 or size > min(height, width):
+        raise ValueError(
+            f"residuals.ssim_size = {size} does not fit images of {height}×{width} pixels; choose an odd window of at "
+            "most the image side"
+        )
+    taps = torch.ones(size, dtype=torch.float64)
+    if window == "gaussian":
+        taps = torch.exp(-0.5 * ((torch.arange(size) - size // 2) / _SSIM_SIGMA).double() ** 2)
+        taps /= taps.sum()
+    down, across = (_band(side, taps).to(a.device, torch.float32) for side in (height, width))
+    chunk = max(1, _CHUNK_PIXELS.get(a.device.type, 1 << 15) // (height * width))
+    similarity = _ssim_uniform if window == "uniform" else _ssim_gaussian
+    parts = [similarity(x, y, down, across) for x, y in zip(a.split(chunk), b.split(chunk), strict=True)]
+    return torch.cat(parts) if parts else a.new_zeros(0, height, width)
+
+
+def _ssim_gaussian(
+    a: Float[Tensor, "n 3 h w"], b: Float[Tensor, "n 3 h w"], down: Float[Tensor, "h h"], across: Float[Tensor, "w w"]
+) -> Float[Tensor, "n h w"]:
+    return _ssim(*_moments(a, b, down, across), correction=1.0, data_range=1.0)
+
+
+def _ssim_uniform(
+    a: Float[Tensor, "n 3 h w"], b: Float[Tensor, "n 3 h w"], down: Float[Tensor, "h h"], across: Float[Tensor, "w w"]
+) -> Float[Tensor, "n h w"]:
+    area = float(down[0].sum() * across[0].sum())
+    # Sums of whole numbers up to 255² · 121 are exact in float32; the division comes after.
+    a, b = ((image * 255).floor().clamp(0, 255) for image in (a, b))
+    moments = (moment / area for moment in _moments(a, b, down, across))
+    return _ssim(*moments, correction=area / (area - 1), data_range=255.0)
+
+
+def _moments(
+    a: Float[Tensor, "n 3 h w"], b: Float[Tensor, "n 3 h w"], down: Float[Tensor, "h h"], across: Float[Tensor, "w w"]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Windowed sums of a, b, a² + b² and a · b."""
+    images = torch.stack([a, b, a.square() + b.square(), a * b]).flatten(0, 2)
+    count = len(images)
+    columns = torch.bmm(down.expand(count, -1, -1), images)
+    sums = torch.bmm(columns, across.T.expand(count, -1, -1)).view(4, *a.shape)
+    return sums[0], sums[1], sums[2], sums[3]
+
+
+def _ssim(
+    mean_a: Tensor, mean_b: Tensor, square: Tensor, product: Tensor, *, correction: float, data_range: float
+) -> Float[Tensor, "n h w"]:
+    means, mean_squares = mean_a * mean_b, mean_a.square() + mean_b.square()
+    variance, covariance = correction * (square - mean_squares), correction * (product - means)
+    c1, c2 = (_SSIM_K1 * data_range) ** 2, (_SSIM_K2 * data_range) ** 2
+    values = (2 * means + c1) * (2 * covariance + c2) / ((mean_squares + c1) * (variance + c2))
+    return values.mean(dim=1)
+
+
+def _band(length: int, taps: Float[Tensor, " k"]) -> Float[Tensor, "l l"]:
+    """Matrix that filters a line of `length` pixels with `taps`, mirrored at both ends, edge pixel repeated."""
+    radius = len(taps) // 2
+    source = torch.arange(length)[:, None] + torch.arange(-radius, radius + 1)
+    source = torch.where(source < 0, -1 - source, source)
+    source = torch.where(source >= length, 2 * length - 1 - source, source)
+    return torch.zeros(length, length, dtype=taps.dtype).scatter_add_(1, source, taps.expand(length, -1))
+
+
+def pool_to_patches(maps: Float[Tensor, "n h w"], patch_size: int) -> Float[Tensor, "n gh gw"]:
+    """Mean of a map over each patch."""
+    return functional.avg_pool2d(maps[:, None], patch_size)[:, 0]
+
+
+def zscore(maps: Float[np.ndarray, "*f g g2"]) -> Float[np.ndarray, "*f g g2"]:
+    """Each frame's map minus its mean, over its population standard deviation; a constant frame (one that varies by
+    less than 1e-4) becomes zeros."""
+    values = maps.astype(np.float64)
+    mean = values.mean(axis=(-2, -1), keepdims=True)
+    std = values.std(axis=(-2, -1), keepdims=True)
+    return np.where(std > _LEAST_STD, (values - mean) / np.maximum(std, _LEAST_STD), 0.0)
+
+
+def dino_weight(psnr: Float[np.ndarray, "*f"], config: PseudoMasksConfig) -> Float[np.ndarray, "*f"]:
+    """Weight of the feature residual for frames rendered at `psnr` dB; the SSIM residual gets the rest.
+
+    `fixed`: `dino_weight` (release). `adaptive` (paper: features while the renderer is poor, SSIM as it improves; the
+    paper gives no formula): `dino_weight_low` up to `psnr_low`, `dino_weight_high` from `psnr_high`, linear between.
+    """
+    if config.weighting == "fixed":
+        return np.full(psnr.shape, config.dino_weight)
+    progress = np.clip((psnr.astype(np.float64) - config.psnr_low) / (config.psnr_high - config.psnr_low), 0, 1)
+    return config.dino_weight_low + (config.dino_weight_high - config.dino_weight_low) * progress
+
+
+def fuse(
+    d_dino: Float[np.ndarray, "*f g g2"],
+    d_ssim: Float[np.ndarray, "*f g g2"],
+    psnr: Float[np.ndarray, "*f"],
+    config: PseudoMasksConfig,
+) -> Float[np.ndarray, "*f g g2"]:
+    """Saliency: w · Z(D_dino) + (1 − w) · Z(D_ssim), w from the frame's own PSNR; float64, mean 0 in each frame."""
+    weight = dino_weight(psnr, config)[..., None, None]
+    return weight * zscore(d_dino) + (1 - weight) * zscore(d_ssim)

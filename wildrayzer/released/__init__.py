@@ -1,0 +1,1 @@
+"""Checkpoints of the public release: reading them safely, mapping their keys, and giving them back."""

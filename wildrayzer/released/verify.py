@@ -1,0 +1,186 @@
+"""Comparing a released checkpoint, run by this code, with arrays that were recorded elsewhere."""
+
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from wildrayzer.config.features import FeaturesConfig
+from wildrayzer.models import ViewSynthesis, WildRayZer
+from wildrayzer.released.convert import map_released
+from wildrayzer.released.sizes import Canonical
+
+_CAMERA_ARRAYS = ("c2w", "fxfycxcy")
+_MASK_ARRAYS = ("input_mask_logits", "target_mask_logits", "input_patch_mask")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far an array is from the expected one."""
+
+    name: str
+    largest: float
+    """Largest absolute difference; NaN where exactly one side is NaN."""
+    mean: float
+    """Mean absolute difference."""
+
+    def within(self, tolerance: float) -> bool:
+        """Whether no value is further off than the tolerance."""
+        return self.largest <= tolerance
+
+
+def verify_released(
+    path: str | Path,
+    *,
+    images: str | Path,
+    expected: str | Path,
+    inputs: int,
+    canonical: Canonical = "first",
+    mask_threshold: float | None = None,
+    backbone: str | Path | None = None,
+) -> list[Difference]:
+    """Run a released checkpoint on given images and compare with expected arrays, in float32 on the CPU.
+
+    Args:
+        path: the release's file.
+        images: NPZ with `images` [B, V, 3, H, W] in [0, 1], inputs first.
+        expected: NPZ with any of `c2w` [B, V, 4, 4], `fxfycxcy` [B·V, 4], `render` [B, T, 3, H, W], `render_input`
+            [B, K, 3, H, W], `input_mask_logits` [B·K, 1, H, W], `target_mask_logits` [B·T, 1, H, W] and
+            `input_patch_mask` [B·K, 1, h, w] (1 = replaced by the noise token).
+        inputs: how many of the views are inputs.
+        canonical: view whose camera is the origin.
+        mask_threshold: motion probability above which a token is replaced; null takes the released 0.1.
+        backbone: local Hugging Face folder of the DINOv3 model; needed for everything but cameras where the
+            checkpoint has a motion head with features.
+
+    Raises:
+        ValueError: unreadable files, arrays of wrong name, type or shape, or a missing backbone.
+    """
+    if mask_threshold is not None and not 0 < mask_threshold < 1:
+        raise ValueError(f"mask threshold {mask_threshold}: choose a probability between 0 and 1")
+    views = _read_images(images)
+    wanted = read_arrays(expected)
+    if unknown := sorted(set(wanted) - set(_ARRAYS)):
+        raise ValueError(f"{expected}: unknown arrays {', '.join(unknown)}; known are {', '.join(_ARRAYS)}")
+    if not wanted:
+        raise ValueError(f"{expected}: no arrays to compare with; known are {', '.join(_ARRAYS)}")
+    if not 1 <= inputs < views.shape[1]:
+        raise ValueError(f"inputs = {inputs}, but {images} holds {views.shape[1]} views; leave at least one target")
+
+    mapped = map_released(path, image_size=views.shape[-1], canonical=canonical, mask_threshold=mask_threshold)
+    with torch.device("meta"):
+        model = WildRayZer(mapped.config)
+    model.load_state_dict(mapped.tensors, assign=True)
+    if model.motion_head is None and (absent := sorted(set(wanted) & set(_MASK_ARRAYS))):
+        raise ValueError(f"{expected}: holds {', '.join(absent)}, but {path} has no motion head")
+    # cameras do not depend on motion, and can be compared without a backbone
+    motion = model.motion_head is not None and not set(wanted) <= set(_CAMERA_ARRAYS)
+    features = _features(views, model, backbone) if motion else None
+    with torch.no_grad():
+        result = model(views, inputs, features=features, motion=motion, render_inputs="render_input" in wanted)
+    return [_compare(name, _ARRAYS[name](result, inputs, model), value, expected) for name, value in wanted.items()]
+
+
+def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of an NPZ file, as numbers; pickled objects are refused.
+
+    Raises:
+        ValueError: no such file, no NPZ, or an array that holds no real numbers.
+    """
+    if not Path(path).is_file():
+        raise ValueError(f"{path}: no such file; name an NPZ file")
+    try:
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError("a single array, not an archive of named ones")
+        with archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: not readable as NPZ ({error}); write it with numpy.savez") from None
+    for name, value in arrays.items():
+        if value.dtype.kind not in "fiub":
+            raise ValueError(f"{path}: {name} holds {value.dtype}, not real numbers")
+    return arrays
+
+
+def _read_images(path: str | Path) -> Float[Tensor, "b v 3 h w"]:
+    arrays = read_arrays(path)
+    if "images" not in arrays:
+        raise ValueError(f"{path}: no array 'images'; it holds {', '.join(sorted(arrays)) or 'nothing'}")
+    images = arrays["images"]
+    shape = list(images.shape)
+    if images.ndim != 5 or shape[2] != 3 or shape[3] != shape[4] or not images.size:
+        raise ValueError(f"{path}: images has shape {shape}; expected [B, V, 3, H, W] with H = W")
+    if images.dtype.kind != "f":
+        raise ValueError(f"{path}: images holds {images.dtype}; expected floating point in [0, 1]")
+    if not (np.isfinite(images).all() and images.min() >= 0 and images.max() <= 1):
+        raise ValueError(f"{path}: images has values outside [0, 1]; divide 8-bit images by 255")
+    return torch.from_numpy(images.astype(np.float32))
+
+
+def _features(
+    images: Float[Tensor, "b v 3 h w"], model: WildRayZer, backbone: str | Path | None
+) -> Float[Tensor, "b v fh fw c"] | None:
+    options = model.config.motion_head
+    if options is None or not options.use_features:
+        return None
+    if backbone is None:
+        raise ValueError(
+            "the checkpoint's motion head needs DINOv3 features; name a local Hugging Face folder with --backbone, or "
+            "expect cameras alone"
+        )
+    from wildrayzer.motion.features import build_backbone
+
+    if not Path(backbone).is_dir():
+        raise ValueError(f"{backbone}: no such folder; --backbone takes a local Hugging Face folder")
+    section = FeaturesConfig(weights=str(backbone), precision="float32")
+    extract = build_backbone(section, patch_size=model.config.patch_size, device="cpu")
+    return extract(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+
+
+def _intrinsics(result: ViewSynthesis, inputs: int, model: WildRayZer) -> Tensor:
+    return result.cameras.intrinsics.flatten(0, 1)
+
+
+def _logits(part: Callable[[int], slice]) -> Callable[[ViewSynthesis, int, WildRayZer], Tensor]:
+    def pick(result: ViewSynthesis, inputs: int, model: WildRayZer) -> Tensor:
+        assert result.motion_logits is not None
+        return result.motion_logits[:, part(inputs)].flatten(0, 1)
+
+    return pick
+
+
+def _patch_mask(result: ViewSynthesis, inputs: int, model: WildRayZer) -> Tensor:
+    assert result.token_mask is not None
+    grid = model.config.grid
+    return result.token_mask.flatten(0, 1).unflatten(-1, (1, grid, grid)).float()
+
+
+def _inputs_again(result: ViewSynthesis, inputs: int, model: WildRayZer) -> Tensor:
+    assert result.render_inputs is not None
+    return result.render_inputs
+
+
+_ARRAYS: Mapping[str, Callable[[ViewSynthesis, int, WildRayZer], Tensor]] = {
+    "c2w": lambda result, inputs, model: result.cameras.c2w,
+    "fxfycxcy": _intrinsics,
+    "render": lambda result, inputs, model: result.render,
+    "render_input": _inputs_again,
+    "input_mask_logits": _logits(lambda inputs: slice(None, inputs)),
+    "target_mask_logits": _logits(lambda inputs: slice(inputs, None)),
+    "input_patch_mask": _patch_mask,
+}
+
+
+def _compare(name: str, found: Tensor, expected: np.ndarray, path: str | Path) -> Difference:
+    if tuple(found.shape) != expected.shape:
+        raise ValueError(f"{path}: {name} has shape {list(expected.shape)}, expected {list(found.shape)}")
+    mine, theirs = found.double().numpy(), expected.astype(np.float64)
+    difference = np.abs(mine - theirs)
+    difference[(mine == theirs) | (np.isnan(mine) & np.isnan(theirs))] = 0
+    return Difference(name=name, largest=float(difference.max()), mean=float(difference.mean()))

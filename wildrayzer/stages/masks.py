@@ -1,0 +1,217 @@
+"""Jobs of stage 2 after the residuals, on the CPU alone: thresholds, voting, refinement (method.md)."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int
+from rich.console import Console
+from rich.progress import track
+
+from wildrayzer.config.masks import PseudoMasksConfig, RefineConfig
+from wildrayzer.data.store import FrameStore
+from wildrayzer.motion.absolute import AbsoluteThresholds, calibrate, evidence, passes
+from wildrayzer.motion.cache import PatchMasks, ResidualMaps
+from wildrayzer.motion.cache_layout import NOT_COMPUTED
+from wildrayzer.motion.cache_writer import CacheWriter
+from wildrayzer.motion.refine import Job, refine_frames
+from wildrayzer.motion.residuals import fuse
+from wildrayzer.motion.voting import vote
+from wildrayzer.provenance import digest_json, write_json
+from wildrayzer.stages.residuals import compute_residuals, join_residuals, mean_or_none
+
+__all__ = ["calibrate_threshold", "compute_residuals", "join_residuals", "refine_masks", "vote_masks", "window_rows"]
+
+VOTING_VERSION = 1
+"""Raised when a change of code changes patch masks."""
+REFINE_VERSION = 1
+"""Raised when a change of code changes pixel masks."""
+
+_WINDOWS_AT_ONCE = 512
+_FRAMES_AT_ONCE = 32
+_SAME_ORIGIN = ("renderer", "backbone", "config", "code")
+
+
+def calibrate_threshold(
+    residuals_paths: Sequence[str | Path], *, config: PseudoMasksConfig, out_path: str | Path
+) -> None:
+    """Thresholds of the absolute test from the residuals of the static calibration splits, as JSON.
+
+    Raises:
+        ValueError: residuals of different origin, or see `calibrate`.
+    """
+    groups = [ResidualMaps(path) for path in residuals_paths]
+    if not groups:
+        raise ValueError("the absolute test needs residuals of a split with use: calibration; add one to data.splits")
+    made_from = {name: groups[0].digests[name] for name in _SAME_ORIGIN}
+    for group in groups[1:]:
+        ResidualMaps(group.path, expect=made_from)
+    computed = [group.window >= 0 for group in groups]
+    d_dino, d_ssim, psnr, clusters = (
+        np.concatenate([group.all(name)[rows] for group, rows in zip(groups, computed, strict=True)])
+        for name in ("d_dino", "d_ssim", "psnr", "clusters")
+    )
+    calibrate(d_dino, d_ssim, psnr, clusters, config, made_from=made_from).save(out_path)
+
+
+def vote_masks(
+    *,
+    residuals_path: str | Path,
+    config: PseudoMasksConfig,
+    out_path: str | Path,
+    thresholds_path: str | Path | None = None,
+) -> None:
+    """Patch masks of every computed frame, from the cached maps alone; a summary goes beside them as JSON.
+
+    Args:
+        residuals_path: joined residuals of the split.
+        config: the `pseudo_masks` section.
+        out_path: of `patch_masks.zarr`.
+        thresholds_path: of `calibrate_threshold`; needed with `absolute_test` other than `off`.
+
+    Raises:
+        ValueError: broken residuals, or thresholds missing, of other options or of another renderer.
+    """
+    maps = ResidualMaps(residuals_path)
+    thresholds = _thresholds(thresholds_path, config, maps)
+    arrays = {name: maps.all(name) for name in ("d_dino", "d_ssim", "clusters")}
+    masks = np.full(arrays["clusters"].shape, NOT_COMPUTED, np.uint8)
+    voted = 0
+    for rows in window_rows(maps.window):
+        flat = rows.ravel()
+        d_dino, d_ssim, clusters = (arrays[name][flat] for name in ("d_dino", "d_ssim", "clusters"))
+        saliency = fuse(d_dino, d_ssim, maps.psnr[flat], config)
+        grid = (*rows.shape, *saliency.shape[1:])
+        chosen = vote(saliency.reshape(grid), clusters.reshape(grid), config).reshape(clusters.shape)
+        voted += int(chosen.sum())
+        if thresholds is not None:
+            values = evidence(d_dino, d_ssim, maps.psnr[flat], config, thresholds)
+            chosen &= passes(values, clusters, config, thresholds)
+        masks[flat] = chosen
+    digests = {
+        "residuals": maps.digest,
+        **{name: maps.digests[name] for name in ("store", *_SAME_ORIGIN[:2])},
+        "thresholds": thresholds.digest if thresholds else "none",
+        "options": digest_json(config.model_dump(mode="json")),
+        "voting": str(VOTING_VERSION),
+    }
+    with CacheWriter(
+        out_path,
+        "patch_masks",
+        frames=maps.num_frames,
+        sizes=maps.sizes,
+        digests=digests,
+        scenes=maps.scenes,
+        offsets=maps.offsets,
+        about={**maps.about, "pseudo_masks": config.model_dump(mode="json")},
+    ) as writer:
+        writer.append(mask=masks)
+    computed = masks[maps.window >= 0]
+    extra = {"coverage_of_voting_alone": voted / max(1, computed.size), "absolute_test": config.absolute_test}
+    _write_mask_summary(out_path, computed, {**extra, "mean_psnr": mean_or_none(maps.psnr[maps.window >= 0])}, digests)
+
+
+def window_rows(window: Int[np.ndarray, " f"]) -> Iterator[Int[np.ndarray, "w t"]]:
+    """Frames of the windows, batched by how many targets they have.
+
+    Args:
+        window: number of each frame's window, −1 where it has none.
+    """
+    order = np.argsort(window, kind="stable")
+    order = order[window[order] >= 0]
+    _, starts, counts = np.unique(window[order], return_index=True, return_counts=True)
+    for targets in np.unique(counts):
+        first = starts[counts == targets]
+        rows = order[first[:, None] + np.arange(targets)]
+        for start in range(0, len(rows), _WINDOWS_AT_ONCE):
+            yield rows[start : start + _WINDOWS_AT_ONCE]
+
+
+def refine_masks(
+    *,
+    patch_masks_path: str | Path,
+    store_path: str | Path,
+    config: RefineConfig,
+    out_path: str | Path,
+    workers: int = 1,
+) -> None:
+    """Pixel masks of every frame on `workers` threads; a summary goes beside them as JSON.
+
+    Raises:
+        ValueError: patch masks of another frame store, or broken ones.
+    """
+    store = FrameStore(store_path)
+    patches = PatchMasks(patch_masks_path, expect={"store": store.digest})
+    digests = {
+        "patch_masks": patches.digest,
+        **{name: patches.digests[name] for name in ("residuals", "store", *_SAME_ORIGIN[:2])},
+        "options": digest_json(config.model_dump(mode="json")),
+        "refine": str(REFINE_VERSION),
+    }
+    marked, empty, computed, pixels = 0, 0, 0, 0
+    with CacheWriter(
+        out_path,
+        "pixel_masks",
+        frames=patches.num_frames,
+        sizes={"row": store.image_size, "column": store.image_size},
+        digests=digests,
+        scenes=patches.scenes,
+        offsets=patches.offsets,
+        about={**patches.about, "refine": config.model_dump(mode="json")},
+    ) as writer:
+        batches = -(-patches.num_frames // _FRAMES_AT_ONCE)
+        jobs = _refine_jobs(patches, store)
+        refined = refine_frames(jobs, config, workers=workers)
+        for masks in track(refined, "refining masks", total=batches, console=Console(stderr=True)):
+            writer.append(mask=masks)
+            known = masks[masks[:, 0, 0] != NOT_COMPUTED]
+            marked, pixels, computed = marked + int(known.sum()), pixels + known.size, computed + len(known)
+            empty += int((~known.any(axis=(1, 2))).sum())
+    summary = {
+        "frames": patches.num_frames,
+        "frames_computed": computed,
+        "coverage": marked / max(1, pixels),
+        "empty_share": empty / max(1, computed),
+        "digests": digests,
+    }
+    write_json(Path(out_path).with_suffix(".json"), summary)
+
+
+def _refine_jobs(patches: PatchMasks, store: FrameStore) -> Iterator[Job]:
+    for start in range(0, patches.num_frames, _FRAMES_AT_ONCE):
+        frames = np.arange(start, min(start + _FRAMES_AT_ONCE, patches.num_frames))
+        yield patches.span("mask", start, start + len(frames)), store.read(frames), frames.tolist()
+
+
+def _thresholds(path: str | Path | None, config: PseudoMasksConfig, maps: ResidualMaps) -> AbsoluteThresholds | None:
+    if config.absolute_test == "off":
+        return None
+    if path is None:
+        raise ValueError(
+            f"pseudo_masks.absolute_test: {config.absolute_test} needs thresholds from a calibration split; make them "
+            "or set absolute_test: off"
+        )
+    thresholds = AbsoluteThresholds.load(path)
+    thresholds.check(config)
+    for name, value in thresholds.made_from.items():
+        if maps.digests[name] != value:
+            raise ValueError(
+                f"{path}: thresholds were calibrated with {name} {value}, the residuals {maps.path} have "
+                f"{maps.digests[name]}; calibrate with the same one"
+            )
+    return thresholds
+
+
+def _write_mask_summary(
+    out_path: str | Path, masks: np.ndarray, extra: dict[str, Any], digests: dict[str, str]
+) -> None:
+    empty = np.logical_not(masks.any(axis=(1, 2)))
+    summary = {
+        "frames_computed": len(masks),
+        "coverage": mean_or_none(masks),
+        "empty_share": mean_or_none(empty),
+        **extra,
+        "digests": digests,
+    }
+    write_json(Path(out_path).with_suffix(".json"), summary)

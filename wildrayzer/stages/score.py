@@ -1,0 +1,182 @@
+"""Scoring jobs of renderings: one (method, split, number of inputs), or one renderer's health, at a time."""
+
+from collections.abc import Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from wildrayzer.checkpoint import load_checkpoint
+from wildrayzer.config.benchmark import BenchmarkConfig, Method
+from wildrayzer.config.features import FeaturesConfig
+from wildrayzer.data.store import FrameStore
+from wildrayzer.evaluation.health import renderer_health
+from wildrayzer.evaluation.lpips import DEFINITIONS, NO_WEIGHTS, load_lpips
+from wildrayzer.evaluation.methods import (
+    WindowBatch,
+    check_method,
+    load_backbone,
+    render_method,
+    window_batches,
+    windows_of,
+)
+from wildrayzer.evaluation.renderings import IMAGE_DEFINITIONS
+from wildrayzer.evaluation.scores import describe_split, rows_of, write_scores
+from wildrayzer.evaluation.view_synthesis import REGIONS, panel, score_batch
+from wildrayzer.provenance import code_versions, write_bytes_atomic, write_json
+
+DEFINED = {**IMAGE_DEFINITIONS, **DEFINITIONS}
+STAGE_VERSION = 1
+"""Raised when a change of code changes scores."""
+
+
+def score_method(
+    method: Method,
+    *,
+    split: str,
+    inputs: int,
+    store_path: str | Path,
+    checkpoint_dir: str | Path | None,
+    config: BenchmarkConfig,
+    features: FeaturesConfig,
+    scores: str | Path,
+    manifest: str | Path,
+    panels: str | Path,
+    device: str | torch.device = "cpu",
+    force: bool = False,
+) -> None:
+    """Render and score one method on the evaluation windows of one split.
+
+    Args:
+        method: row of the tables; `evaluation.methods.RECIPES[method].stage` says which checkpoint it loads.
+        split: its name in the tables and in `benchmark.index`.
+        inputs: input views.
+        store_path: the split's frames.
+        checkpoint_dir: the checkpoint; None for the image-only controls.
+        config: the `benchmark` section.
+        features: the `features` section, for motion heads that use features.
+        scores: CSV of tidy rows to write.
+        manifest: JSON to write beside it: definitions, counts of scenes, frames and NaN, digests.
+        panels: NPZ to write with `scene`, `frame` and `view_synthesis.panel` of up to `benchmark.panels` scenes.
+        device: where to render.
+        force: score a number of inputs that the checkpoint was not trained with; the tables flag it.
+
+    Raises:
+        ValueError: a split without what the method needs or without windows, or a number of inputs not trained for.
+    """
+    store = FrameStore(store_path)
+    recipe = check_method(method, store)
+    windows = windows_of(store, split, inputs, config)
+    model, backbone, digests, untrained = None, None, {}, False
+    if recipe.stage is not None:
+        if checkpoint_dir is None:
+            raise ValueError(f"method {method} renders with the {recipe.stage} checkpoint; name its folder")
+        model, about = load_checkpoint(checkpoint_dir, device=device)
+        model.eval()
+        digests = {"checkpoint": about.weights_digest, "checkpoint_stage": about.stage}
+        untrained = inputs not in about.inputs
+        if untrained and not force:
+            raise ValueError(
+                f"benchmark.inputs = {inputs}: {checkpoint_dir} was trained with {list(about.inputs)} input views; "
+                "score those, or force it and have the tables flag it"
+            )
+        if recipe.gate == "own":
+            backbone = load_backbone(model, features, device)
+            digests["backbone"] = backbone.name if backbone else "none"
+    lpips = load_lpips(config.lpips_weights, device) if config.lpips_weights else None
+    rows: list[tuple[Any, ...]] = []
+    pictures: dict[str, list[Any]] = {}
+    for batch in window_batches(store, windows, device=device):
+        rendering, _ = render_method(method, batch, model=model, backbone=backbone)
+        targets = batch.frames[:, inputs:]
+        rows += rows_of(
+            score_batch(rendering, batch, lpips=lpips),
+            method=method,
+            split=split,
+            inputs=inputs,
+            scenes=[scene for scene in batch.scenes for _ in range(targets.shape[1])],
+            frames=targets.ravel().tolist(),
+        )
+        _add_panels(pictures, rendering, batch, config.panels)
+    _write_panels(panels, pictures)
+    extra = {
+        "kind": "views",
+        "stage_version": STAGE_VERSION,
+        "method": method,
+        "split": split,
+        "inputs": inputs,
+        "forced": untrained,
+        "definitions": {name: text for name, text in DEFINED.items() if name in {row[-2] for row in rows}},
+        "regions": REGIONS,
+        "lpips": "scored" if lpips else NO_WEIGHTS,
+        **describe_split(len(store), windows.skipped, {"store": store.digest, **digests}),
+    }
+    write_scores(rows, scores, manifest, extra)
+
+
+def score_renderer_health(
+    *,
+    split: str,
+    inputs: int,
+    store_path: str | Path,
+    checkpoint_dir: str | Path,
+    config: BenchmarkConfig,
+    out: str | Path,
+    device: str | torch.device = "cpu",
+) -> None:
+    """Write one JSON with a renderer's camera R², sensitivity to frame order and to swapped poses; see `health`.
+
+    Args:
+        split: its name in the tables and in `benchmark.index`.
+        inputs: input views.
+        store_path: the split's frames; with true cameras, or R² is left out.
+        checkpoint_dir: the static renderer.
+        config: the `benchmark` section.
+        out: JSON to write.
+        device: where to render.
+
+    Raises:
+        ValueError: no windows, or windows with fewer than two targets.
+    """
+    store = FrameStore(store_path)
+    windows = windows_of(store, split, inputs, config)
+    model, about = load_checkpoint(checkpoint_dir, device=device)
+
+    def batches() -> Iterator[tuple[WindowBatch, np.ndarray | None]]:
+        for batch in window_batches(store, windows, device=device):
+            if not store.has_cameras:
+                yield batch, None
+                continue
+            scenes = [store.scenes.index(scene) for scene in batch.scenes]
+            c2w, _ = store.cameras((store.offsets[scenes][:, None] + batch.frames).ravel())
+            yield batch, c2w.reshape(*batch.frames.shape, 4, 4)
+
+    health = renderer_health(model.eval(), batches(), resamples=config.bootstrap, seed=config.seed)
+    extra = {"kind": "health", "stage_version": STAGE_VERSION, "split": split, "inputs": inputs}
+    about_split = describe_split(
+        len(store), windows.skipped, {"store": store.digest, "checkpoint": about.weights_digest}
+    )
+    write_json(out, {"schema": 1, **code_versions(), **extra, **about_split, **health})
+
+
+def _add_panels(pictures: dict[str, list[Any]], rendering: torch.Tensor, batch: WindowBatch, limit: int) -> None:
+    for number, scene in enumerate(batch.scenes):
+        shown = pictures.setdefault("scene", [])
+        if len(shown) >= limit:
+            return
+        if scene in shown:
+            continue
+        shown.append(scene)
+        middle = batch.num_inputs + rendering.shape[1] // 2
+        pictures.setdefault("frame", []).append(int(batch.frames[number, middle]))
+        for name, tensor in panel(rendering, batch, number).items():
+            pictures.setdefault(name, []).append(tensor.numpy())
+
+
+def _write_panels(path: str | Path, pictures: dict[str, list[Any]]) -> None:
+    buffer = BytesIO()
+    arrays: dict[str, Any] = {name: np.array(values) for name, values in pictures.items()}
+    np.savez_compressed(buffer, **arrays)
+    write_bytes_atomic(path, buffer.getvalue())

@@ -1,0 +1,60 @@
+"""The tables stage: score files in, Markdown, LaTeX and CSV out. Seconds, and no torch."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from wildrayzer.evaluation.scores import read_manifests, read_scores
+from wildrayzer.evaluation.table_text import latex, markdown
+from wildrayzer.evaluation.tables import TableContext, Tables, build_tables
+from wildrayzer.provenance import write_bytes_atomic
+
+FILES = ("tables.md", "tables.tex", "summary.csv", "claims.csv")
+
+
+def load_tables(
+    scores: Iterable[str | Path],
+    manifests: Iterable[str | Path],
+    healths: Iterable[str | Path],
+    context: TableContext,
+) -> Tables:
+    """Tables of score files; the same files give the same tables.
+
+    Args:
+        scores: CSV files of tidy rows.
+        manifests: the JSON files beside them.
+        healths: JSON files of `score_renderer_health`.
+        context: the run, from `TableContext.from_config`.
+
+    Raises:
+        ValueError: files that are missing, broken, given twice, or of another run.
+    """
+    return build_tables(read_scores(sorted(map(str, scores))), read_manifests(sorted(map(str, manifests))),
+                        read_manifests(sorted(map(str, healths))), context)  # fmt: skip
+
+
+def write_tables(tables: Tables, folder: str | Path) -> None:
+    """Write `FILES` into a folder: all tables as Markdown and LaTeX, every mean and every claim as CSV."""
+    folder = Path(folder)
+    claims = pd.DataFrame(
+        [
+            {
+                "claim": finding.claim,
+                "where": finding.where,
+                "compared": finding.compared,
+                **({} if finding.difference is None else vars(finding.difference)),
+                "verdict": finding.verdict,
+                "note": finding.note,
+            }
+            for finding in tables.findings
+        ]
+    )
+    texts = {
+        "tables.md": markdown(tables),
+        "tables.tex": latex(tables),
+        "summary.csv": tables.summary.to_csv(index=False, float_format="%.6g", na_rep="nan", lineterminator="\n"),
+        "claims.csv": claims.to_csv(index=False, float_format="%.6g", na_rep="nan", lineterminator="\n"),
+    }
+    for name in FILES:
+        write_bytes_atomic(folder / name, texts[name].encode())

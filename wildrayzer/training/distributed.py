@@ -1,0 +1,74 @@
+"""Processes of a training job: one on a CPU, several under torchrun (gloo on CPUs, nccl on GPUs)."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+
+@dataclass(frozen=True)
+class World:
+    """This process's place among the processes of a job."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files and shows progress."""
+        return self.rank == 0
+
+    def sum(self, value: torch.Tensor) -> torch.Tensor:
+        """Sum of a tensor over the processes."""
+        if self.size > 1:
+            value = value.clone()
+            dist.all_reduce(value)
+        return value
+
+    def any(self, flag: bool) -> bool:
+        """Whether any process says yes; all processes get the same answer."""
+        if self.size == 1:
+            return flag
+        return bool(self.sum(torch.tensor(float(flag), device=self.device)).item() > 0)
+
+    def wait(self) -> None:
+        """Block until every process is here."""
+        if self.size > 1:
+            dist.barrier()
+
+
+def pick_device(name: str, *, local_rank: int = 0) -> torch.device:
+    """`auto`, `cpu` or `cuda` to a device.
+
+    Raises:
+        ValueError: `cuda` where there is none.
+    """
+    if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ValueError("compute.device: cuda, but torch sees no CUDA device; set compute.device: auto or cpu")
+    return torch.device("cuda", local_rank)
+
+
+@contextmanager
+def join_world(device: str, *, threads: int) -> Iterator[World]:
+    """Join the process group that torchrun's environment describes, or be alone; leave it at the end."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    rank = int(os.environ.get("RANK", "0"))
+    chosen = pick_device(device, local_rank=int(os.environ.get("LOCAL_RANK", "0")))
+    torch.set_num_threads(max(1, threads // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    if chosen.type == "cuda":
+        torch.cuda.set_device(chosen)
+        torch.backends.cuda.matmul.allow_tf32 = True
+        torch.backends.cudnn.allow_tf32 = True
+    if size > 1:
+        dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+    try:
+        yield World(rank=rank, size=size, device=chosen)
+    finally:
+        if size > 1:
+            dist.destroy_process_group()

@@ -1,0 +1,43 @@
+"""Training figures as JSON lines: one object a record, with `kind` and `step`."""
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from wildrayzer.provenance import write_bytes_atomic
+
+
+class MetricsLog:
+    """Appends records and, on resume, drops those that a lost part of the run had written."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def write(self, kind: str, step: int, values: dict[str, float]) -> None:
+        """Append one record; numbers keep six significant digits."""
+        rounded = {name: float(f"{value:.6g}") for name, value in values.items()}
+        record = {"kind": kind, "step": step, "time": round(time.time(), 1), **rounded}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a") as stream:
+            stream.write(json.dumps(record) + "\n")
+
+    def truncate(self, step: int) -> None:
+        """Keep the records up to `step`; a half-written last line goes too."""
+        if not self.path.exists():
+            return
+        kept = []
+        for line in self.path.read_text().splitlines():
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError:
+                break
+            if record["step"] <= step:
+                kept.append(line + "\n")
+        write_bytes_atomic(self.path, "".join(kept).encode())
+
+
+def read_metrics(path: str | Path, kind: str) -> list[dict[str, Any]]:
+    """All records of one kind, in order."""
+    records = (json.loads(line) for line in Path(path).read_text().splitlines())
+    return [record for record in records if record["kind"] == kind]

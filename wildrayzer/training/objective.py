@@ -1,0 +1,197 @@
+"""The loss of a training step: one module for all stages, which differ in parts trained, gates and weights."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from wildrayzer.config import StageConfig
+from wildrayzer.losses import PerceptualLoss, gated_mse, motion_bce
+from wildrayzer.models import WildRayZer
+from wildrayzer.motion.features import FeatureBackbone
+from wildrayzer.training.batch import Batch
+from wildrayzer.training.pretext import crop_pretext_loss
+from wildrayzer.training.tokens import draw_token_mask
+
+_TOKEN_STREAM, _CROP_STREAM = 11, 13
+
+
+@dataclass(frozen=True)
+class StageRecipe:
+    """What a stage trains and how its losses are wired; sizes and rates are in its `StageConfig`."""
+
+    name: str
+    trains_renderer: bool
+    trains_motion: bool
+    gates_tokens: bool
+    """Whether the motion head's prediction replaces input tokens."""
+
+    @property
+    def uses_motion(self) -> bool:
+        """Whether the stage runs the motion head at all."""
+        return self.trains_motion or self.gates_tokens
+
+
+RECIPES = {
+    "pretrain": StageRecipe("pretrain", trains_renderer=True, trains_motion=False, gates_tokens=False),
+    "distill": StageRecipe("distill", trains_renderer=False, trains_motion=True, gates_tokens=False),
+    "masked": StageRecipe("masked", trains_renderer=True, trains_motion=False, gates_tokens=True),
+    "joint": StageRecipe("joint", trains_renderer=True, trains_motion=True, gates_tokens=True),
+    "unmasked": StageRecipe("unmasked", trains_renderer=True, trains_motion=False, gates_tokens=False),
+}
+
+
+class Objective(nn.Module):
+    """`(batch, step) -> (loss, figures)`; the loss is a mean over samples, so parts of a batch add up.
+
+    Args:
+        model: trained in place; gradients reach the recipe's parts alone.
+        recipe: the stage.
+        stage: its options.
+        perceptual: perceptual loss of rendered targets.
+        perceptual_weight: its weight.
+        backbone: features for the motion head; needed where the recipe uses it.
+        seed: seed of token masks and crops.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: WildRayZer,
+        recipe: StageRecipe,
+        stage: StageConfig,
+        perceptual: PerceptualLoss,
+        perceptual_weight: float,
+        backbone: FeatureBackbone | None,
+        seed: int,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.perceptual = perceptual
+        self.recipe = recipe
+        self.stage = stage
+        self.perceptual_weight = perceptual_weight
+        self.backbone = backbone
+        self.seed = seed
+        for parameter in model.renderer_parameters():
+            parameter.requires_grad_(recipe.trains_renderer)
+        for parameter in model.motion_head_parameters():
+            parameter.requires_grad_(recipe.trains_motion)
+
+    def trained_parameters(self) -> list[nn.Parameter]:
+        """Parameters that the stage trains."""
+        return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+
+    def forward(self, batch: Batch, step: int, part: int) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """Loss of a micro-batch.
+
+        Args:
+            batch: on the model's device.
+            step: optimiser step; token masks and crops follow from it.
+            part: number of this micro-batch among all processes' in the step.
+        """
+        if not self.recipe.trains_renderer:
+            return self._distill(batch)
+        loss, figures = self._reconstruct(batch, step, part)
+        pretext = self.stage.crop_pretext
+        if step < pretext.steps:
+            fade = min(1.0, 2.0 * (1.0 - step / pretext.steps))
+            crops = crop_pretext_loss(
+                self.model, batch.images, config=pretext, seed=[self.seed, _CROP_STREAM, step, part]
+            )
+            loss = loss + pretext.weight * fade * crops
+            figures["crop_pretext"] = crops.detach()
+        return loss, figures
+
+    def _distill(self, batch: Batch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        """The motion head alone: the frozen renderer gives tokens and rays, nothing is rendered."""
+        model, inputs = self.model, batch.num_inputs
+        with torch.no_grad():
+            tokens = model.tokenize(batch.images)
+            cameras = model.predict_cameras(batch.images, tokens, num_inputs=inputs)
+            rays = torch.cat(
+                [
+                    model.ray_tokens(cameras.select(slice(None, inputs)), for_targets=False),
+                    model.ray_tokens(cameras.select(slice(inputs, None)), for_targets=True),
+                ],
+                dim=1,
+            )
+        logits = model.motion_logits(self._features(batch), tokens, rays)
+        motion = motion_bce(logits, batch.motion, batch.supervised)
+        return self.stage.motion_weight * motion.value, self._motion_figures(batch, logits, motion.value)
+
+    def _reconstruct(self, batch: Batch, step: int, part: int) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+        uses_motion = self.recipe.uses_motion
+        result = self.model(
+            batch.images,
+            batch.num_inputs,
+            features=self._features(batch) if uses_motion else None,
+            motion=uses_motion,
+            token_mask=None if self.recipe.gates_tokens and self.stage.token_gate else self._no_tokens(batch),
+            extra_token_mask=self._extra_tokens(batch, step, part),
+        )
+        gate = self._gate(batch, result.motion_logits)
+        photometric = gated_mse(result.render, batch.truth, gate)
+        flat_gate = None if gate is None else gate.flatten(0, 1)
+        perceptual = self.perceptual(result.render.flatten(0, 1), batch.truth.flatten(0, 1), flat_gate)
+        loss = photometric.value + self.perceptual_weight * perceptual
+        figures = {"mse": photometric.value.detach(), "perceptual": perceptual.detach()}
+        if result.token_mask is not None:
+            figures["masked_tokens"] = result.token_mask.float().mean()
+        if self.recipe.trains_motion:
+            assert result.motion_logits is not None
+            motion = motion_bce(result.motion_logits, batch.motion, batch.supervised)
+            loss = loss + self.stage.motion_weight * motion.value
+            figures |= self._motion_figures(batch, result.motion_logits, motion.value)
+        return loss, figures
+
+    def _features(self, batch: Batch) -> Float[Tensor, "b v fh fw c"] | None:
+        head = self.model.config.motion_head
+        if head is None or not head.use_features:
+            return None
+        assert self.backbone is not None
+        features = self.backbone(batch.images.flatten(0, 1))
+        return features.unflatten(0, batch.images.shape[:2])
+
+    def _gate(self, batch: Batch, logits: Tensor | None) -> Float[Tensor, "b t 1 h w"] | None:
+        if self.stage.motion_gate == "none":
+            return None
+        if self.stage.motion_gate == "pseudo" or logits is None:
+            return batch.gate
+        moving = (logits[:, batch.num_inputs :].detach() > 0.0).float()
+        return moving * batch.dynamic[:, None, None, None, None]
+
+    def _no_tokens(self, batch: Batch) -> Bool[Tensor, "b k n"] | None:
+        """An empty mask overrides the head's own; without the head there is nothing to override."""
+        if not self.recipe.uses_motion:
+            return None
+        shape = (len(batch.images), batch.num_inputs, self.model.config.grid**2)
+        return torch.zeros(shape, dtype=torch.bool, device=batch.images.device)
+
+    def _extra_tokens(self, batch: Batch, step: int, part: int) -> Bool[Tensor, "b k n"] | None:
+        if self.stage.token_mask_share == 0.0:
+            return None
+        mask = draw_token_mask(
+            [self.seed, _TOKEN_STREAM, step, part],
+            batch=len(batch.images),
+            views=batch.num_inputs,
+            grid=self.model.config.grid,
+            share=self.stage.token_mask_share,
+            clustered=self.stage.token_mask == "clustered",
+        )
+        return mask.to(batch.images.device)
+
+    def _motion_figures(self, batch: Batch, logits: Tensor, value: Tensor) -> dict[str, Tensor]:
+        """Cross-entropy, IoU with the labels, and the two numbers whose agreement says that the head is calibrated."""
+        with torch.no_grad():
+            chosen = batch.supervised > 0
+            predicted, label = logits[chosen] > 0.0, batch.motion[chosen] > 0.5
+            union = (predicted | label).sum()
+            return {
+                "bce": value.detach(),
+                "label_iou": (predicted & label).sum() / union.clamp(min=1),
+                "mean_probability": logits[chosen].sigmoid().mean() if chosen.any() else logits.new_zeros(()),
+                "mean_label": label.float().mean() if chosen.any() else logits.new_zeros(()),
+                "supervised_views": chosen.float().mean(),
+            }

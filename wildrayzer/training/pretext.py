@@ -1,0 +1,59 @@
+"""Crop pretext: a warm-up of the pose head that needs no labels. Differs from the paper (docs/deviations.md).
+
+Two crops of one frame are shown as two views; the pose head must give their known offset as a sideways translation, and
+no rotation. It teaches the camera encoder to compare places of content before a renderer exists to teach it by.
+"""
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+
+from wildrayzer.config import CropPretextConfig
+from wildrayzer.models import WildRayZer
+
+_DEPTH = 3.0
+"""Depth in scene units at which an offset of the image is turned into a translation."""
+_FOCAL = 1.25
+"""Normalised focal length of that depth plane."""
+
+
+def crop_offsets(generator: np.random.Generator, batch: int, config: CropPretextConfig) -> Float[Tensor, "2 b 2"]:
+    """Centres of the two crops of every frame, as shares of half the frame, x before y."""
+    reach = min(config.max_offset, 1.0 - config.zoom)
+    return torch.from_numpy(generator.uniform(-reach, reach, (2, batch, 2)).astype(np.float32))
+
+
+def offsets_to_translation(offsets: Float[Tensor, "2 b 2"], zoom: float) -> Float[Tensor, "b 3"]:
+    """Camera translation of the second crop against the first, OpenCV axes: a crop further right, a camera moved right.
+
+    An offset of the whole crop's width is `_DEPTH / _FOCAL` scene units.
+    """
+    shift = (offsets[1] - offsets[0]) / zoom * 0.5 / _FOCAL * _DEPTH
+    return torch.cat([shift, torch.zeros_like(shift[:, :1])], dim=1)
+
+
+def crop_pretext_loss(
+    model: WildRayZer, images: Float[Tensor, "b v 3 h w"], *, config: CropPretextConfig, seed: list[int]
+) -> Float[Tensor, ""]:
+    """Squared error of the predicted relative camera of two crops of a random view of each sample."""
+    batch, views = images.shape[:2]
+    generator = np.random.default_rng(seed)
+    frames = images[torch.arange(batch), torch.from_numpy(generator.integers(views, size=batch))]
+    offsets = crop_offsets(generator, batch, config).to(images.device)
+    crops = torch.stack([_crop(frames, offset, config.zoom) for offset in offsets], dim=1)
+    cameras = model.predict_cameras(crops, model.tokenize(crops), num_inputs=1)
+    c2w = cameras.c2w[:, 1].float()
+    translation = (c2w[:, :3, 3] - offsets_to_translation(offsets, config.zoom)).square().sum(1).mean()
+    rotation = (c2w[:, :3, :3] - torch.eye(3, device=c2w.device)).square().sum((1, 2)).mean()
+    return translation + rotation
+
+
+def _crop(frames: Float[Tensor, "b 3 h w"], centre: Float[Tensor, "b 2"], zoom: float) -> Float[Tensor, "b 3 h w"]:
+    """A crop of `zoom` times the frame's side around `centre`, enlarged to the frame's size."""
+    size = frames.shape[-1]
+    places = (torch.arange(size, device=frames.device) + 0.5) / size * 2.0 - 1.0
+    y, x = torch.meshgrid(places, places, indexing="ij")
+    grid = torch.stack([x, y], -1)[None] * zoom + centre[:, None, None]
+    return functional.grid_sample(frames, grid, mode="bilinear", padding_mode="reflection", align_corners=False)

@@ -1,0 +1,93 @@
+"""Held-out figures of a renderer during training, beside the cheap explanations that imitate success."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from wildrayzer.data.sampling import evaluation_windows
+from wildrayzer.data.store import FrameStore
+from wildrayzer.models import WildRayZer
+
+_WINDOWS = 32
+_SHOWN = 6
+
+
+class Validation:
+    """PSNR on fixed windows of a static split, with baselines and the use that is made of the poses.
+
+    Args:
+        store: held-out static clips.
+        inputs: input views.
+        targets: target views.
+        min_distance: least distance of the end frames.
+        pictures: folder for contact sheets.
+        device: where the model is.
+    """
+
+    def __init__(
+        self,
+        store: FrameStore,
+        *,
+        inputs: int,
+        targets: int,
+        min_distance: int,
+        pictures: Path,
+        device: torch.device,
+    ) -> None:
+        windows = evaluation_windows(store, inputs=inputs, targets=targets, min_distance=min_distance, seed=0)[
+            :_WINDOWS
+        ]
+        self.numbers = np.array([[*window.inputs, *window.targets] for window in windows])
+        starts = np.array([store.offsets[window.scene] for window in windows])
+        frames = store.read((self.numbers + starts[:, None]).ravel()).reshape(*self.numbers.shape, *store.frame_shape)
+        self.images = torch.from_numpy(frames).permute(0, 1, 4, 2, 3).float().div(255.0).to(device)
+        self.inputs = inputs
+        self.pictures = pictures
+
+    @torch.no_grad()
+    def __call__(self, model: WildRayZer, step: int) -> dict[str, float]:
+        """Figures of the model, in dB.
+
+        `pose_use` is the PSNR lost when every target is rendered with another target's pose: near 0, the renderer
+        ignores its poses. `above_nearest` and `above_mean` compare with copying the nearest input view and with the
+        target's mean colour.
+        """
+        truth = self.images[:, self.inputs :]
+        result = model(self.images, self.inputs)
+        cameras = result.cameras
+        others = [*range(self.inputs), *np.roll(range(self.inputs, self.images.shape[1]), 1).tolist()]
+        swapped = model(self.images, self.inputs, cameras=cameras.select(others)).render
+        quality = _psnr(result.render, truth)
+        self._draw(result.render, step)
+        return {
+            "psnr": quality,
+            "above_nearest": quality - _psnr(self._nearest(), truth),
+            "above_mean": quality - _psnr(truth.mean((3, 4), keepdim=True).expand_as(truth), truth),
+            "pose_use": quality - _psnr(swapped, truth),
+            "camera_spread": cameras.c2w[:, 1:, :3, 3].flatten(0, 1).std(0).norm().item(),
+        }
+
+    def _nearest(self) -> Float[Tensor, "b t 3 h w"]:
+        gaps = np.abs(self.numbers[:, self.inputs :, None] - self.numbers[:, None, : self.inputs])
+        nearest = torch.from_numpy(gaps.argmin(2)).to(self.images.device)
+        return self.images[torch.arange(len(nearest), device=nearest.device)[:, None], nearest]
+
+    def _draw(self, render: Float[Tensor, "b t 3 h w"], step: int) -> None:
+        """Contact sheet: a row a window: inputs, then every target above its rendering."""
+        rows = []
+        for images, rendered in zip(self.images[:_SHOWN].cpu(), render[:_SHOWN].cpu(), strict=True):
+            top = torch.cat(list(images), dim=-1)
+            bottom = torch.cat([torch.ones_like(images[0])] * self.inputs + list(rendered), dim=-1)
+            rows.append(torch.cat([top, bottom], dim=-2))
+        sheet = (torch.cat(rows, dim=-2).permute(1, 2, 0).clamp(0, 1) * 255).byte().numpy()
+        self.pictures.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(self.pictures / f"validation-{step:09d}.png"), sheet[..., ::-1])
+
+
+def _psnr(prediction: Tensor, truth: Tensor) -> float:
+    error = (prediction.float() - truth).square().mean((2, 3, 4)).clamp(min=1e-10)
+    return float((-10.0 * error.log10()).mean())

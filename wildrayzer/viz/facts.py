@@ -1,0 +1,179 @@
+"""What was run: options that differ from the paper, checkpoints, machine, time and memory."""
+
+import os
+import platform
+from collections.abc import Iterable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from pydantic import BaseModel
+
+from wildrayzer import __version__
+from wildrayzer.checkpoint import CheckpointManifest, read_manifest
+from wildrayzer.config import RunConfig
+from wildrayzer.layout import RunLayout
+from wildrayzer.viz.page import Block, Facts, Note, TextTable
+
+_PACKAGES = ("torch", "numpy", "zarr", "opencv-python-headless", "snakemake")
+_CPU_FILE = Path("/proc/cpuinfo")
+_NOT_MEASURED = ["-", "NA"]
+
+
+def training_runs(config: RunConfig) -> list[tuple[str, int | None]]:
+    """(stage, round) of every training stage of a run, in order; pretraining has no round."""
+    stages = ["distill", *(["masked"] if config.masked else []), "joint"]
+    last = [("unmasked", config.rounds)] if "unmasked" in config.benchmark.methods else []
+    return [("pretrain", None), *((s, n) for n in range(1, config.rounds + 1) for s in stages), *last]
+
+
+def stage_name(stage: str, number: int | None) -> str:
+    """Name of a training run for people."""
+    return stage if number is None else f"{stage}, round {number}"
+
+
+def summary(config: RunConfig) -> str:
+    """The run in a paragraph, from its configuration."""
+    model, data = config.model, config.data
+    views = "/".join(map(str, sorted(set(config.pretrain.views.inputs))))
+    masked = f", masked reconstruction for {config.masked.steps} steps" if config.masked else ""
+    return (
+        f"Run {config.name}, seed {config.seed}. On {model.image_size} px frames in {model.patch_size} px patches "
+        f"(width {model.width}), a static renderer was pretrained for {config.pretrain.steps} steps of "
+        f"{config.pretrain.batch} samples ({views} input views) on {data.static_train}. Its residuals on windows of "
+        f"up to {config.residuals.targets} targets gave pseudo-masks of {data.dynamic_train}, from which the motion "
+        f"head was distilled for {config.distill.steps} steps{masked}, then both were trained jointly for "
+        f"{config.joint.steps} steps with copy-paste. Rounds of masks and training: {config.rounds}."
+    )
+
+
+def stand_ins(config: RunConfig) -> Facts:
+    """Feature backbone and perceptual loss, named as what they are."""
+    features, perceptual = config.features, config.perceptual
+    backbone = (
+        f"DINOv3, {features.weights}"
+        if features.backbone == "dinov3"
+        else "dense descriptor (Lab statistics and oriented gradients), without learned weights; this is not DINOv3"
+    )
+    losses = {
+        "vgg19": f"VGG-19 features, {perceptual.weights}",
+        "pyramid": "gradient pyramid, a substitute without learned weights; this is not VGG-19",
+        "none": "none",
+    }
+    off = ": switched off" if perceptual.weight == 0 else ""
+    loss = f"{losses[perceptual.kind]} (weight {perceptual.weight:g}{off})"
+    return Facts((("Feature backbone", backbone), ("Perceptual loss", loss)))
+
+
+def deviations(config: RunConfig) -> TextTable:
+    """Options that differ from the paper, each with what the configuration's reference says of it."""
+    rows = [(name, value, describe(name)) for name, _, value in (d.partition(": ") for d in config.deviations)]
+    return TextTable(
+        "Differs from the paper",
+        ("option", "value", "what it is"),
+        tuple(rows) or (("none", "", "every option that the paper gives is as in the paper"),),
+    )
+
+
+def describe(option: str) -> str:
+    """Description of an option, or of a section, by its dotted name, on one line."""
+    section: Any = RunConfig
+    text = ""
+    for part in option.split("."):
+        field = section.model_fields[part]
+        text = field.description or ""
+        choices = [field.annotation, *getattr(field.annotation, "__args__", ())]
+        section = next((c for c in choices if isinstance(c, type) and issubclass(c, BaseModel)), None)
+    return " ".join(text.replace("`", "").split())
+
+
+def machine() -> Facts:
+    """The machine that writes the report, and versions."""
+    lines = _CPU_FILE.read_text().splitlines() if _CPU_FILE.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    cpu = names[0] if names else platform.machine()
+    software = [f"wildrayzer {__version__}", f"Python {platform.python_version()}", *map(_installed, _PACKAGES)]
+    return Facts(
+        (
+            ("Machine of this report", f"{cpu}, {os.cpu_count()} logical cores, {memory:.0f} GiB memory"),
+            ("System", platform.platform()),
+            ("Versions", ", ".join(filter(None, software))),
+        )
+    )
+
+
+def _installed(package: str) -> str:
+    try:
+        return f"{package} {version(package)}"
+    except PackageNotFoundError:
+        return ""
+
+
+def checkpoints(config: RunConfig, layout: RunLayout) -> list[Block]:
+    """A table of the checkpoints that exist, and a sentence on those that do not."""
+    rows, absent = [], []
+    for stage, number in training_runs(config):
+        folder = Path(layout.checkpoint(stage, number))
+        if (folder / "manifest.json").is_file():
+            rows.append(_checkpoint_row(stage_name(stage, number), read_manifest(folder)))
+        else:
+            absent.append(stage_name(stage, number))
+    columns = ("stage", "steps", "inputs", "weights", "parent", "options and data", "backbone", "kernel", "wildrayzer")
+    notes = ("Weights, parent, options and data: first 16 hexadecimal digits of SHA-256, as in the manifests.",)
+    blocks: list[Block] = [TextTable("Checkpoints", columns, tuple(rows), notes)] if rows else []
+    if absent:
+        blocks.append(Note(f"Not trained yet, so left out: {'; '.join(absent)}."))
+    return blocks
+
+
+def _checkpoint_row(name: str, about: CheckpointManifest) -> tuple[str, ...]:
+    return (
+        name, str(about.step), ", ".join(map(str, about.inputs)), about.weights_digest, about.parent or "–",
+        about.config_digest, str(about.extra.get("features") or "–"), about.attention_kernel,
+        about.versions.get("wildrayzer", "–"),
+    )  # fmt: skip
+
+
+def costs(layout: RunLayout) -> Block:
+    """Time and peak memory of every rule, from Snakemake's benchmark files."""
+    folder = Path(layout.benchmark("any")).parent.parent
+    files = sorted(folder.rglob("*.tsv"))
+    if not files:
+        return Note(f"No benchmark files under {folder}, so time and memory are left out.")
+    measured = pd.concat(_read_costs(files, folder), ignore_index=True)
+    rows = [
+        (str(rule), str(len(jobs)), _time(jobs["s"].sum()), _time(jobs["s"].max()), _memory(jobs["max_rss"].max()))
+        for rule, jobs in measured.groupby("rule", sort=False)
+    ]
+    total = ("all", str(len(measured)), _time(measured["s"].sum()), _time(measured["s"].max()),
+             _memory(measured["max_rss"].max()))  # fmt: skip
+    return TextTable(
+        "Time and memory",
+        ("rule", "jobs", "time in all", "longest job", "peak memory"),
+        tuple(rows),
+        ("Wall-clock time added over jobs, some of which ran side by side; peak resident memory of one job.",),
+        total,
+    )
+
+
+def _read_costs(files: Iterable[Path], folder: Path) -> list[pd.DataFrame]:
+    ordered = sorted(files, key=lambda file: file.stat().st_mtime)
+    return [
+        pd.read_csv(file, sep="\t", na_values=_NOT_MEASURED, usecols=["s", "max_rss"]).assign(
+            rule=file.relative_to(folder).parts[0]
+        )
+        for file in ordered
+    ]
+
+
+def _time(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _memory(mebibytes: float) -> str:
+    return "not measured" if pd.isna(mebibytes) else f"{mebibytes / 1024:.2f} GiB"

@@ -1,0 +1,116 @@
+"""The report's building blocks, and the one template that turns them into a self-contained HTML page."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image inside the page."""
+
+    src: str
+    """Data URI."""
+    alt: str
+    """What is seen, for those who cannot see it."""
+    caption: str = ""
+    """Text under it."""
+
+
+@dataclass(frozen=True)
+class Note:
+    """A sentence in place of something that is not there."""
+
+    kind: ClassVar[str] = "note"
+    text: str
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Names and values."""
+
+    kind: ClassVar[str] = "facts"
+    rows: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class TextTable:
+    """A table of text; cells that are a verdict are coloured."""
+
+    kind: ClassVar[str] = "table"
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
+    foot: tuple[str, ...] = ()
+    """Last row, set apart."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Plots or sheets side by side where there is room, each with its caption; `wide` gives each a line."""
+
+    kind: ClassVar[str] = "figures"
+    title: str
+    pictures: tuple[Picture, ...]
+    text: str = ""
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Column:
+    """Heading of a gallery; `ramp` is the colour scale from `low` to `high`."""
+
+    name: str
+    ramp: str = ""
+    low: str = ""
+    high: str = ""
+
+
+@dataclass(frozen=True)
+class GalleryRow:
+    """A line of pictures under its label; None leaves a place empty."""
+
+    label: str
+    pictures: tuple[Picture | None, ...]
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """Pictures in rows and columns."""
+
+    kind: ClassVar[str] = "gallery"
+    title: str
+    text: str
+    columns: tuple[Column, ...]
+    rows: tuple[GalleryRow, ...]
+
+    def __post_init__(self) -> None:
+        assert all(len(row.pictures) == len(self.columns) for row in self.rows), "a picture a column"
+
+
+Block = Note | Facts | TextTable | Figures | Gallery
+
+
+@dataclass(frozen=True)
+class Section:
+    """A numbered part of the page."""
+
+    name: str
+    """Anchor."""
+    title: str
+    text: str
+    blocks: tuple[Block, ...] = field(default=())
+
+
+def render_page(title: str, lead: str, sections: list[Section]) -> str:
+    """The page as HTML: one file, no script, nothing loaded from elsewhere."""
+    environment = Environment(
+        loader=PackageLoader("wildrayzer.viz"),
+        autoescape=select_autoescape(["html.j2"], default=True),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html.j2").render(title=title, lead=lead, sections=sections)

@@ -1,0 +1,96 @@
+"""The report: which sections there are, and what each says."""
+
+from pathlib import Path
+
+from wildrayzer.config import RunConfig
+from wildrayzer.layout import RunLayout
+from wildrayzer.viz.benchmark import benchmark_blocks, health_block
+from wildrayzer.viz.curves import last_sheet, stage_figures
+from wildrayzer.viz.distributions import mask_distributions
+from wildrayzer.viz.facts import (
+    checkpoints,
+    costs,
+    deviations,
+    machine,
+    stage_name,
+    stand_ins,
+    summary,
+    training_runs,
+)
+from wildrayzer.viz.gallery import galleries, recipe
+from wildrayzer.viz.page import Block, Note, Section, render_page
+from wildrayzer.viz.panels import panel_blocks
+from wildrayzer.viz.sheets import contact_sheets, data_table
+
+
+def build_report(config: RunConfig, layout: RunLayout) -> str:
+    """The whole page as HTML.
+
+    What a run has not made yet is left out with a sentence that says so.
+
+    Raises:
+        ValueError: an artefact is damaged, or does not belong to the others.
+    """
+    sections = [
+        Section(
+            "run",
+            "What was run",
+            "",
+            (
+                stand_ins(config),
+                machine(),
+                deviations(config),
+                *checkpoints(config, layout),
+                costs(layout),
+            ),
+        ),
+        Section("data", "Data", _data_text(config), (*data_table(config, layout), *contact_sheets(config, layout))),
+        Section("training", "Training", _TRAINING, tuple(_training(config, layout))),
+        Section(
+            "masks",
+            "Pseudo-masks",
+            recipe(config),
+            (*galleries(config, layout), *mask_distributions(config, layout)),
+        ),
+        Section("benchmark", "Benchmark", _BENCHMARK, (health_block(layout), *benchmark_blocks(config, layout))),
+        Section("pictures", "Renderings", _PICTURES, tuple(panel_blocks(config, layout))),
+    ]
+    return render_page(f"WildRayZer, run {config.name}", summary(config), sections)
+
+
+_TRAINING = (
+    "One plot a quantity and stage. The renderer is judged on held-out static clips beside what needs no renderer; the "
+    "motion head's IoU is with its labels, its truth comes in the benchmark."
+)
+_BENCHMARK = (
+    "Means over frames with 95% intervals from resampling scenes. First whether the static renderer's cameras mean "
+    "anything, then the claims, then the tables."
+)
+_PICTURES = (
+    "static: the pretrained renderer. joint: the full method, its inputs gated by its own motion head. *_true_masks and "
+    "*_clean: bounds, with true masks or clean inputs. unmasked: trained as long without masks."
+)
+
+
+def _data_text(config: RunConfig) -> str:
+    embedded = config.data.embedded
+    if embedded is None or not any(split.layout == "embedded" for split in config.data.splits.values()):
+        return "Frames cropped and resized, as every later stage reads them."
+    return (
+        f"Splits of layout embedded are procedural clips of {embedded.frames} frames: textured rooms seen along smooth "
+        "camera paths, with furniture that never moves by itself and actors that do, and exact masks."
+    )
+
+
+def _training(config: RunConfig, layout: RunLayout) -> list[Block]:
+    blocks: list[Block] = []
+    for stage, number in training_runs(config):
+        metrics, name = layout.metrics(stage, number), stage_name(stage, number)
+        if not Path(metrics).is_file():
+            blocks.append(Note(f"{name}: no metrics file yet, so its curves are left out."))
+            continue
+        blocks.append(stage_figures(metrics, name))
+        sheet = last_sheet(metrics, config, "pretrain: last validation pictures") if stage == "pretrain" else None
+        if sheet is not None:
+            blocks.append(sheet)
+    return blocks

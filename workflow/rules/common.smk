@@ -1,0 +1,147 @@
+"""The checked configuration, the run's paths, and what the named targets stand for."""
+
+from wildrayzer.config import ConfigError, control_stage, parse_config
+from wildrayzer.layout import RunLayout
+
+try:
+    CFG = parse_config(config, source="configuration")
+except ConfigError as error:
+    raise WorkflowError(str(error)) from None
+
+RUN = RunLayout(CFG.name)
+
+
+wildcard_constraints:
+    split="|".join(CFG.data.splits),
+    source="renderer|nearest|blurred",
+    round=r"\d+",
+    part=r"\d{5}",
+
+
+def section(name):
+    """A configuration section as plain data: a rule's `params:` holds what it depends on and nothing else."""
+    value = getattr(CFG, name)
+    return None if value is None else value.model_dump(mode="json")
+
+
+def gpu_resources(count=1):
+    """Resources of a GPU job; none on a CPU run."""
+    wanted = min(count, CFG.compute.gpus)
+    return {"gpu": wanted, "gpu_model": CFG.compute.gpu_model} if wanted else {"gpu": 0}
+
+
+def training_job(recipe):
+    """What a training job is told beside its files."""
+    stage = (
+        section(recipe)
+        if recipe != "unmasked"
+        else control_stage(CFG.masked, CFG.joint).model_dump(mode="json")
+    )
+    names = ("seed", "model", "features", "perceptual", "paste")
+    shared = {name: CFG.model_dump(mode="json", include={name})[name] for name in names}
+    local = min(CFG.world_size, CFG.compute.gpus_per_node)
+    return {
+        "recipe": recipe,
+        "stage": stage,
+        **shared,
+        "device": CFG.compute.device,
+        "processes": local,
+        "preload_mb": CFG.data.store.preload_mb,
+    }
+
+
+def training_resources():
+    """Resources of a training job."""
+    memory = 128_000 if CFG.compute.gpus else 4_000
+    return {
+        "mem_mb": memory,
+        "runtime": 1440,
+        "nodes": 1,
+        **gpu_resources(CFG.compute.gpus),
+    }
+
+
+def cutouts():
+    """COCO annotations and images, or their embedded stand-in."""
+    coco = CFG.data.coco
+    if coco.annotations is not None:
+        return {"annotations": coco.annotations, "images": coco.images}
+    return {
+        "annotations": f"{RUN.cutouts}/annotations/instances_train2014.json",
+        "images": f"{RUN.cutouts}/train2014",
+    }
+
+
+def renderer_of(round_number):
+    """Checkpoint of the frozen renderer that a round starts from."""
+    number = int(round_number)
+    return (
+        RUN.checkpoint("pretrain")
+        if number == 1
+        else RUN.checkpoint("joint", number - 1)
+    )
+
+
+def mask_jobs():
+    """(split, source) pairs whose pseudo-masks a run needs: training, and truth with its controls."""
+    shown = [
+        name
+        for name, split in CFG.data.splits.items()
+        if split.use in ("test", "control")
+    ]
+    return [
+        (CFG.data.dynamic_train, "renderer"),
+        *((s, m) for s in shown for m in CFG.benchmark.mask_sources),
+    ]
+
+
+def methods_of(split):
+    """Methods that a split has the truth for."""
+    role = CFG.data.splits[split].role
+    needs = {
+        "static": ("true_masks", "clean", "distilled"),
+        "dynamic": ("clean",),
+        "pairs": (),
+    }[role]
+    return [method for method in CFG.benchmark.methods if not method.endswith(needs)]
+
+
+def view_scores():
+    """Score files of all renderings."""
+    tests = CFG.data.of(use="test")
+    counts = CFG.benchmark.inputs
+    return [
+        RUN.view_scores(m, split, k)
+        for split in tests
+        for m in methods_of(split)
+        for k in counts
+    ]
+
+
+def mask_scores():
+    """Score files of pseudo-masks and motion heads, wherever the truth is known or is "nothing moves"."""
+    shown = [
+        name
+        for name, split in CFG.data.splits.items()
+        if split.use in ("test", "control")
+    ]
+    masks = [
+        RUN.mask_scores(source, split)
+        for split in shown
+        for source in CFG.benchmark.mask_sources
+    ]
+    return masks + [
+        RUN.head_scores(stage, split)
+        for split in shown
+        for stage in ("distill", "joint")
+    ]
+
+
+def scores():
+    """All score files."""
+    return [*view_scores(), *mask_scores(), RUN.renderer_scores]
+
+
+def tables():
+    """The benchmark tables."""
+    return f"{RUN.tables}/tables.md"

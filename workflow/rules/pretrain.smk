@@ -1,0 +1,49 @@
+"""Stage 1: the static renderer learns from static clips."""
+
+if CFG.pretrained is None:
+
+    rule train_pretrain:
+        input:
+            static_store=RUN.store(CFG.data.static_train),
+            validation_store=[
+                RUN.store(split) for split in CFG.data.of(role="static", use="test")[:1]
+            ],
+        output:
+            checkpoint=directory(RUN.checkpoint("pretrain")),
+            metrics=RUN.metrics("pretrain"),
+        log:
+            RUN.log("pretrain"),
+        benchmark:
+            RUN.benchmark("pretrain")
+        threads: CFG.compute.threads
+        resources:
+            **training_resources(),
+        params:
+            job=training_job("pretrain"),
+            state=RUN.state("pretrain"),
+        message:
+            f"Pretraining the static renderer: {CFG.pretrain.steps} steps of {CFG.pretrain.batch} samples"
+        script:
+            "../scripts/train.py"
+
+else:
+
+    rule adopt_pretrained:
+        input:
+            checkpoint=CFG.pretrained,
+        output:
+            checkpoint=directory(RUN.checkpoint("pretrain")),
+        log:
+            RUN.log("adopt_pretrained"),
+        benchmark:
+            RUN.benchmark("adopt_pretrained")
+        threads: 1
+        resources:
+            mem_mb=2_000,
+            runtime=15,
+        params:
+            model=section("model"),
+        message:
+            f"Taking the static renderer from {CFG.pretrained}"
+        script:
+            "../scripts/adopt_pretrained.py"

@@ -1,0 +1,75 @@
+"""Stage 2a: render the residual windows with the frozen renderer; dissimilarity maps, clusters and PSNR."""
+
+
+def parts_of(split):
+    """Jobs a split's windows are divided into; only the training split is large."""
+    return CFG.residuals.shards if split == CFG.data.dynamic_train else 1
+
+
+rule residual_part:
+    input:
+        checkpoint=lambda wildcards: renderer_of(wildcards.round),
+        store=RUN.store("{split}"),
+        windows=RUN.windows("{split}"),
+    output:
+        part=temp(
+            directory(
+                RUN.residual_part(
+                    "{round}", "{split}", "{source}", "{part}", "{parts}"
+                )
+            )
+        ),
+    log:
+        RUN.log(
+            "residual_part", "round{round}", "{split}", "{source}", "{part}", "{parts}"
+        ),
+    benchmark:
+        RUN.benchmark(
+            "residual_part", "round{round}", "{split}", "{source}", "{part}", "{parts}"
+        )
+    threads: 1
+    resources:
+        **gpu_resources(1),
+        mem_mb=64_000 if CFG.compute.gpus else 2_000,
+        runtime=480,
+        nodes=1,
+    params:
+        residuals=CFG.residuals.model_dump(mode="json", exclude={"shards"}),
+        features=section("features"),
+        device=CFG.compute.device,
+    message:
+        "Residuals of {wildcards.split} ({wildcards.source}), part {wildcards.part} of {wildcards.parts}"
+    script:
+        "../scripts/residual_part.py"
+
+
+rule join_residuals:
+    input:
+        parts=lambda wildcards: [
+            RUN.residual_part(
+                wildcards.round,
+                wildcards.split,
+                wildcards.source,
+                f"{part:05d}",
+                parts,
+            )
+            for parts in [f"{parts_of(wildcards.split):05d}"]
+            for part in range(int(parts))
+        ],
+        windows=RUN.windows("{split}"),
+    output:
+        residuals=directory(RUN.residuals("{round}", "{split}", "{source}")),
+    log:
+        RUN.log("join_residuals", "round{round}", "{split}", "{source}"),
+    benchmark:
+        RUN.benchmark("join_residuals", "round{round}", "{split}", "{source}")
+    threads: 1
+    resources:
+        mem_mb=2_000,
+        runtime=60,
+    params:
+        psnr_filter=CFG.distill.psnr_filter,
+    message:
+        "Joining the residuals of {wildcards.split} ({wildcards.source}); every window must be there once"
+    script:
+        "../scripts/join_residuals.py"

@@ -1,0 +1,12 @@
+"""Join the parts of a split's residuals."""
+
+from wildrayzer.stages.logs import job_log
+from wildrayzer.stages.residuals import join_residuals
+
+with job_log(snakemake.log[0]):
+    join_residuals(
+        snakemake.input.parts,
+        windows_path=snakemake.input.windows,
+        out_path=snakemake.output.residuals,
+        psnr_filter=snakemake.params.psnr_filter,
+    )

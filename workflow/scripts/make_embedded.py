@@ -1,0 +1,14 @@
+"""Generate an embedded split."""
+
+from wildrayzer.config import EmbeddedConfig
+from wildrayzer.stages.logs import job_log
+from wildrayzer.stages.prepare import make_embedded
+
+with job_log(snakemake.log[0]):
+    make_embedded(
+        EmbeddedConfig(**snakemake.params.embedded),
+        image_size=snakemake.params.image_size,
+        split=snakemake.wildcards.split,
+        out_dir=snakemake.output.folder,
+        threads=snakemake.threads,
+    )

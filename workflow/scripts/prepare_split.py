@@ -1,0 +1,14 @@
+"""Prepare a frame store."""
+
+from wildrayzer.config import SplitConfig, StoreConfig
+from wildrayzer.stages.logs import job_log
+from wildrayzer.stages.prepare import prepare_split
+
+with job_log(snakemake.log[0]):
+    prepare_split(
+        SplitConfig(**snakemake.params.split),
+        snakemake.input.raw,
+        snakemake.output.store,
+        image_size=snakemake.params.image_size,
+        store=StoreConfig(**snakemake.params.store),
+    )

@@ -1,0 +1,14 @@
+"""Refine patch masks to pixel masks."""
+
+from wildrayzer.config import RefineConfig
+from wildrayzer.stages.logs import job_log
+from wildrayzer.stages.masks import refine_masks
+
+with job_log(snakemake.log[0]):
+    refine_masks(
+        patch_masks_path=snakemake.input.masks,
+        store_path=snakemake.input.store,
+        config=RefineConfig(**snakemake.params.refine),
+        out_path=snakemake.output.masks,
+        workers=snakemake.threads,
+    )

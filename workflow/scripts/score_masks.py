@@ -1,0 +1,19 @@
+"""Score the pseudo-masks of a split."""
+
+from wildrayzer.config import PseudoMasksConfig
+from wildrayzer.stages.logs import job_log
+from wildrayzer.stages.score_masks import score_masks
+
+with job_log(snakemake.log[0]):
+    score_masks(
+        split=snakemake.wildcards.split,
+        source=snakemake.wildcards.source,
+        store_path=snakemake.input.store,
+        residuals_path=snakemake.input.residuals,
+        patch_masks_path=snakemake.input.patch_masks,
+        pixel_masks_path=snakemake.input.pixel_masks,
+        config=PseudoMasksConfig(**snakemake.params.pseudo_masks),
+        inputs=snakemake.params.inputs,
+        scores=snakemake.output.scores,
+        manifest=snakemake.output.manifest,
+    )

@@ -1,0 +1,28 @@
+"""Run a training stage."""
+
+from wildrayzer.stages.logs import job_log
+from wildrayzer.stages.train import TrainingJob, train
+
+
+def first(value):
+    """A named input is a path, or a list of none or one."""
+    return value if isinstance(value, str) or value is None else next(iter(value), None)
+
+
+with job_log(snakemake.log[0]):
+    files = {name: first(snakemake.input.get(name)) for name in ("parent", "dynamic_store", "validation_store")}
+    train(
+        TrainingJob(
+            **snakemake.params.job,
+            **files,
+            static_store=snakemake.input.static_store,
+            masks=snakemake.params.get("masks"),
+            cutout_annotations=snakemake.input.get("annotations"),
+            cutout_images=snakemake.input.get("images"),
+            state=snakemake.params.state,
+            checkpoint=snakemake.output.checkpoint,
+            metrics=snakemake.output.metrics,
+            threads=snakemake.threads,
+            minutes=snakemake.resources.runtime,
+        )
+    )

@@ -1,0 +1,18 @@
+"""Write the benchmark tables; a pure function of the scores, without torch."""
+
+from pathlib import Path
+
+from wildrayzer.config import parse_config
+from wildrayzer.evaluation.tables import TableContext
+from wildrayzer.stages.logs import job_log
+from wildrayzer.stages.tables import load_tables, write_tables
+
+with job_log(snakemake.log[0]):
+    scores = [*snakemake.input.views, *snakemake.input.masks]
+    tables = load_tables(
+        scores,
+        [str(Path(path).with_suffix(".json")) for path in scores],
+        [snakemake.input.health],
+        TableContext.from_config(parse_config(snakemake.params.config)),
+    )
+    write_tables(tables, Path(snakemake.output[0]).parent)
