@@ -28,6 +28,7 @@ DEVIATING = SMALL | {
     "ray_encoding": "fourier",
     "decoder_context": "scene_and_inputs",
     "decoder_attention": "cross",
+    "token_fusion": "linear",
     "focal": "shared",
 }
 VARIANTS = {

@@ -138,6 +138,9 @@ def test_files_that_are_no_npz_are_named(tiny):
     assert "not readable as NPZ" in run(folder).output
     with zipfile.ZipFile(folder / "images.npz", "w") as archive:
         archive.writestr("images.npy", b"short")
+    assert "images holds no array" in run(folder).output
+    with zipfile.ZipFile(folder / "images.npz", "w") as archive:
+        archive.writestr("images.npy", b"\x93NUMPY\x01\x00cut short")
     assert "not readable as NPZ" in run(folder).output
     (folder / "images.npz").unlink()
     result = run(folder)

@@ -13,6 +13,7 @@ app = typer.Typer()
 @app.command()
 def summary(
     configfile: Annotated[Path, typer.Option(help="Configuration of the run, such as config/demo.yaml")],
+    name: Annotated[str | None, typer.Option(help="Name of the run, where the command line gave it another")] = None,
     results: Annotated[Path, typer.Option(help="Folder of all runs")] = Path("results"),
 ) -> None:
     """Show the benchmark tables of a run and the path of its report."""
@@ -22,4 +23,4 @@ def summary(
 
     with reported():
         config = load_config(configfile)
-        print_summary(config=config, layout=RunLayout(config.name, str(results)))
+        print_summary(config=config, layout=RunLayout(name or config.name, str(results)))

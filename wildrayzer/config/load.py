@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -68,7 +68,8 @@ def _known_options(path: tuple[Any, ...]) -> list[str]:
         if isinstance(section, type) and issubclass(section, BaseModel):
             field = section.model_fields.get(str(part))
             section = field.annotation if field else None
-        elif (arguments := get_args(section)) and len(arguments) == 2:
-            section = arguments[1]
-        section = next((a for a in get_args(section) if isinstance(a, type) and issubclass(a, BaseModel)), section)
+        elif get_origin(section) is dict:
+            section = get_args(section)[1]
+        if get_origin(section) is not dict:
+            section = next((a for a in get_args(section) if isinstance(a, type) and issubclass(a, BaseModel)), section)
     return list(section.model_fields) if isinstance(section, type) and issubclass(section, BaseModel) else []

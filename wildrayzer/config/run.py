@@ -25,7 +25,7 @@ class ComputeConfig(Section):
     gpus: int = Field(8, ge=0)
     """GPUs of a training job; 0 trains on the CPU. The paper used 4, the release 8."""
     gpus_per_node: int = Field(8, ge=1)
-    """GPUs of a node; more `gpus` than this run on several nodes."""
+    """GPUs of a node; a training job runs on one node."""
     gpu_model: str = "h100"
     """GPU model asked of the cluster."""
     processes: int = Field(1, ge=1)
@@ -93,10 +93,10 @@ class RunConfig(Section):
             self._check_clip_length(self.data.embedded.frames)
         if self.pretrain.dynamic_share:
             raise ValueError("pretrain.dynamic_share must be 0: the static renderer learns from static clips")
-        if self.compute.gpus > self.compute.gpus_per_node and self.compute.gpus % self.compute.gpus_per_node:
+        if self.compute.gpus > self.compute.gpus_per_node:
             raise ValueError(
-                f"compute.gpus = {self.compute.gpus} does not fill nodes of compute.gpus_per_node = "
-                f"{self.compute.gpus_per_node}"
+                f"compute.gpus = {self.compute.gpus} is more than compute.gpus_per_node = "
+                f"{self.compute.gpus_per_node}; a training job runs on one node, lower gpus"
             )
         return self
 

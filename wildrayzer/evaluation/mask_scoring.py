@@ -71,6 +71,17 @@ def score_frames(
     return {name: np.where(usable, value, np.nan) for name, value in columns.items()}
 
 
+def true_masks(store: FrameStore, frames: np.ndarray) -> UInt8[np.ndarray, "n h w"]:
+    """True masks of frames; a split whose role is static has none on file, and nothing in it moves.
+
+    Raises:
+        ValueError: a split that is not static and has no true masks.
+    """
+    if not store.has_masks and store.attributes.get("role") == "static":
+        return np.zeros((len(frames), *store.frame_shape[:2]), np.uint8)
+    return store.read_masks(frames)
+
+
 def score_split(masks: MaskSlice, store: FrameStore) -> dict[str, Float[np.ndarray, " f"]]:
     """`score_frames` over all frames of a split.
 
@@ -80,7 +91,7 @@ def score_split(masks: MaskSlice, store: FrameStore) -> dict[str, Float[np.ndarr
     parts = []
     for start in range(0, store.num_frames, BATCH):
         part = slice(start, min(start + BATCH, store.num_frames))
-        truth, found = store.read_masks(np.arange(part.start, part.stop)), masks(part)
+        truth, found = true_masks(store, np.arange(part.start, part.stop)), masks(part)
         if found.shape != truth.shape:
             raise ValueError(
                 f"masks of frames {part.start} to {part.stop - 1} have shape {found.shape}, the split "

@@ -1,5 +1,7 @@
 """Scene encoder and decoder: input views to scene tokens to renderings (released-model facts 6 and 7)."""
 
+import math
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
@@ -18,10 +20,7 @@ class SceneEncoder(nn.Module):
         width, std = config.width, config.init_std
         self.keep = config.scene_tokens if config.decoder_context == "scene" else None
         self.code = nn.Parameter(torch.randn(config.scene_tokens, width) * std)
-        self.fuse = nn.Sequential(
-            nn.LayerNorm(2 * width, bias=False), nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width)
-        )
-        initialise(self.fuse, std)
+        self.fuse = _mlp_fusion(width, std) if config.token_fusion == "mlp" else _linear_fusion(width)
         gated = config.motion_head is not None
         self.noise_token = nn.Parameter(torch.randn(1, 1, width) * std) if gated else None
         self.blocks = Stack(
@@ -55,6 +54,21 @@ class SceneEncoder(nn.Module):
                 raise ValueError("token_mask given, but model.motion_head is null: the model has no noise token")
             fused = torch.where(token_mask.flatten(1)[..., None], self.noise_token.to(fused.dtype), fused)
         return self.blocks(torch.cat((self.code.expand(len(fused), -1, -1), fused), dim=1), self.keep)
+
+
+def _mlp_fusion(width: int, std: float) -> nn.Sequential:
+    layers = nn.Sequential(
+        nn.LayerNorm(2 * width, bias=False), nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width)
+    )
+    initialise(layers, std)
+    return layers
+
+
+def _linear_fusion(width: int) -> nn.Sequential:
+    """Differs from the paper (`token_fusion: linear`)."""
+    layers = nn.Sequential(nn.Linear(2 * width, width, bias=False), nn.LayerNorm(width, bias=False))
+    initialise(layers, 1 / math.sqrt(2 * width))
+    return layers
 
 
 class _ToPixels(nn.Sequential):

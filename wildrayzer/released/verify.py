@@ -103,8 +103,9 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: not readable as NPZ ({error}); write it with numpy.savez") from None
     for name, value in arrays.items():
-        if value.dtype.kind not in "fiub":
-            raise ValueError(f"{path}: {name} holds {value.dtype}, not real numbers")
+        kind = value.dtype if isinstance(value, np.ndarray) else "no array"
+        if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
+            raise ValueError(f"{path}: {name} holds {kind}, not real numbers")
     return arrays
 
 

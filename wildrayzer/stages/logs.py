@@ -3,6 +3,7 @@
 import logging
 import sys
 import traceback
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,7 +22,10 @@ def job_log(path: str | Path) -> Iterator[None]:
     terminal.setFormatter(logging.Formatter("%(message)s"))
     root.handlers, root.level = [file, terminal], logging.INFO
     try:
-        yield
+        with warnings.catch_warnings():
+            # Snakemake leaves a time stamp in every folder that is an output, Zarr groups included
+            warnings.filterwarnings("ignore", message=r"Object at \.snakemake_timestamp")
+            yield
     except BaseException:
         with Path(path).open("a") as stream:
             stream.write(traceback.format_exc())

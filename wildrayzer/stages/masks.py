@@ -28,6 +28,8 @@ VOTING_VERSION = 1
 REFINE_VERSION = 1
 """Raised when a change of code changes pixel masks."""
 
+# A split this small is read into memory at once; a larger one frame by frame.
+_PRELOAD_MB = 512
 _WINDOWS_AT_ONCE = 512
 _FRAMES_AT_ONCE = 32
 _SAME_ORIGIN = ("renderer", "backbone", "config", "code")
@@ -141,7 +143,7 @@ def refine_masks(
     Raises:
         ValueError: patch masks of another frame store, or broken ones.
     """
-    store = FrameStore(store_path)
+    store = FrameStore(store_path, preload_mb=_PRELOAD_MB)
     patches = PatchMasks(patch_masks_path, expect={"store": store.digest})
     digests = {
         "patch_masks": patches.digest,

@@ -1,7 +1,6 @@
 """The report stage: everything a run has made, on one HTML page; and its tables on the terminal."""
 
 import logging
-from os import PathLike
 from pathlib import Path
 
 from rich.console import Console
@@ -18,7 +17,7 @@ STAGE_VERSION = 1
 """Raised when a change of code changes the report."""
 
 
-def write_report(*, config: RunConfig, layout: RunLayout, out: str | PathLike[str]) -> None:
+def write_report(*, config: RunConfig, layout: RunLayout, out: str | Path) -> None:
     """Write the report of a run; reads the run's folder alone and changes nothing in it.
 
     Args:

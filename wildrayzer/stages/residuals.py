@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 RESIDUALS_VERSION = 1
 """Raised when a change of code changes residual maps or clusters."""
 
+# A split this small is read into memory at once; a larger one frame by frame.
+_PRELOAD_MB = 512
+
 Source = Literal["renderer", "nearest", "blurred"]
 """What stands for the rendering: the frozen renderer, or a control without one: `nearest` copies the input nearest in
 frame number (the earlier of two), `blurred` blurs the target itself (σ a third of the patch)."""
@@ -68,7 +71,7 @@ def compute_residuals(
         ValueError: the window list is of another store, sizes do not fit, or a rendering is not finite.
     """
     torch.set_float32_matmul_precision("highest")
-    store, windows = FrameStore(store_path), WindowList.load(windows_path)
+    store, windows = FrameStore(store_path, preload_mb=_PRELOAD_MB), WindowList.load(windows_path)
     if windows.store_digest != store.digest:
         raise ValueError(
             f"{windows_path} lists windows of frame store {windows.store_digest}, but {store_path} is {store.digest}; "

@@ -18,6 +18,7 @@ from wildrayzer.evaluation.mask_scoring import (
     score_frames,
     score_split,
     thresholded_residual,
+    true_masks,
 )
 from wildrayzer.evaluation.methods import head_features, load_backbone, window_batches, windows_of
 from wildrayzer.evaluation.scores import describe_split, rows_of, write_scores
@@ -144,12 +145,11 @@ def score_head(
     backbone = load_backbone(model, features, device)
     rows = []
     for batch in window_batches(store, windows, device=device):
-        if batch.masks is None:
-            raise ValueError(f"split {split} has no true masks to score a motion head against; leave it out")
         logits = model(batch.images, inputs, features=head_features(model, batch.images, backbone), motion=True)
         assert logits.motion_logits is not None
         marked = logits.motion_logits[:, :inputs, 0].float().sigmoid() > config.mask_threshold
-        truth = batch.masks[:, :inputs].flatten(0, 1).cpu().numpy()
+        starts = store.offsets[[store.scenes.index(scene) for scene in batch.scenes]]
+        truth = true_masks(store, (starts[:, None] + batch.frames[:, :inputs]).ravel())
         columns = score_frames(marked.to(torch.uint8).flatten(0, 1).cpu().numpy(), truth)
         rows += rows_of(
             {"mask": {metric: column.tolist() for metric, column in columns.items()}},

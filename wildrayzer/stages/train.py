@@ -43,9 +43,11 @@ class TrainingJob(Section):
     seed: int
     stage: StageConfig
     model: ModelConfig
-    features: FeaturesConfig
     perceptual: PerceptualConfig
-    paste: PasteConfig
+    features: FeaturesConfig | None = None
+    """Feature backbone; needed where the motion head runs."""
+    paste: PasteConfig | None = None
+    """Copy-paste; needed where the stage pastes."""
     device: str
     threads: int
     processes: int
@@ -128,7 +130,7 @@ def _train_here(job: TrainingJob) -> None:
 def identity(job: TrainingJob) -> str:
     """Digest of everything that decides the trained weights: options, seed, parent, data; not how many processes."""
     sections = (job.stage, job.model, job.features, job.perceptual, job.paste)
-    parts = [section.model_dump(mode="json") for section in sections]
+    parts = [section.model_dump(mode="json") if section else None for section in sections]
     stores = [FrameStore(path) for path in (job.static_store, job.dynamic_store) if path]
     data = [store.digest for store in stores]
     if job.masks:
@@ -191,6 +193,7 @@ def _backbone(job: TrainingJob, world: World) -> FeatureBackbone | None:
     head = job.model.motion_head
     if not RECIPES[job.recipe].uses_motion or head is None or not head.use_features:
         return None
+    assert job.features is not None
     backbone = build_backbone(job.features, patch_size=job.model.patch_size, device=world.device)
     if backbone.width != head.feature_width:
         raise ValueError(
@@ -227,6 +230,7 @@ def _builder(job: TrainingJob) -> BatchBuilder:
 def _paster(job: TrainingJob) -> partial[tuple[np.ndarray, np.ndarray]] | None:
     if job.stage.paste_share == 0.0:
         return None
+    assert job.paste is not None
     assert job.cutout_annotations is not None
     assert job.cutout_images is not None
     library = CutoutLibrary.from_coco(

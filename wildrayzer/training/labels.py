@@ -22,8 +22,10 @@ class PseudoLabels:
     """
 
     def __init__(self, folder: str | Path, *, frames: int, preload_mb: int = 0) -> None:
-        self._pixels = PixelMasks(Path(folder) / "pixel_masks.zarr", preload_mb=preload_mb)
         residuals = ResidualMaps(Path(folder) / "residuals.zarr")
+        self._pixels = PixelMasks(
+            Path(folder) / "pixel_masks.zarr", expect={"residuals": residuals.digest}, preload_mb=preload_mb
+        )
         if not self._pixels.num_frames == residuals.num_frames == frames:
             raise ValueError(
                 f"{folder} has masks of {self._pixels.num_frames} and residuals of {residuals.num_frames} frames, but "

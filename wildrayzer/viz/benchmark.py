@@ -16,6 +16,7 @@ from wildrayzer.viz.charts import GREEN, GREY, ORANGE, chart
 from wildrayzer.viz.page import Block, Facts, Figures, Note, Picture, TextTable
 
 VERDICT_COLOURS = {"holds": GREEN, "does not hold": ORANGE, "undecided": GREY}
+_HEALTH = {"psnr": "PSNR", "reordered": "targets re-ordered", "swapped": "poses swapped"}
 _CELL = re.compile(r"(?<!\\)\|")
 
 
@@ -65,7 +66,13 @@ def benchmark_blocks(config: RunConfig, layout: RunLayout) -> list[Block]:
     if claims.is_file():
         blocks += _claims_figures(pd.read_csv(claims))
     ordered = sorted(tables, key=lambda table: table.name != "claims")
-    return [*blocks, *(TextTable(t.title, t.columns, t.rows, t.notes) for t in ordered)]
+    return [*blocks, *map(_shown, ordered)]
+
+
+def _shown(table: Table) -> TextTable:
+    """The table without Markdown's back-ticks."""
+    rows = tuple(tuple(cell.replace("`", "") for cell in row) for row in table.rows)
+    return TextTable(table.title, table.columns, rows, table.notes)
 
 
 def _claims_figures(claims: pd.DataFrame) -> list[Block]:
@@ -105,11 +112,11 @@ def health_block(layout: RunLayout) -> Block:
     health = read_json(file)
     rows = [("Measured on", f"{health['split']}, {health['inputs']} inputs, {health['windows']} windows")]
     for name, figure in health["figures"].items():
-        what = health["definitions"][name]
-        rows.append((name, f"{figure['mean']:+.2f} dB [{figure['low']:.2f}, {figure['high']:.2f}]: {what}"))
+        mean, low, high = (f"{round(figure[key], 2) + 0.0:.2f}" for key in ("mean", "low", "high"))
+        rows.append((_HEALTH.get(name, name), f"{mean} dB [{low}, {high}]: {health['definitions'][name]}"))
     for name, value in (health["camera_r2"] or {}).items():
         rows.append((f"camera R², {name}", f"{value:.2f}"))
     if not health["camera_r2"]:
         rows.append(("camera R²", "not measured: no true cameras"))
     rows.append(("camera spread", f"{health['camera_spread']:.4f}; near 0, all scenes get the same cameras"))
-    return Facts(tuple(rows))
+    return Facts(tuple(rows), "Does the static renderer render?")

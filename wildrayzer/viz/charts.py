@@ -3,6 +3,7 @@
 import base64
 from collections.abc import Callable
 from io import BytesIO
+from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
@@ -10,7 +11,7 @@ from matplotlib.figure import Figure
 
 BLUE, ORANGE, GREEN, PURPLE, GREY = "#0068a8", "#d55e00", "#00875f", "#a64d79", "#767676"
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, "#b8860b", GREY)
-_STYLE = {
+_STYLE: Any = {
     "svg.hashsalt": "wildrayzer",
     "svg.fonttype": "none",
     "font.family": "sans-serif",
@@ -29,7 +30,12 @@ _STYLE = {
 }
 
 
-def chart(draw: Callable[[Axes], None], *, width: float = 4.8, height: float = 3.0) -> str:
+def legend_above(axes: Axes, *, columns: int = 2) -> None:
+    """Legend over the plot, where it hides nothing."""
+    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=columns, borderaxespad=0.2, columnspacing=1.2)
+
+
+def chart(draw: Callable[[Axes], None], *, width: float = 4.8, height: float = 3.2) -> str:
     """Data URI of a plot of `width` × `height` inches that `draw` fills."""
     with matplotlib.rc_context(_STYLE):
         figure = Figure(figsize=(width, height), layout="constrained")

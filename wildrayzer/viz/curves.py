@@ -1,18 +1,20 @@
-"""Training curves of a stage: loss, held-out PSNR beside what cheap explanations reach, and the motion head's labels."""
+"""Training curves of a stage: loss, held-out PSNR beside what cheap explanations reach, the motion head's labels."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
+import numpy as np
 from matplotlib.axes import Axes
 
 from wildrayzer.config import RunConfig
 from wildrayzer.training.metrics_log import read_metrics
-from wildrayzer.viz.charts import BLUE, COLOURS, GREEN, GREY, ORANGE, PURPLE, chart
+from wildrayzer.viz.charts import BLUE, COLOURS, GREEN, GREY, ORANGE, PURPLE, chart, legend_above
 from wildrayzer.viz.page import Figures, Picture
 from wildrayzer.viz.pictures import encode, resize
 
-Records = Sequence[dict[str, float]]
+Records = Sequence[Mapping[str, Any]]
 
 _PARTS = {
     "mse": "photometric (MSE)",
@@ -40,7 +42,7 @@ def stage_figures(path: str | Path, title: str) -> Figures:
 
 def _column(records: Records, name: str) -> tuple[list[float], list[float]]:
     own = [record for record in records if name in record]
-    return [record["step"] for record in own], [record[name] for record in own]
+    return [float(record["step"]) for record in own], [float(record[name]) for record in own]
 
 
 def _loss(records: Records) -> Picture:
@@ -52,7 +54,7 @@ def _loss(records: Records) -> Picture:
         for name, colour in zip(parts, COLOURS, strict=False):
             axes.plot(*_column(records, name), color=colour, label=_PARTS[name])
         axes.set(xlabel="optimiser step", ylabel="loss on the training batch", yscale="log")
-        axes.legend()
+        legend_above(axes)
 
     last = records[-1]
     skipped = int(last.get("skipped_updates", 0))
@@ -71,7 +73,7 @@ def _validation(records: Records) -> Picture:
             reached = [q - m for q, m in zip(quality, margin, strict=True)]
             axes.plot(steps, reached, line, color=colour, marker=".", label=label)
         axes.set(xlabel="optimiser step", ylabel="PSNR on held-out static clips (dB)")
-        axes.legend()
+        legend_above(axes)
 
     last = records[-1]
     caption = (
@@ -93,7 +95,7 @@ def _labels(records: Records) -> Picture:
         for name, label, colour, line in lines:
             axes.plot(*_column(records, name), line, color=colour, label=label)
         axes.set(xlabel="optimiser step", ylabel="share, 0 to 1", ylim=(0, None))
-        axes.legend()
+        legend_above(axes)
 
     last = records[-1]
     caption = (
@@ -105,11 +107,18 @@ def _labels(records: Records) -> Picture:
 
 
 def last_sheet(metrics: str | Path, config: RunConfig, title: str) -> Figures | None:
-    """The last validation contact sheet of a stage, a picture a window; None where there is none."""
+    """The last validation contact sheet of a stage, a picture a window; None where there is none.
+
+    Raises:
+        ValueError: the sheet is no picture.
+    """
     sheets = sorted((Path(metrics).parent / "pictures").glob("validation-*.png"))
     if not sheets:
         return None
-    sheet = cv2.imread(str(sheets[-1]))[..., ::-1]
+    pixels = cv2.imread(str(sheets[-1]))
+    if pixels is None:
+        raise ValueError(f"{sheets[-1]} is no readable picture; delete it, the report does without")
+    sheet = np.asarray(pixels)[..., ::-1]
     height = 2 * config.model.image_size
     windows = [sheet[top : top + height] for top in range(0, len(sheet) - height + 1, height)]
     step = int(sheets[-1].stem.rpartition("-")[2])

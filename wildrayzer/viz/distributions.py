@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from wildrayzer.config import RunConfig
 from wildrayzer.evaluation.mask_scoring import BATCH, UNKNOWN
 from wildrayzer.layout import RunLayout
-from wildrayzer.viz.charts import COLOURS, chart
+from wildrayzer.viz.charts import COLOURS, chart, legend_above
 from wildrayzer.viz.gallery import MaskFiles
 from wildrayzer.viz.page import Block, Figures, Note, Picture, TextTable
 
@@ -75,7 +75,7 @@ def _table(found: list[SplitMasks], config: RunConfig) -> TextTable:
     columns = ("split", "in place of the rendering", "frames", "mean PSNR, dB", f"over {limit:g} dB",
                "patch masks cover", "pixel masks cover", "empty pixel masks", "true masks cover")  # fmt: skip
     notes = (
-        "renderer: the frozen renderer. nearest: the nearest input frame copied, blurred: the target blurred (controls).",
+        "renderer: the frozen renderer. Controls: nearest copies the nearest input frame, blurred blurs the target.",
         "Frozen clips: what the true masks mark stands still there, so nothing should be covered.",
     )
     return TextTable("Pseudo-masks by split", columns, tuple(rows), notes)
@@ -91,9 +91,11 @@ def _psnr(found: list[SplitMasks], config: RunConfig) -> Picture:
             _outline(axes, masks.psnr, edges, colour, masks.split)
         axes.axvline(limit, color="black", linestyle="--", linewidth=1)
         axes.set(xlabel="rendering PSNR of a frame (dB)", ylabel="share of the split's frames (%)")
-        axes.legend()
+        legend_above(axes)
 
-    text = f"Rendering PSNR of the frozen renderer. The dashed line is the PSNR filter, {limit:g} dB: frames left of it "
+    text = (
+        f"Rendering PSNR of the frozen renderer. The dashed line is the PSNR filter, {limit:g} dB: frames left of it "
+    )
     return Picture(chart(draw), "Histogram of rendering PSNR by split", text + "do not teach the motion head.")
 
 
@@ -104,7 +106,7 @@ def _coverage(found: list[SplitMasks]) -> Picture:
         for masks, colour in zip(found, _colours(len(found)), strict=True):
             _outline(axes, 100 * masks.pixel, edges, colour, masks.split)
         axes.set(xlabel="frame covered by the pixel mask (%)", ylabel="share of the split's frames (%)", yscale="log")
-        axes.legend()
+        legend_above(axes)
 
     text = "Coverage of the refined pseudo-masks (logarithmic share). Splits in which nothing moves should stay at 0."
     return Picture(chart(draw), "Histogram of mask coverage by split", text)

@@ -12,25 +12,14 @@ from pydantic import BaseModel
 
 from wildrayzer import __version__
 from wildrayzer.checkpoint import CheckpointManifest, read_manifest
-from wildrayzer.config import RunConfig
+from wildrayzer.config import CropPretextConfig, RunConfig
 from wildrayzer.layout import RunLayout
 from wildrayzer.viz.page import Block, Facts, Note, TextTable
+from wildrayzer.viz.runs import stage_name, training_runs
 
 _PACKAGES = ("torch", "numpy", "zarr", "opencv-python-headless", "snakemake")
 _CPU_FILE = Path("/proc/cpuinfo")
 _NOT_MEASURED = ["-", "NA"]
-
-
-def training_runs(config: RunConfig) -> list[tuple[str, int | None]]:
-    """(stage, round) of every training stage of a run, in order; pretraining has no round."""
-    stages = ["distill", *(["masked"] if config.masked else []), "joint"]
-    last = [("unmasked", config.rounds)] if "unmasked" in config.benchmark.methods else []
-    return [("pretrain", None), *((s, n) for n in range(1, config.rounds + 1) for s in stages), *last]
-
-
-def stage_name(stage: str, number: int | None) -> str:
-    """Name of a training run for people."""
-    return stage if number is None else f"{stage}, round {number}"
 
 
 def summary(config: RunConfig) -> str:
@@ -38,10 +27,15 @@ def summary(config: RunConfig) -> str:
     model, data = config.model, config.data
     views = "/".join(map(str, sorted(set(config.pretrain.views.inputs))))
     masked = f", masked reconstruction for {config.masked.steps} steps" if config.masked else ""
+    start = (
+        f"a static renderer was taken from {config.pretrained}"
+        if config.pretrained
+        else f"a static renderer was pretrained for {config.pretrain.steps} steps of {config.pretrain.batch} samples "
+        f"({views} input views) on {data.static_train}"
+    )
     return (
         f"Run {config.name}, seed {config.seed}. On {model.image_size} px frames in {model.patch_size} px patches "
-        f"(width {model.width}), a static renderer was pretrained for {config.pretrain.steps} steps of "
-        f"{config.pretrain.batch} samples ({views} input views) on {data.static_train}. Its residuals on windows of "
+        f"(width {model.width}), {start}. Its residuals on windows of "
         f"up to {config.residuals.targets} targets gave pseudo-masks of {data.dynamic_train}, from which the motion "
         f"head was distilled for {config.distill.steps} steps{masked}, then both were trained jointly for "
         f"{config.joint.steps} steps with copy-paste. Rounds of masks and training: {config.rounds}."
@@ -66,14 +60,20 @@ def stand_ins(config: RunConfig) -> Facts:
     return Facts((("Feature backbone", backbone), ("Perceptual loss", loss)))
 
 
-def deviations(config: RunConfig) -> TextTable:
+def deviations(config: RunConfig) -> Facts:
     """Options that differ from the paper, each with what the configuration's reference says of it."""
-    rows = [(name, value, describe(name)) for name, _, value in (d.partition(": ") for d in config.deviations)]
-    return TextTable(
-        "Differs from the paper",
-        ("option", "value", "what it is"),
-        tuple(rows) or (("none", "", "every option that the paper gives is as in the paper"),),
+    rows = tuple((deviation, _explain(deviation.partition(": ")[0])) for deviation in config.deviations)
+    return Facts(
+        rows or (("nothing", "every option that the paper gives is as in the paper"),), "Differs from the paper"
     )
+
+
+def _explain(option: str) -> str:
+    if option.endswith(".views"):
+        return " ".join(describe(f"{option}.{name}") for name in ("flip", "permute_colours"))
+    if option.endswith(".crop_pretext.steps"):
+        return (CropPretextConfig.__doc__ or "").strip()
+    return describe(option)
 
 
 def describe(option: str) -> str:

@@ -88,7 +88,7 @@ def recipe(config: RunConfig) -> str:
     return (
         f"Feature and SSIM residuals are standardised within the frame and fused with {weight}. Of a window's "
         f"{residuals.clusters} clusters the {masks.top_share:.0%} of highest mean saliency stay if they reach the "
-        f"{masks.frame_quantile:g} quantile of a frame in at least {masks.frame_share:.0%} of the targets, with {test}. "
+        f"{masks.frame_quantile:g} quantile of a frame in at least {masks.frame_share:.0%} of the targets; {test}. "
         f"Only frames rendered at more than {config.distill.psnr_filter:g} dB teach the motion head."
     )
 
@@ -96,7 +96,8 @@ def recipe(config: RunConfig) -> str:
 def _scales(maps: ResidualMaps) -> dict[str, float]:
     computed = maps.window >= 0
     return {
-        name: float(np.quantile(maps.all(name)[computed].astype(np.float64), _QUANTILE)) for name in ("d_dino", "d_ssim")
+        name: float(np.quantile(maps.all(name)[computed].astype(np.float64), _QUANTILE))
+        for name in ("d_dino", "d_ssim")
     }
 
 
@@ -105,8 +106,8 @@ def _gallery(files: MaskFiles, kind: str, config: RunConfig, scales: dict[str, f
     columns = (
         *(Column(f"input {number + 1}") for number in range(files.windows.inputs)),
         Column("target"),
-        ramp("feature residual", 0, scales["d_dino"]),
-        ramp("SSIM residual", 0, scales["d_ssim"]),
+        ramp("feature residual", 0.0, scales["d_dino"]),
+        ramp("SSIM residual", 0.0, scales["d_ssim"]),
         ramp("fused", *_FUSED, " σ"),
         Column("clusters"),
         Column("patch mask"),
@@ -114,7 +115,9 @@ def _gallery(files: MaskFiles, kind: str, config: RunConfig, scales: dict[str, f
         *([Column("truth")] if files.store.has_masks else []),
     )
     rows = tuple(_row(files, window, config, scales) for window in windows)
-    text = f"{KINDS[kind]} Windows evenly spread over the split, the middle target of each; residuals as 1 − similarity."
+    text = (
+        f"{KINDS[kind]} Windows evenly spread over the split, the middle target of each; residuals as 1 − similarity."
+    )
     return Gallery(f"Pseudo-masks of {files.split}", text, columns, rows)
 
 
@@ -127,8 +130,8 @@ def _row(files: MaskFiles, window: Window, config: RunConfig, scales: dict[str, 
     fused = fuse(d_dino[None], d_ssim[None], psnr, config.pseudo_masks)[0]
     seen = f"frame {target} of {files.store.scenes[window.scene]}"
     maps = [
-        ("feature residual", heat(d_dino, 0, scales["d_dino"])),
-        ("SSIM residual", heat(d_ssim, 0, scales["d_ssim"])),
+        ("feature residual", heat(d_dino, 0.0, scales["d_dino"])),
+        ("SSIM residual", heat(d_ssim, 0.0, scales["d_ssim"])),
         ("fused saliency", heat(fused, *_FUSED)),
         ("clusters", cluster_picture(clusters)),
         ("patch mask", mask_picture(files.patches.read(frame)[0])),

@@ -28,10 +28,11 @@ class Note:
 
 @dataclass(frozen=True)
 class Facts:
-    """Names and values."""
+    """Names and values, in two columns where there is room."""
 
     kind: ClassVar[str] = "facts"
     rows: tuple[tuple[str, str], ...]
+    title: str = ""
 
 
 @dataclass(frozen=True)

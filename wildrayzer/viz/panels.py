@@ -37,11 +37,8 @@ class SplitPanels:
     def load(cls, config: RunConfig, layout: RunLayout, split: str) -> "SplitPanels | None":
         """Panels of the methods that have been scored with the first number of inputs; None without the main ones."""
         inputs = config.benchmark.inputs[0]
-        files = {
-            method: Path(layout.view_scores(method, split, inputs))
-            for method in config.benchmark.methods
-            if method not in _WITHOUT_PANEL
-        }
+        methods = [str(method) for method in config.benchmark.methods if method not in _WITHOUT_PANEL]
+        files = {method: Path(layout.view_scores(method, split, inputs)) for method in methods}
         files = {m: file for m, file in files.items() if file.is_file() and file.with_suffix(".npz").is_file()}
         if not {MAIN, BASE} <= files.keys() or not is_store(layout.store(split)):
             return None
@@ -91,7 +88,7 @@ def _gallery(panels: SplitPanels, scenes: list[str], title: str, text: str) -> G
         *([Column("true mask")] if panels.store.has_masks else []),
         Column("truth"),
         *(Column(method) for method in panels.methods),
-        *(ramp(f"error, {method}", 0, _ERROR) for method in (BASE, MAIN)),
+        *(ramp(f"error, {method}", 0.0, _ERROR) for method in (BASE, MAIN)),
     )
     rows = [_row(panels, scene, gated) for scene in scenes]
     text += (
@@ -141,7 +138,7 @@ def _error(rendering: np.ndarray | None, truth: np.ndarray, hidden: np.ndarray |
     if rendering is None:
         return None
     error = np.abs(rendering.astype(np.float64) - truth).mean(-1) / 255
-    return heat(error if hidden is None else np.where(hidden == 0, error, np.nan), 0, _ERROR)
+    return heat(error if hidden is None else np.where(hidden == 0, error, np.nan), 0.0, _ERROR)
 
 
 def _true_mask(store: FrameStore, scene: str, frame: int) -> UInt8[np.ndarray, "h w"] | None:

@@ -64,7 +64,7 @@ def heat(values: Float[np.ndarray, "h w"], low: float, high: float) -> UInt8[np.
 
 def ramp(name: str, low: float, high: float, unit: str = "") -> Column:
     """Heading of a column of heat maps, with its scale."""
-    strip = heat(np.linspace(0, 1, 64)[None].repeat(4, 0), 0, 1)
+    strip = heat(np.linspace(0, 1, 64)[None].repeat(4, 0), 0.0, 1.0)
     return Column(name, encode(strip, photograph=False), f"{low:.3g}{unit}", f"{high:.3g}{unit}")
 
 

@@ -7,19 +7,11 @@ from wildrayzer.layout import RunLayout
 from wildrayzer.viz.benchmark import benchmark_blocks, health_block
 from wildrayzer.viz.curves import last_sheet, stage_figures
 from wildrayzer.viz.distributions import mask_distributions
-from wildrayzer.viz.facts import (
-    checkpoints,
-    costs,
-    deviations,
-    machine,
-    stage_name,
-    stand_ins,
-    summary,
-    training_runs,
-)
+from wildrayzer.viz.facts import checkpoints, costs, deviations, machine, stand_ins, summary
 from wildrayzer.viz.gallery import galleries, recipe
 from wildrayzer.viz.page import Block, Note, Section, render_page
 from wildrayzer.viz.panels import panel_blocks
+from wildrayzer.viz.runs import stage_name, training_runs
 from wildrayzer.viz.sheets import contact_sheets, data_table
 
 
@@ -67,8 +59,8 @@ _BENCHMARK = (
     "anything, then the claims, then the tables."
 )
 _PICTURES = (
-    "static: the pretrained renderer. joint: the full method, its inputs gated by its own motion head. *_true_masks and "
-    "*_clean: bounds, with true masks or clean inputs. unmasked: trained as long without masks."
+    "static: the pretrained renderer. joint: the full method, its inputs gated by its own motion head. unmasked: "
+    "trained as long without masks. *_true_masks and *_clean: bounds, with true masks or clean inputs."
 )
 
 
@@ -87,7 +79,9 @@ def _training(config: RunConfig, layout: RunLayout) -> list[Block]:
     for stage, number in training_runs(config):
         metrics, name = layout.metrics(stage, number), stage_name(stage, number)
         if not Path(metrics).is_file():
-            blocks.append(Note(f"{name}: no metrics file yet, so its curves are left out."))
+            taken = stage == "pretrain" and config.pretrained
+            why = f"taken from {config.pretrained}, not trained in this run" if taken else "no metrics file yet"
+            blocks.append(Note(f"{name}: {why}, so its curves are left out."))
             continue
         blocks.append(stage_figures(metrics, name))
         sheet = last_sheet(metrics, config, "pretrain: last validation pictures") if stage == "pretrain" else None

@@ -37,8 +37,12 @@ def training_job(recipe):
         if recipe != "unmasked"
         else control_stage(CFG.masked, CFG.joint).model_dump(mode="json")
     )
-    names = ("seed", "model", "features", "perceptual", "paste")
-    shared = {name: CFG.model_dump(mode="json", include={name})[name] for name in names}
+    names = {"seed", "model", "perceptual"}
+    if recipe in ("distill", "masked", "joint"):
+        names |= {"features"}
+    if recipe == "joint":
+        names |= {"paste"}
+    shared = CFG.model_dump(mode="json", include=names)
     local = min(CFG.world_size, CFG.compute.gpus_per_node)
     return {
         "recipe": recipe,

@@ -1,1 +1,31 @@
-"""The report."""
+"""The report: everything the run has made on one HTML page."""
+
+from wildrayzer.viz.runs import training_runs
+
+
+rule write_report:
+    input:
+        tables=tables(),
+        checkpoints=[RUN.checkpoint(*run) for run in training_runs(CFG)],
+        metrics=[
+            RUN.metrics(stage, number)
+            for stage, number in training_runs(CFG)
+            if stage != "pretrain" or CFG.pretrained is None
+        ],
+        data=[RUN.data_report(split) for split in CFG.data.splits],
+    output:
+        RUN.report,
+    log:
+        RUN.log("write_report"),
+    benchmark:
+        RUN.benchmark("write_report")
+    threads: 1
+    resources:
+        mem_mb=4_000,
+        runtime=60,
+    params:
+        config=CFG.model_dump(mode="json"),
+    message:
+        "Writing the report"
+    script:
+        "../scripts/report.py"

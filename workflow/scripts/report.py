@@ -1,0 +1,14 @@
+"""Write the report."""
+
+from pathlib import Path
+
+from wildrayzer.config import parse_config
+from wildrayzer.layout import RunLayout
+from wildrayzer.stages.logs import job_log
+from wildrayzer.stages.report import write_report
+
+with job_log(snakemake.log[0]):
+    out = Path(snakemake.output[0])
+    config = parse_config(snakemake.params.config)
+    # output is ROOT/NAME/report/index.html
+    write_report(config=config, layout=RunLayout(config.name, str(out.parents[2])), out=out)
