@@ -38,6 +38,10 @@ def small_config() -> RunConfig:
     raw["model"]["motion_head"] = {"blocks": 1, "use_features": False}
     raw["benchmark"] |= {"methods": list(METHODS), "targets": 3, "min_distance": 4, "bootstrap": 100, "panels": 2}
     raw["benchmark"]["mask_sources"] = ["renderer"]
+    raw["perceptual"] = {"kind": "pyramid", "weight": 0.0}
+    raw["pseudo_masks"] = {"top_share": 0.35, "absolute_test": "patch", "false_positive_rate": 0.05}
+    raw["pretrain"]["crop_pretext"] = {"steps": 5}
+    raw["distill"]["psnr_filter"] = 17.0
     raw["residuals"] |= {"targets": 3, "clusters": 4}
     return parse_config(raw)
 

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from wildrayzer.config import load_config
+from tests.report_run import small_config
 from wildrayzer.evaluation.table_rows import Table
 from wildrayzer.viz.benchmark import parse_tables
 from wildrayzer.viz.charts import chart
@@ -111,7 +111,7 @@ def test_options_are_described_by_the_configuration():
 
 
 def test_training_runs_follow_the_configuration():
-    config = load_config("config/demo.yaml").model_copy(update={"rounds": 2, "masked": None})
+    config = small_config().model_copy(update={"rounds": 2, "masked": None})
     rounds = [("distill", 1), ("joint", 1), ("distill", 2), ("joint", 2)]
     assert training_runs(config) == [("pretrain", None), *rounds, ("unmasked", 2)]
 

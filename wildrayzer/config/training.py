@@ -116,6 +116,8 @@ class StageConfig(Section):
     """Steps between lines of the metrics file."""
     validate_every: int = Field(5_000, ge=1)
     """Steps between validations on held-out clips."""
+    threads: int | None = Field(None, ge=1)
+    """CPU threads of the job; null takes `compute.threads`. Small models gain more from two jobs side by side."""
     workers: int = Field(0, ge=0)
     """Loader processes for each training process; 0 loads in the training process."""
 

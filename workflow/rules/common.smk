@@ -30,6 +30,20 @@ def gpu_resources(count=1):
     return {"gpu": wanted, "gpu_model": CFG.compute.gpu_model} if wanted else {"gpu": 0}
 
 
+def stage_of(recipe):
+    """Options of a training stage; the control's follow from masked and joint training."""
+    return (
+        control_stage(CFG.masked, CFG.joint)
+        if recipe == "unmasked"
+        else getattr(CFG, recipe)
+    )
+
+
+def training_threads(recipe):
+    """CPU threads of a training job."""
+    return stage_of(recipe).threads or CFG.compute.threads
+
+
 def training_job(recipe):
     """What a training job is told beside its files."""
     stage = (

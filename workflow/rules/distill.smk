@@ -15,7 +15,7 @@ rule train_distill:
         RUN.log("distill", "round{round}"),
     benchmark:
         RUN.benchmark("distill", "round{round}")
-    threads: CFG.compute.threads
+    threads: training_threads("distill")
     resources:
         **training_resources(),
     params:

@@ -20,7 +20,7 @@ if CFG.masked is not None:
             RUN.log("masked", "round{round}"),
         benchmark:
             RUN.benchmark("masked", "round{round}")
-        threads: CFG.compute.threads
+        threads: training_threads("masked")
         resources:
             **training_resources(),
         params:
@@ -51,7 +51,7 @@ rule train_joint:
         RUN.log("joint", "round{round}"),
     benchmark:
         RUN.benchmark("joint", "round{round}")
-    threads: CFG.compute.threads
+    threads: training_threads("joint")
     resources:
         **training_resources(),
     params:
@@ -79,7 +79,7 @@ rule train_unmasked:
         RUN.log("unmasked", "round{round}"),
     benchmark:
         RUN.benchmark("unmasked", "round{round}")
-    threads: CFG.compute.threads
+    threads: training_threads("unmasked")
     resources:
         **training_resources(),
     params:

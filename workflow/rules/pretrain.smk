@@ -6,7 +6,8 @@ if CFG.pretrained is None:
         input:
             static_store=RUN.store(CFG.data.static_train),
             validation_store=[
-                RUN.store(split) for split in CFG.data.of(role="static", use="test")[:1]
+                RUN.store(split)
+                for split in CFG.data.of(role="static", use="test")[:1]
             ],
         output:
             checkpoint=directory(RUN.checkpoint("pretrain")),
@@ -15,7 +16,7 @@ if CFG.pretrained is None:
             RUN.log("pretrain"),
         benchmark:
             RUN.benchmark("pretrain")
-        threads: CFG.compute.threads
+        threads: training_threads("pretrain")
         resources:
             **training_resources(),
         params:
