@@ -19,6 +19,7 @@ include: "workflow/rules/refine.smk"
 include: "workflow/rules/distill.smk"
 include: "workflow/rules/joint.smk"
 include: "workflow/rules/benchmark.smk"
+include: "workflow/rules/tables.smk"
 include: "workflow/rules/report.smk"
 
 

@@ -1,27 +1,4 @@
-"""Scoring and tables: a job for each (method, split, number of inputs); tables are a pure function of the scores."""
-
-STAGES = {
-    "static": "pretrain",
-    "static_true_masks": "pretrain",
-    "static_clean": "pretrain",
-    "distilled": "distill",
-    "joint": "joint",
-    "joint_true_masks": "joint",
-    "joint_clean": "joint",
-    "unmasked": "unmasked",
-}
-
-
-def checkpoint_of(method):
-    """Checkpoint that a method renders with; none for the image-only controls. Scores are those of the last round."""
-    stage = STAGES.get(method)
-    if stage is None:
-        return []
-    return (
-        renderer_of(CFG.rounds)
-        if stage == "pretrain"
-        else RUN.checkpoint(stage, CFG.rounds)
-    )
+"""Scoring: a job for each (method, split, number of inputs), and for each set of masks."""
 
 
 rule score_views:
@@ -43,6 +20,8 @@ rule score_views:
     wildcard_constraints:
         method="|".join(CFG.benchmark.methods),
         inputs=r"\d+",
+    conda:
+        "../../environment.yml"
     threads: 1
     resources:
         **gpu_resources(1),
@@ -72,6 +51,8 @@ rule score_masks:
         RUN.log("score_masks", "{source}", "{split}"),
     benchmark:
         RUN.benchmark("score_masks", "{source}", "{split}")
+    conda:
+        "../../environment.yml"
     threads: 1
     resources:
         mem_mb=2_000,
@@ -98,6 +79,8 @@ rule score_head:
         RUN.benchmark("score_head", "{stage}", "{split}")
     wildcard_constraints:
         stage="distill|joint",
+    conda:
+        "../../environment.yml"
     threads: 1
     resources:
         **gpu_resources(1),
@@ -125,6 +108,8 @@ rule score_renderer:
         RUN.log("score_renderer"),
     benchmark:
         RUN.benchmark("score_renderer")
+    conda:
+        "../../environment.yml"
     threads: 1
     resources:
         **gpu_resources(1),
@@ -140,28 +125,3 @@ rule score_renderer:
         "Asking whether the static renderer's cameras are cameras"
     script:
         "../scripts/score_renderer.py"
-
-
-rule write_tables:
-    input:
-        views=view_scores(),
-        masks=mask_scores(),
-        health=RUN.renderer_scores,
-    output:
-        multiext(
-            f"{RUN.tables}/", "tables.md", "tables.tex", "summary.csv", "claims.csv"
-        ),
-    log:
-        RUN.log("write_tables"),
-    benchmark:
-        RUN.benchmark("write_tables")
-    threads: 1
-    resources:
-        mem_mb=1_000,
-        runtime=15,
-    params:
-        config=CFG.model_dump(mode="json"),
-    message:
-        "Writing the benchmark tables"
-    script:
-        "../scripts/write_tables.py"

@@ -163,3 +163,49 @@ def scores():
 def tables():
     """The benchmark tables."""
     return f"{RUN.tables}/tables.md"
+
+
+EMBEDDED = [
+    name for name, split in CFG.data.splits.items() if split.layout == "embedded"
+]
+
+
+def embedded_params(split):
+    """What an embedded split depends on: the generator's options, its own, and those of the split it repeats."""
+    made = CFG.data.embedded.model_dump(mode="json", exclude={"splits", "cutouts"})
+    names = [split, CFG.data.embedded.splits[split].seed_of]
+    splits = {
+        name: CFG.data.embedded.splits[name].model_dump(mode="json")
+        for name in names
+        if name
+    }
+    return {**made, "splits": splits}
+
+
+def parts_of(split):
+    """Jobs a split's windows are divided into; only the training split is large."""
+    return CFG.residuals.shards if split == CFG.data.dynamic_train else 1
+
+
+STAGES = {
+    "static": "pretrain",
+    "static_true_masks": "pretrain",
+    "static_clean": "pretrain",
+    "distilled": "distill",
+    "joint": "joint",
+    "joint_true_masks": "joint",
+    "joint_clean": "joint",
+    "unmasked": "unmasked",
+}
+
+
+def checkpoint_of(method):
+    """Checkpoint that a method renders with; none for the image-only controls. Scores are those of the last round."""
+    stage = STAGES.get(method)
+    if stage is None:
+        return []
+    return (
+        renderer_of(CFG.rounds)
+        if stage == "pretrain"
+        else RUN.checkpoint(stage, CFG.rounds)
+    )

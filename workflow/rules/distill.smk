@@ -15,13 +15,14 @@ rule train_distill:
         RUN.log("distill", "round{round}"),
     benchmark:
         RUN.benchmark("distill", "round{round}")
+    conda:
+        "../../environment.yml"
     threads: training_threads("distill")
     resources:
         **training_resources(),
     params:
         job=training_job("distill"),
         state=RUN.state("distill", "{round}"),
-        masks=RUN.masks("{round}", CFG.data.dynamic_train),
     message:
         f"Distilling the motion head: {CFG.distill.steps} steps, round {{wildcards.round}}"
     script:

@@ -12,6 +12,8 @@ rule prepare_split:
         RUN.log("prepare_split", "{split}"),
     benchmark:
         RUN.benchmark("prepare_split", "{split}")
+    conda:
+        "../../environment.yml"
     threads: 1
     resources:
         mem_mb=2_000,
@@ -35,6 +37,8 @@ rule plan_windows:
         RUN.log("plan_windows", "{split}"),
     benchmark:
         RUN.benchmark("plan_windows", "{split}")
+    conda:
+        "../../environment.yml"
     threads: 1
     resources:
         mem_mb=1_000,

@@ -20,13 +20,14 @@ if CFG.masked is not None:
             RUN.log("masked", "round{round}"),
         benchmark:
             RUN.benchmark("masked", "round{round}")
+        conda:
+            "../../environment.yml"
         threads: training_threads("masked")
         resources:
             **training_resources(),
         params:
             job=training_job("masked"),
             state=RUN.state("masked", "{round}"),
-            masks=RUN.masks("{round}", CFG.data.dynamic_train),
         message:
             f"Masked reconstruction: {CFG.masked.steps} steps, round {{wildcards.round}}"
         script:
@@ -51,13 +52,14 @@ rule train_joint:
         RUN.log("joint", "round{round}"),
     benchmark:
         RUN.benchmark("joint", "round{round}")
+    conda:
+        "../../environment.yml"
     threads: training_threads("joint")
     resources:
         **training_resources(),
     params:
         job=training_job("joint"),
         state=RUN.state("joint", "{round}"),
-        masks=RUN.masks("{round}", CFG.data.dynamic_train),
     message:
         f"Joint training with copy-paste: {CFG.joint.steps} steps, round {{wildcards.round}}"
     script:
@@ -79,6 +81,8 @@ rule train_unmasked:
         RUN.log("unmasked", "round{round}"),
     benchmark:
         RUN.benchmark("unmasked", "round{round}")
+    conda:
+        "../../environment.yml"
     threads: training_threads("unmasked")
     resources:
         **training_resources(),

@@ -16,6 +16,8 @@ if CFG.pretrained is None:
             RUN.log("pretrain"),
         benchmark:
             RUN.benchmark("pretrain")
+        conda:
+            "../../environment.yml"
         threads: training_threads("pretrain")
         resources:
             **training_resources(),
@@ -38,6 +40,8 @@ else:
             RUN.log("adopt_pretrained"),
         benchmark:
             RUN.benchmark("adopt_pretrained")
+        conda:
+            "../../environment.yml"
         threads: 1
         resources:
             mem_mb=2_000,

@@ -13,6 +13,8 @@ rule calibrate_threshold:
         RUN.log("calibrate_threshold", "round{round}", "{source}"),
     benchmark:
         RUN.benchmark("calibrate_threshold", "round{round}", "{source}")
+    conda:
+        "../../environment.yml"
     threads: 1
     resources:
         mem_mb=2_000,
@@ -39,6 +41,8 @@ rule vote_masks:
         RUN.log("vote_masks", "round{round}", "{split}", "{source}"),
     benchmark:
         RUN.benchmark("vote_masks", "round{round}", "{split}", "{source}")
+    conda:
+        "../../environment.yml"
     threads: 1
     resources:
         mem_mb=2_000,

@@ -11,6 +11,8 @@ rule refine_masks:
         RUN.log("refine_masks", "round{round}", "{split}", "{source}"),
     benchmark:
         RUN.benchmark("refine_masks", "round{round}", "{split}", "{source}")
+    conda:
+        "../../environment.yml"
     threads: CFG.compute.threads
     resources:
         mem_mb=4_000,

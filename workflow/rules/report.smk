@@ -19,6 +19,8 @@ rule write_report:
         RUN.log("write_report"),
     benchmark:
         RUN.benchmark("write_report")
+    conda:
+        "../../environment.yml"
     threads: 1
     resources:
         mem_mb=4_000,

@@ -1,11 +1,6 @@
 """Stage 2a: render the residual windows with the frozen renderer; dissimilarity maps, clusters and PSNR."""
 
 
-def parts_of(split):
-    """Jobs a split's windows are divided into; only the training split is large."""
-    return CFG.residuals.shards if split == CFG.data.dynamic_train else 1
-
-
 rule residual_part:
     input:
         checkpoint=lambda wildcards: renderer_of(wildcards.round),
@@ -27,6 +22,8 @@ rule residual_part:
         RUN.benchmark(
             "residual_part", "round{round}", "{split}", "{source}", "{part}", "{parts}"
         )
+    conda:
+        "../../environment.yml"
     threads: 1
     resources:
         **gpu_resources(1),
@@ -63,6 +60,8 @@ rule join_residuals:
         RUN.log("join_residuals", "round{round}", "{split}", "{source}"),
     benchmark:
         RUN.benchmark("join_residuals", "round{round}", "{split}", "{source}")
+    conda:
+        "../../environment.yml"
     threads: 1
     resources:
         mem_mb=2_000,

@@ -1,8 +1,10 @@
 """Generate the COCO stand-in."""
 
+from pathlib import Path
+
 from wildrayzer.config import EmbeddedConfig
 from wildrayzer.stages.logs import job_log
 from wildrayzer.stages.prepare import make_cutouts
 
 with job_log(snakemake.log[0]):
-    make_cutouts(EmbeddedConfig(**snakemake.params.embedded), out_dir=snakemake.params.folder)
+    make_cutouts(EmbeddedConfig(**snakemake.params.embedded), out_dir=Path(snakemake.output.images).parent)

@@ -1,5 +1,7 @@
 """Run a training stage."""
 
+from pathlib import Path
+
 from wildrayzer.stages.logs import job_log
 from wildrayzer.stages.train import TrainingJob, train
 
@@ -10,13 +12,14 @@ def first(value):
 
 
 with job_log(snakemake.log[0]):
+    masks = snakemake.input.get("pixel_masks")
     files = {name: first(snakemake.input.get(name)) for name in ("parent", "dynamic_store", "validation_store")}
     train(
         TrainingJob(
             **snakemake.params.job,
             **files,
             static_store=snakemake.input.static_store,
-            masks=snakemake.params.get("masks"),
+            masks=str(Path(masks).parent) if masks else None,
             cutout_annotations=snakemake.input.get("annotations"),
             cutout_images=snakemake.input.get("images"),
             state=snakemake.params.state,
