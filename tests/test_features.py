@@ -62,7 +62,7 @@ def test_a_flat_patch_has_its_colour_no_spread_and_no_gradient():
 def test_spread_is_the_standard_deviation_inside_the_patch():
     image = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(1))
     lab = rgb_to_lab(image)[0, :, :4, 4:] / 25
-    expected = 1.5 * lab.flatten(1).numpy().std(axis=1)
+    expected = 0.15 * lab.flatten(1).numpy().std(axis=1)
     np.testing.assert_allclose(Descriptor(patch_size=4)(image)[0, 0, 1, 3:6].numpy(), expected, rtol=1e-3)
 
 

@@ -28,6 +28,15 @@ def random(*shape, seed=0):
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed))
 
 
+def test_an_anchor_makes_small_differences_small():
+    target = torch.tensor([[[[0.01, 0.0], [3.0, 0.0]]]])
+    rendered = torch.tensor([[[[0.0, 0.01], [0.0, 3.0]]]])
+    without = feature_dissimilarity(target, rendered, centre=False)
+    found = feature_dissimilarity(target, rendered, centre=False, anchor=1.0)
+    assert torch.allclose(without, torch.ones(1, 1, 2))
+    assert torch.allclose(found, torch.tensor([[[1 - 1 / 1.0001, 1 - 1 / 10]]]), atol=1e-6)
+
+
 def test_psnr_by_hand():
     target = torch.zeros(3, 3, 4, 4)
     rendered = torch.stack([torch.full((3, 4, 4), value) for value in (0.1, 1.0, 0.0)])
@@ -160,7 +169,7 @@ def test_window_maps_put_the_steps_together():
     np.testing.assert_allclose(found.d_ssim[1], expected.numpy(), atol=1e-3)
     backbone = Descriptor(patch_size=4)
     own, other = backbone(targets[1]).view(1, 3, 16, 15), backbone(rendered[1]).view(1, 3, 16, 15)
-    expected = feature_dissimilarity(own, other, centre=True).view(3, 4, 4)
+    expected = feature_dissimilarity(own, other, centre=True, anchor=2.0).view(3, 4, 4)
     np.testing.assert_allclose(found.d_dino[1], expected.numpy(), atol=1e-3)
     np.testing.assert_allclose(found.psnr[1], psnr(targets[1], rendered[1]).numpy(), rtol=1e-6)
     assert found.clusters.max() < 5

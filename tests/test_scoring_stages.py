@@ -177,9 +177,10 @@ def test_score_method_writes_tidy_rows_manifest_and_panels(tmp_path, store_path,
     assert "no VGG-16 weights" in manifest["lpips"]
     assert manifest["digests"]["checkpoint_stage"] == "joint"
     with np.load(paths["npz"]) as panels:
-        assert panels["inputs"].shape == (2, 2, SIZE, SIZE, 3)
-        assert panels["rendering"].shape == panels["truth"].shape == (2, SIZE, SIZE, 3)
-        assert panels["scene"].tolist() == ["scene0", "scene1"]
+        assert panels["inputs"].shape == (3, 2, SIZE, SIZE, 3)
+        assert panels["rendering"].shape == panels["truth"].shape == (3, SIZE, SIZE, 3)
+        # two first scenes, then the worst of the others
+        assert panels["scene"].tolist() == ["scene0", "scene1", "scene2"]
     first = paths["csv"].read_bytes(), paths["json"].read_bytes(), paths["npz"].read_bytes()
     run_method(tmp_path, store_path, "joint", checkpoint)
     assert first[:2] == (paths["csv"].read_bytes(), paths["json"].read_bytes())
@@ -297,7 +298,7 @@ def test_score_head(tmp_path, store_path, checkpoint):
     assert len(scores) == SCENES * 2 * 4
     assert isinstance(scores, pd.DataFrame)
     assert read_json(tmp_path / "h.json")["mask_threshold"] == 0.5
-    with pytest.raises(ValueError, match="no true masks"):
+    with pytest.raises(ValueError, match="holds no masks; use a split that has them"):
         score_head(
             "joint", split="s", inputs=2, store_path=write_store(tmp_path / "bare", clean=False, masks=False),
             checkpoint_dir=checkpoint, config=CONFIG, features=FEATURES, scores=tmp_path / "h.csv",

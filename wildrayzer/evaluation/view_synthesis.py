@@ -1,5 +1,7 @@
 """Score renderings of a batch of windows by region, whatever truth the split has."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -7,6 +9,7 @@ from torch import Tensor
 from wildrayzer.evaluation.lpips import MaskedLPIPS
 from wildrayzer.evaluation.methods import WindowBatch
 from wildrayzer.evaluation.renderings import image_metrics
+from wildrayzer.models import ViewSynthesis
 
 REGIONS = {
     "full": "whole frame",
@@ -47,15 +50,22 @@ def score_batch(
     return {region: {name: value.tolist() for name, value in values.items()} for region, values in scores.items()}
 
 
-def panel(rendering: Float[Tensor, "b t 3 h w"], batch: WindowBatch, window: int) -> dict[str, Tensor]:
+def panel(
+    rendering: Float[Tensor, "b t 3 h w"], batch: WindowBatch, window: int, *, result: ViewSynthesis | None = None
+) -> dict[str, Tensor]:
     """One window's pictures for the report, uint8: inputs `[k h w 3]`, and of its middle target `[h w 3]` the frame as
-    recorded, the truth and the rendering."""
+    recorded, the truth and the rendering; `token_mask` `[k g g]`, 1 = input token replaced, where the method gates."""
     target = rendering.shape[1] // 2
 
     def picture(image: Tensor) -> Tensor:
         return (image.clamp(0, 1) * 255).round().to(torch.uint8).movedim(-3, -1).cpu()
 
+    gated = {}
+    if result is not None and result.token_mask is not None:
+        mask = result.token_mask[window]
+        gated["token_mask"] = mask.unflatten(-1, (math.isqrt(mask.shape[-1]), -1)).to(torch.uint8).cpu()
     return {
+        **gated,
         "inputs": picture(batch.images[window, : batch.num_inputs]),
         "recorded": picture(batch.images[window, batch.num_inputs + target]),
         "truth": picture(batch.truth[window, target]),

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from wildrayzer.motion.features import anchored
+
 MAX_CLUSTERS = 255
 """Cluster numbers are stored as uint8, where 255 means `not computed`."""
 
@@ -17,13 +19,14 @@ device can change a label."""
 
 
 def quantised_directions(
-    features: Float[Tensor, "w t n c"], *, centre: bool, floor: float = 1e-5
-) -> Float[Tensor, "w m c"]:
+    features: Float[Tensor, "w t n c"], *, centre: bool, anchor: float = 0.0, floor: float = 1e-5
+) -> Float[Tensor, "w m d"]:
     """What is clustered: L2-normalised features of a window's targets, rounded to multiples of 2⁻¹¹.
 
     Args:
         features: patch features of each window's target frames.
         centre: subtract the window's mean first (see `FeatureBackbone.centre`).
+        anchor: length of the constant channel beside them (see `FeatureBackbone.anchor`).
         floor: shorter vectors have no direction and become zero.
 
     Returns:
@@ -32,6 +35,7 @@ def quantised_directions(
     points = features.flatten(1, 2).float()
     if centre:
         points = points - points.mean(dim=1, keepdim=True)
+    points = anchored(points, anchor)
     length = points.norm(dim=-1, keepdim=True)
     unit = torch.where(length > floor, points / length.clamp(min=floor), torch.zeros_like(points))
     return (unit * _STEPS).round() / _STEPS

@@ -10,10 +10,10 @@ from wildrayzer.provenance import digest_json
 
 _BINS = 9
 _LAB_SCALE = 1 / 25
-_SPREAD_WEIGHT = 1.5
+_SPREAD_WEIGHT = 0.15
 _GRADIENT_WEIGHT = 0.5
 _GRADIENT_FLOOR = 0.15
-_VERSION = 1
+_VERSION = 2
 # Pixels worked on at once: what fits a core's cache is twice as fast as a large batch.
 _CHUNK_PIXELS = {"cpu": 1 << 15, "cuda": 1 << 23}
 
@@ -31,18 +31,20 @@ class Descriptor:
     """Colour statistics and oriented gradients of a patch, 15 channels.
 
     - 0–2: mean CIE Lab colour of the patch, divided by 25 (so L* spans 0 to 4).
-    - 3–5: standard deviation of the same inside the patch, times 1.5.
+    - 3–5: standard deviation of the same inside the patch, times 0.15: a blurred rendering loses it
+      wherever there is texture, whether something moved or not.
     - 6–14: histogram of gradient directions without sign, 9 bins of 20°, each pixel shared between the two nearest
       bins and weighted by its Sobel magnitude, averaged over the patch and its neighbours (3×3 patches, edges
       mirrored), divided by its Euclidean norm + 0.15, times 0.5.
 
     Differs from the paper, which has DINOv3 alone. Its features say something relative to a window's mean only,
-    therefore `centre` is true.
+    therefore `centre` is true, and `anchor` keeps patches close to that mean comparable.
     """
 
     name = "descriptor"
     width = 6 + _BINS
     centre = True
+    anchor = 2.0
 
     def __init__(self, *, patch_size: int) -> None:
         self.patch_size = patch_size

@@ -29,6 +29,7 @@ class DINOv3:
     """
 
     centre = False
+    anchor = 0.0
 
     def __init__(self, config: FeaturesConfig, *, patch_size: int, device: str | torch.device) -> None:
         """Load the weights.

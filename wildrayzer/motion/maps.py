@@ -61,7 +61,7 @@ def window_maps(
         1 - ssim_map(flat_targets, flat_rendered, window=config.ssim_window, size=config.ssim_size), patch_size
     )
     labels = kmeans(
-        quantised_directions(own, centre=backbone.centre),
+        quantised_directions(own, centre=backbone.centre, anchor=backbone.anchor),
         clusters=config.clusters,
         iterations=config.kmeans_iterations,
         restarts=config.kmeans_restarts,
@@ -69,7 +69,7 @@ def window_maps(
     )
     shape = (windows, count, *grid)
     return WindowMaps(
-        d_dino=_half(feature_dissimilarity(own, other, centre=backbone.centre), shape),
+        d_dino=_half(feature_dissimilarity(own, other, centre=backbone.centre, anchor=backbone.anchor), shape),
         d_ssim=_half(d_ssim, shape),
         clusters=labels.reshape(shape),
         psnr=psnr(flat_targets, flat_rendered).view(windows, count).float().cpu().numpy(),

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from wildrayzer.config.masks import PseudoMasksConfig
+from wildrayzer.motion.features import anchored
 
 _SSIM_SIGMA = 1.5
 _SSIM_K1, _SSIM_K2 = 0.01, 0.03
@@ -26,7 +27,12 @@ def psnr(target: Float[Tensor, "n 3 h w"], rendered: Float[Tensor, "n 3 h w"]) -
 
 
 def feature_dissimilarity(
-    target: Float[Tensor, "w t n c"], rendered: Float[Tensor, "w t n c"], *, centre: bool, floor: float = 1e-5
+    target: Float[Tensor, "w t n c"],
+    rendered: Float[Tensor, "w t n c"],
+    *,
+    centre: bool,
+    anchor: float = 0.0,
+    floor: float = 1e-5,
 ) -> Float[Tensor, "w t n"]:
     """1 − cosine of the patch features of target and rendering, in [0, 2].
 
@@ -34,11 +40,13 @@ def feature_dissimilarity(
         target: features of each window's target frames.
         rendered: features of their renderings.
         centre: subtract from both the mean of the window's target features first (see `FeatureBackbone.centre`).
+        anchor: length of the constant channel beside them (see `FeatureBackbone.anchor`).
         floor: a shorter vector has no direction: two of them give 0, one of them gives 1.
     """
     if centre:
         mean = target.mean(dim=(1, 2), keepdim=True)
         target, rendered = target - mean, rendered - mean
+    target, rendered = anchored(target, anchor), anchored(rendered, anchor)
     length_a, length_b = target.norm(dim=-1), rendered.norm(dim=-1)
     products = (target * rendered).sum(dim=-1) / (length_a.clamp(min=floor) * length_b.clamp(min=floor))
     flat_a, flat_b = length_a <= floor, length_b <= floor

@@ -25,11 +25,13 @@ from wildrayzer.evaluation.methods import (
 from wildrayzer.evaluation.renderings import IMAGE_DEFINITIONS
 from wildrayzer.evaluation.scores import describe_split, rows_of, write_scores
 from wildrayzer.evaluation.view_synthesis import REGIONS, panel, score_batch
+from wildrayzer.models import ViewSynthesis
 from wildrayzer.provenance import code_versions, write_bytes_atomic, write_json
 
 DEFINED = {**IMAGE_DEFINITIONS, **DEFINITIONS}
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 """Raised when a change of code changes scores."""
+_WORST = 3
 
 
 def score_method(
@@ -59,7 +61,8 @@ def score_method(
         features: the `features` section, for motion heads that use features.
         scores: CSV of tidy rows to write.
         manifest: JSON to write beside it: definitions, counts of scenes, frames and NaN, digests.
-        panels: NPZ to write with `scene`, `frame` and `view_synthesis.panel` of up to `benchmark.panels` scenes.
+        panels: NPZ to write with `scene`, `frame` and `view_synthesis.panel` of the first `benchmark.panels` scenes and
+            of the worst of the others.
         device: where to render.
         force: score a number of inputs that the checkpoint was not trained with; the tables flag it.
 
@@ -87,20 +90,21 @@ def score_method(
             digests["backbone"] = backbone.name if backbone else "none"
     lpips = load_lpips(config.lpips_weights, device) if config.lpips_weights else None
     rows: list[tuple[Any, ...]] = []
-    pictures: dict[str, list[Any]] = {}
+    panels_shown = _Panels(config.panels)
     for batch in window_batches(store, windows, device=device):
-        rendering, _ = render_method(method, batch, model=model, backbone=backbone)
+        rendering, result = render_method(method, batch, model=model, backbone=backbone)
         targets = batch.frames[:, inputs:]
+        values = score_batch(rendering, batch, lpips=lpips)
         rows += rows_of(
-            score_batch(rendering, batch, lpips=lpips),
+            values,
             method=method,
             split=split,
             inputs=inputs,
             scenes=[scene for scene in batch.scenes for _ in range(targets.shape[1])],
             frames=targets.ravel().tolist(),
         )
-        _add_panels(pictures, rendering, batch, config.panels)
-    _write_panels(panels, pictures)
+        panels_shown.add(rendering, batch, values, result)
+    _write_panels(panels, panels_shown.arrays())
     extra = {
         "kind": "views",
         "stage_version": STAGE_VERSION,
@@ -161,22 +165,42 @@ def score_renderer_health(
     write_json(out, {"schema": 1, **code_versions(), **extra, **about_split, **health})
 
 
-def _add_panels(pictures: dict[str, list[Any]], rendering: torch.Tensor, batch: WindowBatch, limit: int) -> None:
-    for number, scene in enumerate(batch.scenes):
-        shown = pictures.setdefault("scene", [])
-        if len(shown) >= limit:
+class _Panels:
+    """Pictures of the first scenes of a split, and of those that are rendered worst."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.first: list[dict[str, Any]] = []
+        self.worst: list[tuple[float, dict[str, Any]]] = []
+
+    def add(
+        self,
+        rendering: torch.Tensor,
+        batch: WindowBatch,
+        scores: dict[str, dict[str, list[float]]],
+        result: ViewSynthesis | None,
+    ) -> None:
+        """Consider a batch; `scores` of `score_batch` rank its scenes, by the static region where there is one."""
+        if not self.limit:
             return
-        if scene in shown:
-            continue
-        shown.append(scene)
+        psnr = np.reshape(scores.get("static", scores.get("full", {}))["psnr"], (len(batch.scenes), -1))
         middle = batch.num_inputs + rendering.shape[1] // 2
-        pictures.setdefault("frame", []).append(int(batch.frames[number, middle]))
-        for name, tensor in panel(rendering, batch, number).items():
-            pictures.setdefault(name, []).append(tensor.numpy())
+        for number, scene in enumerate(batch.scenes):
+            pictures = {name: value.numpy() for name, value in panel(rendering, batch, number, result=result).items()}
+            shown = {"scene": scene, "frame": int(batch.frames[number, middle]), **pictures}
+            if len(self.first) < self.limit:
+                self.first.append(shown)
+            elif np.isfinite(psnr[number]).any():
+                self.worst.append((float(psnr[number][np.isfinite(psnr[number])].mean()), shown))
+        self.worst = sorted(self.worst, key=lambda entry: entry[0])[:_WORST]
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """All pictures by name, first scenes first."""
+        chosen = [*self.first, *(shown for _, shown in self.worst)]
+        return {name: np.array([shown[name] for shown in chosen]) for name in (chosen[0] if chosen else {})}
 
 
-def _write_panels(path: str | Path, pictures: dict[str, list[Any]]) -> None:
+def _write_panels(path: str | Path, pictures: dict[str, Any]) -> None:
     buffer = BytesIO()
-    arrays: dict[str, Any] = {name: np.array(values) for name, values in pictures.items()}
-    np.savez_compressed(buffer, **arrays)
+    np.savez_compressed(buffer, **pictures)
     write_bytes_atomic(path, buffer.getvalue())

@@ -84,7 +84,7 @@ def _claims_figures(claims: pd.DataFrame) -> list[Block]:
         if len(rows)
     ]
     text = "Right of 0 speaks for the claim; a claim holds when the whole interval does. Numbers as in the table below."
-    return [Figures("The method's claims, measured", tuple(pictures), text, wide=True)] if pictures else []
+    return [Figures("The method's claims, measured", tuple(pictures), text, "wide")] if pictures else []
 
 
 def _forest(rows: pd.DataFrame, unit: str, scale: float) -> Picture:

@@ -119,16 +119,17 @@ def last_sheet(metrics: str | Path, config: RunConfig, title: str) -> Figures | 
     if pixels is None:
         raise ValueError(f"{sheets[-1]} is no readable picture; delete it, the report does without")
     sheet = np.asarray(pixels)[..., ::-1]
-    height = 2 * config.model.image_size
+    side = config.model.image_size
+    height = 2 * side
     windows = [sheet[top : top + height] for top in range(0, len(sheet) - height + 1, height)]
     step = int(sheets[-1].stem.rpartition("-")[2])
     inputs = min(config.pretrain.views.inputs)
     pictures = [
-        Picture(encode(resize(window, smooth=True), photograph=False), f"Validation window {number}")
+        Picture(encode(resize(window, smooth=True, side=side), photograph=True), f"Validation window {number}")
         for number, window in enumerate(windows)
     ]
     text = (
         f"Held-out static windows at step {step}, the first ones of the set. Upper row: {inputs} inputs, then the "
         "targets as recorded; lower row: the targets as rendered."
     )
-    return Figures(title, tuple(pictures), text)
+    return Figures(title, tuple(pictures), text, "small")

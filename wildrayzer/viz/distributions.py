@@ -72,10 +72,11 @@ def _table(found: list[SplitMasks], config: RunConfig) -> TextTable:
         )
         for masks in found
     ]  # fmt: skip
-    columns = ("split", "in place of the rendering", "frames", "mean PSNR, dB", f"over {limit:g} dB",
-               "patch masks cover", "pixel masks cover", "empty pixel masks", "true masks cover")  # fmt: skip
+    columns = ("split", "source", "frames", "mean PSNR, dB", f"over {limit:g} dB", "patch masks cover",
+               "pixel masks cover", "empty pixel masks", "true masks cover")  # fmt: skip
     notes = (
-        "renderer: the frozen renderer. Controls: nearest copies the nearest input frame, blurred blurs the target.",
+        "Source: what stands for the rendering. renderer: the frozen renderer. Controls: nearest copies the nearest "
+        "input frame, blurred blurs the target.",
         "Frozen clips: what the true masks mark stands still there, so nothing should be covered.",
     )
     return TextTable("Pseudo-masks by split", columns, tuple(rows), notes)

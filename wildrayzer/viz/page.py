@@ -1,7 +1,7 @@
 """The report's building blocks, and the one template that turns them into a self-contained HTML page."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
@@ -50,13 +50,13 @@ class TextTable:
 
 @dataclass(frozen=True)
 class Figures:
-    """Plots or sheets side by side where there is room, each with its caption; `wide` gives each a line."""
+    """Plots or sheets, each with its caption, as many side by side as their size leaves room for."""
 
     kind: ClassVar[str] = "figures"
     title: str
     pictures: tuple[Picture, ...]
     text: str = ""
-    wide: bool = False
+    size: Literal["small", "plot", "strip", "wide"] = "plot"
 
 
 @dataclass(frozen=True)

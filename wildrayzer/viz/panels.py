@@ -1,6 +1,6 @@
 """Qualitative panels: inputs, masks, renderings of the methods, truth and error; and the scenes that fare worst."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +87,7 @@ def _gallery(panels: SplitPanels, scenes: list[str], title: str, text: str) -> G
         *(Column(f"{MAIN}'s mask {number + 1}") for number in range(panels.inputs if gated else 0)),
         *([Column("true mask")] if panels.store.has_masks else []),
         Column("truth"),
-        *(Column(method) for method in panels.methods),
+        *(Column(method.replace("_", " ")) for method in panels.methods),
         *(ramp(f"error, {method}", 0.0, _ERROR) for method in (BASE, MAIN)),
     )
     rows = [_row(panels, scene, gated) for scene in scenes]
@@ -98,7 +98,14 @@ def _gallery(panels: SplitPanels, scenes: list[str], title: str, text: str) -> G
         + (f" {MAIN}'s mask: input tokens that its motion head replaced." if gated else "")
         + f" PSNR: {panels.region} region, mean over the scene's targets."
     )
-    return Gallery(title, text, columns, tuple(rows))
+    return _without_empty(Gallery(title, text, columns, tuple(rows)))
+
+
+def _without_empty(gallery: Gallery) -> Gallery:
+    """The gallery without columns that no row has a picture for."""
+    kept = [n for n in range(len(gallery.columns)) if any(row.pictures[n] for row in gallery.rows)]
+    rows = tuple(GalleryRow(row.label, tuple(row.pictures[n] for n in kept)) for row in gallery.rows)
+    return replace(gallery, columns=tuple(gallery.columns[n] for n in kept), rows=rows)
 
 
 def _row(panels: SplitPanels, scene: str, gated: bool) -> GalleryRow:

@@ -20,9 +20,12 @@ _HEAT = "magma"
 Image = UInt8[np.ndarray, "h w 3"]
 
 
-def resize(image: UInt8[np.ndarray, "h w 3"], *, smooth: bool) -> UInt8[np.ndarray, "h2 w2 3"]:
-    """A whole multiple of the size that reaches `LEAST`: Lanczos for photographs, nearest for maps; at most `MOST`."""
-    shorter = min(image.shape[:2])
+def resize(image: UInt8[np.ndarray, "h w 3"], *, smooth: bool, side: int | None = None) -> UInt8[np.ndarray, "h2 w2 3"]:
+    """A whole multiple of the size that reaches `LEAST`: Lanczos for photographs, nearest for maps; at most `MOST`.
+
+    `side` is that of one frame, where the image is a sheet of several; else the image's shorter side counts.
+    """
+    shorter = side or min(image.shape[:2])
     factor = -(-LEAST // shorter)
     if factor > 1:
         way = cv2.INTER_LANCZOS4 if smooth else cv2.INTER_NEAREST

@@ -90,4 +90,4 @@ def _sheet(store: FrameStore, title: str) -> Figures:
         caption = f"{store.scenes[scene]}, frames {', '.join(map(str, numbers))}"
         pictures.append(Picture(encode(strip(shown), photograph=True), f"Clip {store.scenes[scene]}", caption))
     text = "Clips evenly spread over the split." + (" Red: outline of the true mask." if store.has_masks else "")
-    return Figures(title, tuple(pictures), text)
+    return Figures(title, tuple(pictures), text, "strip")

@@ -5,6 +5,7 @@ rule score_views:
     input:
         store=RUN.store("{split}"),
         checkpoint=lambda wildcards: checkpoint_of(wildcards.method),
+        weights=weight_files(features=True, lpips=True),
     output:
         scores=RUN.view_scores("{method}", "{split}", "{inputs}"),
         manifest=RUN.view_scores("{method}", "{split}", "{inputs}").replace(

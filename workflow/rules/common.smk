@@ -1,5 +1,7 @@
 """The checked configuration, the run's paths, and what the named targets stand for."""
 
+from pathlib import Path
+
 from wildrayzer.config import ConfigError, control_stage, parse_config
 from wildrayzer.layout import RunLayout
 
@@ -66,6 +68,18 @@ def training_job(recipe):
         "processes": local,
         "preload_mb": CFG.data.store.preload_mb,
     }
+
+
+def weight_files(*, perceptual=False, features=False, lpips=False):
+    """Pretrained weights that a job reads from disk: as inputs, a missing one is named before any job starts."""
+    found = []
+    if perceptual and CFG.perceptual.kind == "vgg19":
+        found.append(CFG.perceptual.weights)
+    if features and CFG.features.backbone == "dinov3" and Path(CFG.features.weights).parts[0] in (".", "..", "/", "resources"):
+        found.append(CFG.features.weights)
+    if lpips and CFG.benchmark.lpips_weights:
+        found.append(CFG.benchmark.lpips_weights)
+    return found
 
 
 def training_resources():

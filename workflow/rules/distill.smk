@@ -5,6 +5,7 @@ rule train_distill:
     input:
         parent=lambda wildcards: renderer_of(wildcards.round),
         static_store=RUN.store(CFG.data.static_train),
+        weights=weight_files(features=True),
         dynamic_store=RUN.store(CFG.data.dynamic_train),
         residuals=RUN.residuals("{round}", CFG.data.dynamic_train),
         pixel_masks=RUN.pixel_masks("{round}", CFG.data.dynamic_train),

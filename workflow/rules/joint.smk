@@ -6,6 +6,7 @@ if CFG.masked is not None:
         input:
             parent=RUN.checkpoint("distill", "{round}"),
             static_store=RUN.store(CFG.data.static_train),
+            weights=weight_files(perceptual=True, features=True),
             dynamic_store=RUN.store(CFG.data.dynamic_train),
             residuals=RUN.residuals("{round}", CFG.data.dynamic_train),
             pixel_masks=RUN.pixel_masks("{round}", CFG.data.dynamic_train),
@@ -39,6 +40,7 @@ rule train_joint:
         unpack(lambda wildcards: cutouts()),
         parent=RUN.checkpoint("masked" if CFG.masked else "distill", "{round}"),
         static_store=RUN.store(CFG.data.static_train),
+        weights=weight_files(perceptual=True, features=True),
         dynamic_store=RUN.store(CFG.data.dynamic_train),
         residuals=RUN.residuals("{round}", CFG.data.dynamic_train),
         pixel_masks=RUN.pixel_masks("{round}", CFG.data.dynamic_train),
@@ -70,6 +72,7 @@ rule train_unmasked:
     input:
         parent=lambda wildcards: renderer_of(wildcards.round),
         static_store=RUN.store(CFG.data.static_train),
+        weights=weight_files(perceptual=True),
         dynamic_store=RUN.store(CFG.data.dynamic_train),
         validation_store=[
             RUN.store(split) for split in CFG.data.of(role="static", use="test")[:1]

@@ -5,6 +5,7 @@ if CFG.pretrained is None:
     rule train_pretrain:
         input:
             static_store=RUN.store(CFG.data.static_train),
+            weights=weight_files(perceptual=True),
             validation_store=[
                 RUN.store(split)
                 for split in CFG.data.of(role="static", use="test")[:1]

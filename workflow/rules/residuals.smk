@@ -6,6 +6,7 @@ rule residual_part:
         checkpoint=lambda wildcards: renderer_of(wildcards.round),
         store=RUN.store("{split}"),
         windows=RUN.windows("{split}"),
+        weights=weight_files(features=True),
     output:
         part=temp(
             directory(

@@ -1,0 +1,112 @@
+"""What each stage trains, what its gates keep out, and that parts of a batch add up."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from wildrayzer.config import load_config
+from wildrayzer.losses import build_perceptual
+from wildrayzer.models import WildRayZer
+from wildrayzer.motion.features import build_backbone
+from wildrayzer.training.batch import Batch
+from wildrayzer.training.objective import RECIPES, Objective
+
+CONFIG = load_config(Path(__file__).parent / "config" / "tiny.yaml")
+FEATURES = build_backbone(CONFIG.features, patch_size=4, device="cpu")
+
+
+def objective(recipe, **stage):
+    torch.manual_seed(0)
+    base = CONFIG.joint if RECIPES[recipe].uses_motion else CONFIG.pretrain
+    return Objective(
+        model=WildRayZer(CONFIG.model), recipe=RECIPES[recipe], stage=base.model_copy(update=stage),
+        perceptual=build_perceptual(CONFIG.perceptual), perceptual_weight=0.1, backbone=FEATURES, seed=0,
+    )  # fmt: skip
+
+
+def batch(samples=2):
+    generator = torch.Generator().manual_seed(1)
+    images = torch.rand(samples, 4, 3, 24, 24, generator=generator)
+    motion = torch.zeros(samples, 4, 1, 24, 24)
+    motion[:, :, :, :12] = 1.0
+    return Batch(
+        images=images, truth=images[:, 2:].clone(), motion=motion, supervised=torch.ones(samples, 4),
+        gate=motion[:, 2:].clone(), dynamic=torch.ones(samples, dtype=torch.bool),
+    )  # fmt: skip
+
+
+def trained(module):
+    loss, _ = module(batch(), 3, 0)
+    loss.backward()
+    return {
+        name.removeprefix("model.")
+        for name, parameter in module.named_parameters()
+        if parameter.grad is not None and parameter.grad.abs().sum() > 0
+    }
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_gradients_reach_exactly_the_parts_of_the_stage(recipe):
+    module = objective(recipe, token_mask_share=0.25 if RECIPES[recipe].gates_tokens else 0.0)
+    model = module.model
+    with torch.no_grad():  # an untrained head gates every token; here it gates none, and the drawn mask a quarter
+        list(model.motion_head_parameters())[-1].fill_(-20.0)
+    head = {name for name, _ in model.named_parameters() if name.startswith("motion_head.")}
+    renderer = {name for name, _ in model.named_parameters()} - head
+    reached = trained(module)
+    recipe = RECIPES[recipe]
+    assert bool(reached & head) == recipe.trains_motion
+    assert bool(reached & renderer) == recipe.trains_renderer
+    if recipe.trains_renderer:
+        unreached = renderer - reached
+        assert all("noise_token" in name for name in unreached) or not unreached
+        assert ("scene_encoder.noise_token" in reached) == recipe.gates_tokens
+    if recipe.trains_motion:
+        assert head <= reached
+
+
+def test_gated_pixels_carry_no_photometric_gradient():
+    module = objective("unmasked", motion_gate="pseudo")
+    views = batch()
+    views.truth[:, :, :, :12] = 5.0
+    loss, _ = module(views, 0, 0)
+    ungated, _ = module(batch(), 0, 0)
+    assert loss.item() == pytest.approx(ungated.item(), rel=1e-5)
+
+
+def test_control_without_gate_learns_from_moving_pixels():
+    module = objective("unmasked", motion_gate="none")
+    views = batch()
+    views.truth[:, :, :, :12] = 5.0
+    assert module(views, 0, 0)[0].item() > 2 * module(batch(), 0, 0)[0].item()
+
+
+def test_predicted_gate_spares_static_samples():
+    module = objective("joint", motion_gate="predicted")
+    views = batch()
+    logits = torch.full((2, 4, 1, 24, 24), 3.0)
+    mixed = replace(views, dynamic=torch.tensor([True, False]))
+    gate = module._gate(mixed, logits)
+    assert gate[0].min() == 1.0
+    assert gate[1].max() == 0.0
+
+
+def test_a_batch_is_the_mean_of_its_samples():
+    module = objective("joint", token_mask_share=0.0)
+    views = batch(2)
+    views.supervised[1, 1:] = 0.0
+    halves = [Batch(**{name: value[part : part + 1] for name, value in vars(views).items()}) for part in (0, 1)]
+    whole = module(views, 0, 0)[0]
+    parts = [module(half, 0, 0)[0] for half in halves]
+    assert whole.item() == pytest.approx(sum(parts).item() / 2, rel=1e-5)
+
+
+def test_views_below_the_psnr_filter_do_not_train_the_head():
+    module = objective("distill")
+    views = batch()
+    views.supervised.zero_()
+    loss, figures = module(views, 0, 0)
+    assert loss.item() == 0.0
+    assert figures["supervised_views"] == 0.0
