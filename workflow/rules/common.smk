@@ -1,4 +1,4 @@
-"""The checked configuration, the run's paths, and what the named targets stand for."""
+"""The checked configuration, the run's paths, and what rules share."""
 
 from pathlib import Path
 
@@ -75,7 +75,11 @@ def weight_files(*, perceptual=False, features=False, lpips=False):
     found = []
     if perceptual and CFG.perceptual.kind == "vgg19":
         found.append(CFG.perceptual.weights)
-    if features and CFG.features.backbone == "dinov3" and Path(CFG.features.weights).parts[0] in (".", "..", "/", "resources"):
+    if (
+        features
+        and CFG.features.backbone == "dinov3"
+        and Path(CFG.features.weights).parts[0] in (".", "..", "/", "resources")
+    ):
         found.append(CFG.features.weights)
     if lpips and CFG.benchmark.lpips_weights:
         found.append(CFG.benchmark.lpips_weights)
@@ -112,76 +116,6 @@ def renderer_of(round_number):
         if number == 1
         else RUN.checkpoint("joint", number - 1)
     )
-
-
-def mask_jobs():
-    """(split, source) pairs whose pseudo-masks a run needs: training, and truth with its controls."""
-    shown = [
-        name
-        for name, split in CFG.data.splits.items()
-        if split.use in ("test", "control")
-    ]
-    return [
-        (CFG.data.dynamic_train, "renderer"),
-        *((s, m) for s in shown for m in CFG.benchmark.mask_sources),
-    ]
-
-
-def methods_of(split):
-    """Methods that a split has the truth for."""
-    role = CFG.data.splits[split].role
-    needs = {
-        "static": ("true_masks", "clean", "distilled"),
-        "dynamic": ("clean",),
-        "pairs": (),
-    }[role]
-    return [method for method in CFG.benchmark.methods if not method.endswith(needs)]
-
-
-def view_scores():
-    """Score files of all renderings."""
-    tests = CFG.data.of(use="test")
-    counts = CFG.benchmark.inputs
-    return [
-        RUN.view_scores(m, split, k)
-        for split in tests
-        for m in methods_of(split)
-        for k in counts
-    ]
-
-
-def mask_scores():
-    """Score files of pseudo-masks and motion heads, wherever the truth is known or is "nothing moves"."""
-    shown = [
-        name
-        for name, split in CFG.data.splits.items()
-        if split.use in ("test", "control")
-    ]
-    masks = [
-        RUN.mask_scores(source, split)
-        for split in shown
-        for source in CFG.benchmark.mask_sources
-    ]
-    return masks + [
-        RUN.head_scores(stage, split)
-        for split in shown
-        for stage in ("distill", "joint")
-    ]
-
-
-def scores():
-    """All score files."""
-    return [*view_scores(), *mask_scores(), RUN.renderer_scores]
-
-
-def tables():
-    """The benchmark tables."""
-    return f"{RUN.tables}/tables.md"
-
-
-EMBEDDED = [
-    name for name, split in CFG.data.splits.items() if split.layout == "embedded"
-]
 
 
 def embedded_params(split):
