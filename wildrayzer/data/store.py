@@ -19,6 +19,10 @@ from wildrayzer.data.store_writer import SCHEMA, UNKNOWN, FrameStoreWriter, unfi
 __all__ = ["UNKNOWN", "FrameStore", "FrameStoreWriter"]
 
 
+PRELOAD_MB = 512
+"""Splits up to this size are held in memory by jobs that read all of their frames."""
+
+
 class FrameStore:
     """A complete store, read frame by frame or held in memory.
 

@@ -11,7 +11,7 @@ import torch
 from wildrayzer.checkpoint import load_checkpoint
 from wildrayzer.config.benchmark import BenchmarkConfig, Method
 from wildrayzer.config.features import FeaturesConfig
-from wildrayzer.data.store import FrameStore
+from wildrayzer.data.store import PRELOAD_MB, FrameStore
 from wildrayzer.evaluation.health import renderer_health
 from wildrayzer.evaluation.lpips import DEFINITIONS, NO_WEIGHTS, load_lpips
 from wildrayzer.evaluation.methods import (
@@ -69,7 +69,7 @@ def score_method(
     Raises:
         ValueError: a split without what the method needs or without windows, or a number of inputs not trained for.
     """
-    store = FrameStore(store_path)
+    store = FrameStore(store_path, preload_mb=PRELOAD_MB)
     recipe = check_method(method, store)
     windows = windows_of(store, split, inputs, config)
     model, backbone, digests, untrained = None, None, {}, False
@@ -144,7 +144,7 @@ def score_renderer_health(
     Raises:
         ValueError: no windows, or windows with fewer than two targets.
     """
-    store = FrameStore(store_path)
+    store = FrameStore(store_path, preload_mb=PRELOAD_MB)
     windows = windows_of(store, split, inputs, config)
     model, about = load_checkpoint(checkpoint_dir, device=device)
 

@@ -9,7 +9,7 @@ from wildrayzer.checkpoint import load_checkpoint
 from wildrayzer.config.benchmark import BenchmarkConfig, MaskSource
 from wildrayzer.config.features import FeaturesConfig
 from wildrayzer.config.masks import PseudoMasksConfig
-from wildrayzer.data.store import FrameStore
+from wildrayzer.data.store import PRELOAD_MB, FrameStore
 from wildrayzer.evaluation.mask_scoring import (
     MaskSlice,
     best_threshold,
@@ -67,7 +67,7 @@ def score_masks(
     Raises:
         ValueError: the split has no true masks, or a cache was made from something else.
     """
-    store = FrameStore(store_path)
+    store = FrameStore(store_path, preload_mb=PRELOAD_MB)
     maps = ResidualMaps(residuals_path, expect={"store": store.digest})
     patches = PatchMasks(patch_masks_path, expect={"residuals": maps.digest})
 
@@ -138,7 +138,7 @@ def score_head(
     Raises:
         ValueError: no windows, no true masks, or a model without a motion head.
     """
-    store = FrameStore(store_path)
+    store = FrameStore(store_path, preload_mb=PRELOAD_MB)
     windows = windows_of(store, split, inputs, config)
     model, about = load_checkpoint(checkpoint_dir, device=device)
     model.eval()
