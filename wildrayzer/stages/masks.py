@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import track
 
 from wildrayzer.config.masks import PseudoMasksConfig, RefineConfig
-from wildrayzer.data.store import FrameStore
+from wildrayzer.data.store import PRELOAD_MB, FrameStore
 from wildrayzer.motion.absolute import AbsoluteThresholds, calibrate, evidence, passes
 from wildrayzer.motion.cache import PatchMasks, ResidualMaps
 from wildrayzer.motion.cache_layout import NOT_COMPUTED
@@ -28,8 +28,6 @@ VOTING_VERSION = 1
 REFINE_VERSION = 1
 """Raised when a change of code changes pixel masks."""
 
-# A split this small is read into memory at once; a larger one frame by frame.
-_PRELOAD_MB = 512
 _WINDOWS_AT_ONCE = 512
 _FRAMES_AT_ONCE = 32
 _SAME_ORIGIN = ("renderer", "backbone", "config", "code")
@@ -143,7 +141,7 @@ def refine_masks(
     Raises:
         ValueError: patch masks of another frame store, or broken ones.
     """
-    store = FrameStore(store_path, preload_mb=_PRELOAD_MB)
+    store = FrameStore(store_path, preload_mb=PRELOAD_MB)
     patches = PatchMasks(patch_masks_path, expect={"store": store.digest})
     digests = {
         "patch_masks": patches.digest,

@@ -17,7 +17,7 @@ from torch.nn import functional
 from wildrayzer.checkpoint import load_checkpoint
 from wildrayzer.config.features import FeaturesConfig
 from wildrayzer.config.masks import ResidualsConfig
-from wildrayzer.data.store import FrameStore
+from wildrayzer.data.store import PRELOAD_MB, FrameStore
 from wildrayzer.data.windows import Window, WindowList
 from wildrayzer.models import WildRayZer
 from wildrayzer.motion.cache import ResidualMaps
@@ -32,8 +32,6 @@ logger = logging.getLogger(__name__)
 RESIDUALS_VERSION = 1
 """Raised when a change of code changes residual maps or clusters."""
 
-# A split this small is read into memory at once; a larger one frame by frame.
-_PRELOAD_MB = 512
 
 Source = Literal["renderer", "nearest", "blurred"]
 """What stands for the rendering: the frozen renderer, or a control without one: `nearest` copies the input nearest in
@@ -71,7 +69,7 @@ def compute_residuals(
         ValueError: the window list is of another store, sizes do not fit, or a rendering is not finite.
     """
     torch.set_float32_matmul_precision("highest")
-    store, windows = FrameStore(store_path, preload_mb=_PRELOAD_MB), WindowList.load(windows_path)
+    store, windows = FrameStore(store_path, preload_mb=PRELOAD_MB), WindowList.load(windows_path)
     if windows.store_digest != store.digest:
         raise ValueError(
             f"{windows_path} lists windows of frame store {windows.store_digest}, but {store_path} is {store.digest}; "
