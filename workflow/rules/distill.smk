@@ -18,6 +18,7 @@ rule train_distill:
         RUN.benchmark("distill", "round{round}")
     conda:
         "../../environment.yml"
+    priority: 10
     threads: training_threads("distill")
     resources:
         **training_resources(),

@@ -23,6 +23,7 @@ if CFG.masked is not None:
             RUN.benchmark("masked", "round{round}")
         conda:
             "../../environment.yml"
+        priority: 10
         threads: training_threads("masked")
         resources:
             **training_resources(),
@@ -56,6 +57,7 @@ rule train_joint:
         RUN.benchmark("joint", "round{round}")
     conda:
         "../../environment.yml"
+    priority: 10
     threads: training_threads("joint")
     resources:
         **training_resources(),
@@ -86,6 +88,7 @@ rule train_unmasked:
         RUN.benchmark("unmasked", "round{round}")
     conda:
         "../../environment.yml"
+    priority: 10
     threads: training_threads("unmasked")
     resources:
         **training_resources(),

@@ -19,6 +19,7 @@ if CFG.pretrained is None:
             RUN.benchmark("pretrain")
         conda:
             "../../environment.yml"
+        priority: 10
         threads: training_threads("pretrain")
         resources:
             **training_resources(),
