@@ -16,9 +16,9 @@ rule train_distill:
         RUN.log("distill", "round{round}"),
     benchmark:
         RUN.benchmark("distill", "round{round}")
+    priority: 10
     conda:
         "../../environment.yml"
-    priority: 10
     threads: training_threads("distill")
     resources:
         **training_resources(),

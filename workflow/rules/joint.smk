@@ -21,9 +21,9 @@ if CFG.masked is not None:
             RUN.log("masked", "round{round}"),
         benchmark:
             RUN.benchmark("masked", "round{round}")
+        priority: 10
         conda:
             "../../environment.yml"
-        priority: 10
         threads: training_threads("masked")
         resources:
             **training_resources(),
@@ -55,9 +55,9 @@ rule train_joint:
         RUN.log("joint", "round{round}"),
     benchmark:
         RUN.benchmark("joint", "round{round}")
+    priority: 10
     conda:
         "../../environment.yml"
-    priority: 10
     threads: training_threads("joint")
     resources:
         **training_resources(),
@@ -86,9 +86,9 @@ rule train_unmasked:
         RUN.log("unmasked", "round{round}"),
     benchmark:
         RUN.benchmark("unmasked", "round{round}")
+    priority: 10
     conda:
         "../../environment.yml"
-    priority: 10
     threads: training_threads("unmasked")
     resources:
         **training_resources(),

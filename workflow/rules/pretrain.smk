@@ -17,9 +17,9 @@ if CFG.pretrained is None:
             RUN.log("pretrain"),
         benchmark:
             RUN.benchmark("pretrain")
+        priority: 10
         conda:
             "../../environment.yml"
-        priority: 10
         threads: training_threads("pretrain")
         resources:
             **training_resources(),
