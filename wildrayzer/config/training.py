@@ -170,8 +170,17 @@ class PasteConfig(Section):
 
 
 def control_stage(masked: StageConfig | None, joint: StageConfig) -> StageConfig:
-    """The control that trains the renderer on the same data as long as masked and joint training, without masks."""
-    steps = joint.steps + (masked.steps if masked else 0)
+    """The control: the renderer on the same data as long as masked and joint training, without masks.
+
+    It has no motion head to run and takes as many threads as masked reconstruction, so that both can run side by side.
+    """
     return joint.model_copy(
-        update={"steps": steps, "motion_gate": "none", "token_gate": False, "paste_share": 0.0, "token_mask_share": 0.0}
+        update={
+            "steps": joint.steps + (masked.steps if masked else 0),
+            "threads": (masked or joint).threads,
+            "motion_gate": "none",
+            "token_gate": False,
+            "paste_share": 0.0,
+            "token_mask_share": 0.0,
+        }
     )
