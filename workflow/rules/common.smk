@@ -75,11 +75,9 @@ def weight_files(*, perceptual=False, features=False, lpips=False):
     found = []
     if perceptual and CFG.perceptual.kind == "vgg19":
         found.append(CFG.perceptual.weights)
-    if (
-        features
-        and CFG.features.backbone == "dinov3"
-        and Path(CFG.features.weights).parts[0] in (".", "..", "/", "resources")
-    ):
+    folder = Path(CFG.features.weights)  # or the id of a model on the hub
+    local = folder.is_absolute() or folder.parts[0] in (".", "..", "resources")
+    if features and CFG.features.backbone == "dinov3" and local:
         found.append(CFG.features.weights)
     if lpips and CFG.benchmark.lpips_weights:
         found.append(CFG.benchmark.lpips_weights)
