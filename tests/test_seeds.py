@@ -21,6 +21,7 @@ def make_run(folder, *, psnr, iou):
     claim = {
         "claim": "better",
         "where": "static_test",
+        "compared": "a − b",
         "mean": 0.5,
         "low": 0.1,
         "high": 0.9,
@@ -39,7 +40,7 @@ def test_means_intervals_and_spread_by_hand(tmp_path):
     assert "| static | 20.0 [19.0, 21.0] | 22.0 [21.0, 23.0] | 21.0 ± 1.4 |" in text
     assert "| pseudo:renderer | 30.0 [20.0, 40.0] | 40.0 [30.0, 50.0] | 35.0 ± 7.1 |" in text
     assert "| R² of shift | 0.20 | 0.22 | 0.21 ± 0.01 |" in text
-    assert "| better (static_test) | holds (+0.5 [0.1, 0.9]) | holds (+0.5 [0.1, 0.9]) |" in text
+    assert "| better (static_test: a − b) | holds (+0.5 [0.1, 0.9]) | holds (+0.5 [0.1, 0.9]) |" in text
     assert "99.0" not in text, "the fewest inputs are shown"
 
 

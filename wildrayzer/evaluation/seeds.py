@@ -117,12 +117,13 @@ def _claims(folders: Sequence[Path]) -> str:
     for _, claim in claims[0].iterrows():
         cells = []
         for run in claims:
-            found = run[(run["claim"] == claim["claim"]) & (run["where"] == claim["where"])].iloc[0]
+            same = (run["claim"] == claim["claim"]) & (run["where"] == claim["where"])
+            found = run[same & (run["compared"] == claim["compared"])].iloc[0]
             value = (
                 "" if pd.isna(found["mean"]) else f" ({found['mean']:+.3g} [{found['low']:.3g}, {found['high']:.3g}])"
             )
             cells.append(f"{found['verdict']}{value}")
-        rows.append([f"{claim['claim']} ({claim['where']})", *cells])
+        rows.append([f"{claim['claim']} ({claim['where']}: {claim['compared']})", *cells])
     return _table("Claims, difference with its 95% interval", [folder.name for folder in folders], rows)
 
 
