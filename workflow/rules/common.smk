@@ -59,13 +59,12 @@ def training_job(recipe):
     if recipe == "joint":
         names |= {"paste"}
     shared = CFG.model_dump(mode="json", include=names)
-    local = min(CFG.world_size, CFG.compute.gpus_per_node)
     return {
         "recipe": recipe,
         "stage": stage,
         **shared,
         "device": CFG.compute.device,
-        "processes": local,
+        "processes": CFG.world_size,
         "preload_mb": CFG.data.store.preload_mb,
     }
 
