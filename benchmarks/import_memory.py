@@ -2,7 +2,7 @@
 
     python benchmarks/import_memory.py [--optimiser-state] [--folder DIR]
 
-The peak is the kernel's `ru_maxrss` of the whole command: the interpreter, torch and mapped pages of the file count too.
+The peak is the kernel's `ru_maxrss` of the whole command: interpreter, torch and mapped pages of the file count too.
 `--optimiser-state` adds two tensors a weight to the file, as the release's own training checkpoints have them.
 """
 
