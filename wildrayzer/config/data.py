@@ -1,12 +1,15 @@
 """Data sets: where they come from, how they are stored, and the embedded procedural set."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from wildrayzer.config.base import Section
 
 Layout = Literal["pixelsplat", "lvsm", "embedded"]
+
+DATA_FOLDER = "resources/data"
+"""Where fetched data sets go: SOURCE/PART below it is the place of a part of a source."""
 
 
 class SplitConfig(Section):
@@ -15,8 +18,12 @@ class SplitConfig(Section):
     layout: Layout
     """`pixelsplat`: `.torch` chunks. `lvsm`: processed folders (D-RE10K and its iPhone pairs have this one).
     `embedded`: made by the procedural generator first, in the layout that `embedded` names for it."""
+    source: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$")
+    """SOURCE/PART of the table of sources, such as `re10k/train`: fetched by a job when it is missing. Null for a set
+    of your own and for `embedded`."""
     path: str | None = None
-    """Folder of the split (`pixelsplat`: holds the chunks; `lvsm`: holds full_list.txt); null for `embedded`."""
+    """Folder of the split (`pixelsplat`: holds the chunks; `lvsm`: holds full_list.txt). Null takes the place of
+    `source` below resources/data; a path of your own is used as it is and nothing is fetched."""
     role: Literal["static", "dynamic", "pairs"]
     """`static`: nothing moves. `dynamic`: objects move, masks may be known. `pairs`: dynamic with a clean twin."""
     use: Literal["train", "test", "control", "calibration"]
@@ -27,11 +34,18 @@ class SplitConfig(Section):
     expected_scenes: int | None = Field(None, ge=1)
     """Scenes the full split has; a different count is reported."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _place_of_source(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("source") and values.get("path") is None:
+            return {**values, "path": f"{DATA_FOLDER}/{values['source']}"}
+        return values
+
     @model_validator(mode="after")
     def _path_fits(self) -> "SplitConfig":
         if (self.path is None) != (self.layout == "embedded"):
             raise ValueError(
-                f"layout: {self.layout} with path: {self.path}; give a path to every layout but `embedded`"
+                f"layout: {self.layout} with path: {self.path}; give a source or a path to every layout but `embedded`"
             )
         return self
 
@@ -43,6 +57,11 @@ class StoreConfig(Section):
     """Frames in a shard file; one frame is one chunk."""
     compression: int = Field(3, ge=0, le=9)
     """zstd level of the lossless codec."""
+    train_codec: Literal["zstd", "jpeg"] = "zstd"
+    """How frames of splits with `use: train` are stored: `zstd` without loss, or `jpeg` (4:4:4), about a quarter of the
+    size. Masks, and the frames of all other splits, are always without loss."""
+    jpeg_quality: int = Field(95, ge=50, le=100)
+    """Quality of `train_codec: jpeg`."""
     max_skipped: float = Field(0.05, ge=0.0, le=1.0)
     """Largest share of scenes that may be skipped, each with its reason, before the stage fails."""
     preload_mb: int = Field(512, ge=0)
@@ -100,7 +119,7 @@ class EmbeddedConfig(Section):
 
 
 class CocoConfig(Section):
-    """Cut-outs for copy-paste."""
+    """Cut-outs for copy-paste. Paths that are places in the table of sources are fetched when they are missing."""
 
     annotations: str | None = None
     """COCO annotation file; null takes the embedded stand-in."""
@@ -117,6 +136,8 @@ class CocoConfig(Section):
 class DataConfig(Section):
     """All data of a run."""
 
+    sources: str | None = None
+    """Table of sources; null takes the repository's resources/sources.yaml."""
     splits: dict[str, SplitConfig]
     """Splits by name."""
     static_train: str

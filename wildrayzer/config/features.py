@@ -1,10 +1,16 @@
 """Feature backbone and perceptual loss: the two places where pretrained weights enter."""
 
+import re
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from wildrayzer.config.base import Section
+
+
+def is_hub_id(weights: str) -> bool:
+    """Whether weights are named by OWNER/NAME on the hub rather than by a path."""
+    return re.fullmatch(r"[\w-][\w.-]*/[\w.-]+", weights) is not None and not weights.startswith("resources/")
 
 
 class FeaturesConfig(Section):
@@ -14,7 +20,8 @@ class FeaturesConfig(Section):
     """`dinov3`: a DINOv3 ViT through transformers. `descriptor`: Lab statistics and oriented gradients, for machines
     without weights; not DINOv3, and named as what it is in every manifest and table."""
     weights: str = "facebook/dinov3-vit7b16-pretrain-lvd1689m"
-    """Local Hugging Face folder or hub id of the DINOv3 model; unused by `descriptor`."""
+    """Local Hugging Face folder or hub id of the DINOv3 model; unused by `descriptor`. A folder that is a place in the
+    table of sources is fetched by a job when it is missing; a hub id is loaded by the jobs that use it."""
     revision: str | None = None
     """Pinned revision of a hub id; null takes the hub's default and records what it was."""
     batch: int = Field(32, ge=1)

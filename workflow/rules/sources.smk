@@ -1,4 +1,44 @@
-"""Sources: the embedded data set in the outside layouts of the sets it stands in for."""
+"""Sources: outside data and weights, a job a source; and the embedded data set in the layouts of the sets it stands in for.
+
+A source has a job only while a part of it that the run needs is not in its place. What is there is an input like any
+file of the user's: no job can delete it, and no change of code or options fetches it again.
+"""
+
+for NAME, PARTS in missing_parts().items():
+
+    rule:
+        name:
+            f"fetch_{NAME}"
+        output:
+            [
+                (
+                    path
+                    if TABLE.sources[NAME].parts[part].layout == "file"
+                    else directory(path)
+                )
+                for part, path in PARTS.items()
+            ],
+        log:
+            RUN.log("fetch", NAME),
+        benchmark:
+            RUN.benchmark("fetch", NAME)
+        localrule: True
+        conda:
+            "../../environment.yml"
+        threads: 1
+        resources:
+            mem_mb=2_000,
+            runtime=2_880,
+            network=1,
+        params:
+            source=NAME,
+            parts=list(PARTS),
+            table=CFG.data.sources,
+        message:
+            source_message(NAME)
+        script:
+            "../scripts/fetch_source.py"
+
 
 if CFG.data.embedded is not None:
 

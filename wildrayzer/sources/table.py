@@ -1,0 +1,183 @@
+"""The table of sources: `resources/sources.yaml`, checked; facts that are not known are empty there."""
+
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import yaml
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from wildrayzer.config.base import Section
+
+TABLE = Path(__file__).parents[2] / "resources" / "sources.yaml"
+"""The table that comes with the repository."""
+MANIFEST = "source.json"
+"""Written into every fetched folder: which source, version and files it was made of."""
+
+PartLayout = Literal["pixelsplat", "lvsm", "huggingface", "folder", "file"]
+
+
+class RemoteFile(Section):
+    """A file to download."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Its name on disk."""
+    mirrors: tuple[str, ...] = Field(min_length=1)
+    """Addresses, tried in this order."""
+    size: int | None = Field(None, ge=1)
+    """Bytes."""
+    md5: str | None = Field(None, pattern=r"^[0-9a-f]{32}$")
+    """Published MD5."""
+    sha256: str | None = Field(None, pattern=r"^[0-9a-f]{8,64}$")
+    """Published SHA-256, or its first digits where no more are published."""
+    archive: bool = False
+    """A zip or tar file to unpack."""
+
+    @field_validator("mirrors")
+    @classmethod
+    def _addresses(cls, mirrors: tuple[str, ...]) -> tuple[str, ...]:
+        for address in mirrors:
+            if not address.startswith(("http://", "https://")):
+                raise ValueError(f"{address!r} is no http or https address")
+        return mirrors
+
+
+class HubRepository(Section):
+    """A repository of the Hugging Face hub."""
+
+    repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
+    """Owner and name."""
+    type: Literal["dataset", "model"]
+    """Kind of repository."""
+    revision: str | None = None
+    """Pinned commit; empty takes the newest one and records which it was."""
+    patterns: tuple[str, ...] | None = None
+    """File names to take; empty takes all."""
+
+
+class Part(Section):
+    """A file or folder that a configuration can name: one split, one weights file."""
+
+    layout: PartLayout
+    """What it must look like to count as found."""
+    find: tuple[str, ...] = ()
+    """Where it lies in what was downloaded: patterns, the first that fits is taken; empty looks for its own name."""
+    scenes: int | None = Field(None, ge=1)
+    """Published number of scenes."""
+    frames: int | None = Field(None, ge=1)
+    """Published number of frames."""
+
+
+class Source(Section):
+    """One data set or set of weights."""
+
+    title: str
+    """What it is."""
+    home: str
+    """Page that describes it."""
+    version: str | None = None
+    """Version or revision."""
+    licence: str | None = None
+    """Licence as its owners name it."""
+    accept: str | None = None
+    """What must be accepted, and where, before it can be downloaded."""
+    gated: bool = False
+    """A token (HF_TOKEN) is needed."""
+    folder: str
+    """Where its parts go, relative to the working directory."""
+    files: tuple[RemoteFile, ...] = ()
+    """Files to download."""
+    hub: HubRepository | None = None
+    """Hub repository to download."""
+    size_gb: float | None = Field(None, gt=0)
+    """Published size of the download in GB, where no exact size is."""
+    parts: dict[str, Part] = Field(min_length=1)
+    """Parts by their path below `folder`."""
+    provide: str | None = None
+    """How to come by it, for a source that cannot be downloaded."""
+    notes: str | None = None
+    """What else one should know."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> "Source":
+        if (bool(self.files) + (self.hub is not None) + (self.provide is not None)) != 1:
+            raise ValueError("give exactly one of files, hub and provide")
+        if self.gated and self.accept is None:
+            raise ValueError("gated: true needs accept: what must be accepted, and where")
+        for path in (self.folder, *self.parts):
+            if not path or PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
+                raise ValueError(f"{path!r} must be a relative path without '..'")
+        for name, part in self.parts.items():
+            if part.layout == "file" and self.files and not any(part.find) and not self._holds(name):
+                raise ValueError(f"part {name!r} is no downloaded file and no archive could hold it")
+        return self
+
+    def _holds(self, name: str) -> bool:
+        return any(file.archive or file.name == name for file in self.files)
+
+    @property
+    def download_bytes(self) -> int | None:
+        """Size of the download, None where it is not known."""
+        sizes = [file.size for file in self.files]
+        if sizes and None not in sizes:
+            return sum(size for size in sizes if size is not None)
+        return None if self.size_gb is None else round(self.size_gb * 1e9)
+
+    def place(self, part: str) -> str:
+        """Path of a part, relative to the working directory."""
+        return str(PurePosixPath(self.folder) / part)
+
+
+class SourceTable(Section):
+    """All sources by name."""
+
+    sources: dict[str, Source]
+    """Sources by name."""
+
+    @model_validator(mode="after")
+    def _places_differ(self) -> "SourceTable":
+        seen: dict[str, str] = {}
+        for name, source in self.sources.items():
+            for part in source.parts:
+                other = seen.setdefault(source.place(part), name)
+                if other != name:
+                    raise ValueError(f"{source.place(part)} is the place of both {other} and {name}")
+        return self
+
+    def at(self, path: str) -> tuple[str, str] | None:
+        """Source and part whose place `path` is; None for a path of the user's own."""
+        wanted = str(PurePosixPath(path))
+        for name, source in self.sources.items():
+            for part in source.parts:
+                if source.place(part) == wanted:
+                    return name, part
+        return None
+
+    def source(self, name: str) -> Source:
+        """A source by name.
+
+        Raises:
+            ValueError: there is none of this name.
+        """
+        if name not in self.sources:
+            raise ValueError(f"no source is named {name!r}; known: {', '.join(self.sources)}")
+        return self.sources[name]
+
+
+def load_table(path: str | Path | None = None) -> SourceTable:
+    """Read and check a table; None takes the one that comes with the repository.
+
+    Raises:
+        ValueError: missing or unreadable file, unknown keys, or sources that contradict themselves.
+    """
+    path = TABLE if path is None else Path(path)
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such table of sources; name one with data.sources or --table") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not readable as YAML: {error}") from None
+    try:
+        return SourceTable.model_validate(raw)
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        raise ValueError("\n  - ".join([f"{path} is no valid table of sources:", *lines])) from None
