@@ -13,7 +13,8 @@ from wildrayzer.config.training import PasteConfig
 from wildrayzer.data.embedded.splits import make_clip
 from wildrayzer.data.paste import CutoutLibrary
 from wildrayzer.data.store import FrameStore
-from wildrayzer.stages.prepare import make_cutouts, make_embedded, prepare_split, report_path
+from wildrayzer.stages.prepare import make_cutouts, make_embedded, prepare_split
+from wildrayzer.stages.prepare_report import report_path
 
 SIZE = 32
 SPLITS = {
@@ -62,8 +63,9 @@ def made(name: str, number: int, key: str):
 
 def test_pairs_come_back_without_loss(raw, tmp_path):
     report, store = prepare(raw, "pairs", tmp_path)
-    assert report["scenes"] == {"expected": None, "found": 4, "taken": 4, "used": 4, "skipped": 0}
-    assert report["frames"] == {"used": 16}
+    counts = {"expected": None, "found": 4, "taken": 4, "used": 4, "skipped": 0, "unlisted": 0}
+    assert report["scenes"] == counts
+    assert report["frames"] == {"expected": None, "found": 16, "used": 16}
     assert report["digest"] == store.digest
     assert json.loads(report_path(tmp_path / "pairs.zarr").read_text()) == report
     assert store.scenes == [f"pairs_{number:05d}" for number in range(4)]

@@ -13,7 +13,8 @@ from PIL import Image
 from wildrayzer.config.data import SplitConfig, StoreConfig
 from wildrayzer.data.readers.base import Fit
 from wildrayzer.data.store import FrameStore
-from wildrayzer.stages.prepare import prepare_split, report_path
+from wildrayzer.stages.prepare import prepare_split
+from wildrayzer.stages.prepare_report import refused_path, report_path
 
 SIZE = 16
 
@@ -160,6 +161,69 @@ def test_absolute_lines_of_the_list_are_found_by_name(lvsm):
     assert report["scenes"]["used"] == 2
 
 
+def test_paths_of_another_machine_are_found_by_their_last_parts(lvsm):
+    for frame in lvsm.documents["bad"]["frames"]:
+        frame["image_path"] = "/elsewhere/processed/test/" + frame["image_path"].removeprefix("../")
+    lvsm.save()
+    assert prepared("lvsm", lvsm.folder)[1].scenes == ["good", "bad"]
+
+
+def test_a_missing_list_is_rebuilt_from_the_scene_files_and_said_so(lvsm):
+    (lvsm.folder / "full_list.txt").unlink()
+    report, store = prepared("lvsm", lvsm.folder)
+    assert store.scenes == ["bad", "good"]
+    assert report["notes"] == ["full_list.txt is missing; scenes are those of metadata/"]
+
+
+def test_scenes_named_twice_are_used_once_and_counted(lvsm):
+    lvsm.save(["metadata/good.json", "metadata/bad.json", "other/good.json"])
+    report, store = prepared("lvsm", lvsm.folder)
+    assert store.scenes == ["good", "bad"]
+    assert report["reasons"] == {"scene name is there twice": 1}
+    assert list(report["skipped"]) == ["good (line 3)"]
+    assert report["scenes"]["taken"] == 3
+    with pytest.raises(ValueError, match="1 of 3 scenes cannot be used"):
+        prepared("lvsm", lvsm.folder, max_skipped=0.2)
+
+
+def test_sets_without_cameras_are_read(lvsm):
+    for document in lvsm.documents.values():
+        for frame in document["frames"]:
+            del frame["w2c"], frame["fxfycxcy"]
+    lvsm.save()
+    report, store = prepared("lvsm", lvsm.folder)
+    assert not store.has_cameras
+    assert store.num_frames == 8
+    assert report["notes"] == ["there are no cameras; training and masks need none"]
+    assert report["content"]["turn_degrees"] is None
+    with pytest.raises(ValueError, match="holds no cameras"):
+        store.cameras(np.array([0]))
+
+
+def test_pairs_in_the_layout_of_the_iphone_set(tmp_path):
+    """Portrait frames, camera-to-world matrices, twins beside the frames, masks of the crop under the bare name."""
+    raw = Lvsm(tmp_path / "raw", ("kitchen_context_2_split_0", "kitchen_context_2_split_1"), size=(24, 32))
+    for document in raw.documents.values():
+        for number, frame in enumerate(document["frames"]):
+            frame["gt_image_path"] = frame["image_path"].replace("images", "gt_images")
+            target = raw.folder / "metadata" / frame["gt_image_path"]
+            target.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(picture(24, 32, seed=10 + number)).save(target)
+            frame["transform_matrix"] = np.linalg.inv(np.array(frame.pop("w2c"))).tolist()
+    raw.save()
+    raw.masks("kitchen", first=1)
+    _, store = prepared("lvsm", raw.folder, role="pairs")
+    index = np.arange(8)
+    fit = Fit.of(24, 32, SIZE)
+    assert (fit.width, fit.height) == (16, 16 * round(32 / 24))
+    for number in range(4):
+        assert np.array_equal(store.read(index)[number], fit.image(Image.fromarray(picture(24, 32, seed=number))))
+        twin = fit.image(Image.fromarray(picture(24, 32, seed=10 + number)))
+        assert np.array_equal(store.read_clean(index)[number], twin)
+    assert store.read_masks(index).sum((1, 2)).tolist() == 2 * [0, 2 * SIZE, 4 * SIZE, 6 * SIZE]
+    assert store.cameras(index)[0][:4, 0, 3].tolist() == [0, 1, 2, 3]
+
+
 def _nan_camera(raw: Lvsm) -> None:
     raw.documents["bad"]["frames"][1]["w2c"][0][0] = float("nan")
 
@@ -214,6 +278,15 @@ def _mask_broken(raw: Lvsm) -> None:
     (raw.folder / "binary_masks" / "bad" / "00001.npy").write_bytes(b"no array")
 
 
+def _mask_numbers(raw: Lvsm) -> None:
+    raw.masks("bad")
+    (raw.folder / "binary_masks" / "bad" / "00000.npy").unlink()  # 1 to 3 of 4 frames: from 0 or from 1?
+
+
+def _short_intrinsics(raw: Lvsm) -> None:
+    raw.documents["bad"]["frames"][1]["fxfycxcy"] = [1.0, 2.0]
+
+
 def _two_frames(raw: Lvsm) -> None:
     del raw.documents["bad"]["frames"][2:]
 
@@ -237,6 +310,8 @@ def _no_frames(raw: Lvsm) -> None:
         (_other_size, "frames differ in size"),
         (_mask_size, "mask has a wrong size"),
         (_mask_broken, "mask cannot be read"),
+        (_mask_numbers, "mask numbers are unclear"),
+        (_short_intrinsics, "camera is missing or malformed"),
         (_two_frames, "too few frames"),
         (_no_frames, "scene file cannot be read"),
     ],
@@ -253,7 +328,10 @@ def test_a_bad_scene_is_skipped_and_counted_with_its_reason(lvsm, damage, reason
         ValueError, match=rf"1 of 2 scenes cannot be used \({reason}: 1\), more than data\.store\.max_sk"
     ):
         prepared("lvsm", lvsm.folder, max_skipped=0.4)
-    assert json.loads(report_path(lvsm.folder.parent / "out.zarr").read_text())["reasons"] == {reason: 1}
+    assert json.loads(refused_path(lvsm.folder.parent / "out.zarr").read_text())["reasons"] == {reason: 1}
+    prepared("lvsm", lvsm.folder)
+    assert not refused_path(lvsm.folder.parent / "out.zarr").exists()
+    assert json.loads(report_path(lvsm.folder.parent / "out.zarr").read_text()) == report
 
 
 def test_a_listed_scene_without_file_and_a_clean_twin_that_is_missing_are_counted(lvsm):
@@ -273,14 +351,13 @@ def test_a_split_that_cannot_be_read_at_all_is_refused_with_the_remedy(lvsm, tmp
         prepared("lvsm", tmp_path / "nowhere")
     with pytest.raises(ValueError, match="role: pairs but no frame names a clean twin"):
         prepared("lvsm", lvsm.folder, role="pairs")
-    lvsm.save(["metadata/good.json", "other/good.json"])
-    with pytest.raises(ValueError, match=r"names \['good'\] more than once"):
-        prepared("lvsm", lvsm.folder)
     (lvsm.folder / "full_list.txt").write_text("\n")
     with pytest.raises(ValueError, match="names no scenes"):
         prepared("lvsm", lvsm.folder)
     (lvsm.folder / "full_list.txt").unlink()
-    with pytest.raises(ValueError, match=r"has no full_list\.txt"):
+    for file in (lvsm.folder / "metadata").iterdir():
+        file.unlink()
+    with pytest.raises(ValueError, match=r"has neither full_list\.txt nor metadata/\*\.json"):
         prepared("lvsm", lvsm.folder)
     with pytest.raises(ValueError, match=r"neither index\.json nor \*\.torch chunks"):
         prepared("pixelsplat", lvsm.folder)
@@ -289,7 +366,8 @@ def test_a_split_that_cannot_be_read_at_all_is_refused_with_the_remedy(lvsm, tmp
 def test_the_limit_and_the_expected_count_are_honoured(lvsm):
     report, store = prepared("lvsm", lvsm.folder, limit=1, expected_scenes=3)
     assert store.scenes == ["good"]
-    assert report["scenes"] == {"expected": 3, "found": 2, "taken": 1, "used": 1, "skipped": 0}
+    counts = {"expected": 3, "found": 2, "taken": 1, "used": 1, "skipped": 0, "unlisted": 0}
+    assert report["scenes"] == counts
     assert report["notes"] == ["the split should have 3 scenes but 2 were found"]
 
 
@@ -358,6 +436,45 @@ def test_a_missing_index_is_rebuilt_and_said_so(tmp_path):
     report, store = prepared("pixelsplat", raw)
     assert store.scenes == ["b"]
     assert report["reasons"] == {"chunk cannot be read": 1}
+
+
+def test_keys_that_several_scenes_have_are_counted(tmp_path):
+    raw = chunks(tmp_path / "raw", [chunk_scene("a"), chunk_scene("b"), chunk_scene("b")], [chunk_scene("c")])
+    report, store = prepared("pixelsplat", raw)
+    assert store.scenes == ["a", "c"]
+    assert report["reasons"] == {"scene name is there twice": 1}
+    (raw / "index.json").unlink()
+    torch.save([chunk_scene("a", frames=5), chunk_scene("d")], raw / "000002.torch")
+    report, store = prepared("pixelsplat", raw)
+    assert store.scenes == ["a", "c", "d"]
+    assert store.length(0) == 4, "the first one is used"
+    assert report["reasons"] == {"scene name is there twice": 2}
+    assert set(report["skipped"]) == {"b", "a (000002.torch)"}
+
+
+def test_what_the_index_does_not_name_is_said(tmp_path):
+    raw = chunks(tmp_path / "raw", [chunk_scene("a"), chunk_scene("b")], [chunk_scene("c")])
+    (raw / "index.json").write_text(json.dumps({"a": "000000.torch"}))
+    report, store = prepared("pixelsplat", raw)
+    assert store.scenes == ["a"]
+    assert report["scenes"]["unlisted"] == 1
+    assert report["notes"] == [
+        "1 chunks are not named in index.json and were not read: 000001.torch",
+        "1 scenes in the chunks are not named in index.json and were left out: b (000000.torch)",
+    ]
+
+
+def test_frames_of_skipped_scenes_are_counted_as_found(tmp_path):
+    broken = chunk_scene("b", frames=6)
+    broken["images"][5] = torch.zeros(9, dtype=torch.uint8)
+    raw = chunks(tmp_path / "raw", [chunk_scene("a"), broken, chunk_scene("c", frames=2)])
+    out = tmp_path / "out.zarr"
+    report = prepare_split(
+        split("pixelsplat"), raw, out, image_size=SIZE, store=StoreConfig(max_skipped=1), expected_frames=12,
+        expected_scenes=4,
+    )  # fmt: skip
+    assert report["frames"] == {"expected": 12, "found": 12, "used": 4}
+    assert report["notes"] == ["the split should have 4 scenes but 3 were found"]
 
 
 def test_an_index_that_leaves_the_folder_is_refused(tmp_path):

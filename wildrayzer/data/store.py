@@ -2,10 +2,14 @@
 
 Arrays, flat over frames: `frames` uint8 [F h w 3] RGB, and where known `clean` (the same frame without transients),
 `masks` uint8 [F h w] (1 = transient, 0 = static, 255 = unknown), `c2w` float64 [F 4 4] (camera-to-world, OpenCV axes)
-and `intrinsics` float64 [F 4] (fx fy cx cy, normalised by width and height). `offsets` int64 [S+1] bounds the scenes.
-One frame is one chunk, `frames_per_shard` frames are one file, and the codec is lossless.
+and `intrinsics` float64 [F 4] (fx fy cx cy, normalised by width and height). `offsets` int64 [S+1] bounds the scenes:
+frame number = `offsets[scene]` + frame of the clip, the index of the cameras too. One frame is one chunk,
+`frames_per_shard` frames are one file. The store is joined from parts without copying, so shards may have empty places:
+a scene's frames lie in `frames`, `clean` and `masks` from row `rows[scene]` on (`rows` int64 [S]).
 """
 
+from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +17,11 @@ import numpy as np
 import zarr
 from jaxtyping import Float, Int, UInt8
 
-from wildrayzer.data.shards import read_all
-from wildrayzer.data.store_writer import SCHEMA, UNKNOWN, FrameStoreWriter, unfinished
+from wildrayzer.data.codecs import codec_of
+from wildrayzer.data.shards import ShardReader
+from wildrayzer.data.store_join import SCHEMA
+from wildrayzer.data.store_parts import UNKNOWN
+from wildrayzer.data.store_writer import FrameStoreWriter, unfinished
 
 __all__ = ["UNKNOWN", "FrameStore", "FrameStoreWriter"]
 
@@ -33,13 +40,13 @@ class FrameStore:
     def __init__(self, path: str | Path, *, preload_mb: int = 0) -> None:
         self.path = Path(path)
         if not (self.path / "zarr.json").is_file():
-            state = "is unfinished" if unfinished(self.path).exists() or self.path.exists() else "does not exist"
+            state = "is unfinished" if unfinished(self.path) or self.path.exists() else "does not exist"
             raise ValueError(f"frame store {self.path} {state}; run the stage `frames` again")
         self._group = zarr.open_group(self.path, mode="r")
         attributes = dict(self._group.attrs)
         if "digest" not in attributes:
             raise ValueError(f"frame store {self.path} is unfinished; run the stage `frames` again")
-        if attributes["schema"] != SCHEMA:
+        if attributes["schema"] not in (1, SCHEMA):
             raise ValueError(
                 f"frame store {self.path} has schema {attributes['schema']}, this version reads {SCHEMA}; "
                 "delete it and run the stage `frames` again"
@@ -48,17 +55,30 @@ class FrameStore:
         self.image_size = int(attributes["image_size"])  # type: ignore[arg-type]
         self.attributes: dict[str, Any] = dict(attributes["attributes"])  # type: ignore[arg-type]
         self.digest = str(attributes["digest"])
-        self._arrays: dict[str, Any] = dict(self._group.arrays())
-        self.offsets: np.ndarray = self._arrays["offsets"][:]
-        self._cameras = {key: self._arrays[key][:] for key in ("c2w", "intrinsics") if key in self._arrays}
+        arrays: dict[str, Any] = dict(self._group.arrays())
+        self._shapes = {key: arrays[key].shape[1:] for key in ("frames", "clean", "masks") if key in arrays}
+        empty: Any = attributes.get("empty_shards", {})
+        self._shards = {key: self._reader(key, arrays[key], empty.get(key)) for key in self._shapes}
+        self._cameras: dict[str, Any] = {key: arrays[key] for key in ("c2w", "intrinsics") if key in arrays}
+        self._held: dict[str, np.ndarray] = {}
+        self.offsets: np.ndarray = arrays["offsets"][:]
+        self._rows: np.ndarray = arrays["rows"][:] if "rows" in arrays else self.offsets[:-1]
         if self._image_bytes() <= preload_mb * 2**20:
             self.preload()
 
     def __len__(self) -> int:
         return len(self.scenes)
 
+    def _reader(self, key: str, array: Any, empty: list[int] | None) -> ShardReader:
+        shape, chunks = array.shape[1:], array.shards[0]
+        known = None if empty is None else frozenset(empty)
+        try:
+            return ShardReader(self.path / key, shape, chunks, codec_of(array.metadata.to_dict()), known)
+        except (KeyError, ValueError, TypeError) as error:
+            raise ValueError(f"frame store {self.path}: the codec of {key} {error}; make the store again") from None
+
     def _image_bytes(self) -> int:
-        return sum(int(np.prod(self._arrays[key].shape)) for key in ("frames", "clean", "masks") if key in self._arrays)
+        return self.num_frames * sum(int(np.prod(shape)) for shape in self._shapes.values())
 
     @property
     def num_frames(self) -> int:
@@ -68,12 +88,12 @@ class FrameStore:
     @property
     def has_clean(self) -> bool:
         """Every frame has a clean twin."""
-        return "clean" in self._arrays
+        return "clean" in self._shapes
 
     @property
     def has_masks(self) -> bool:
         """Some frames have true masks."""
-        return "masks" in self._arrays
+        return "masks" in self._shapes
 
     @property
     def has_cameras(self) -> bool:
@@ -94,25 +114,35 @@ class FrameStore:
         return np.searchsorted(self.offsets, frames, side="right") - 1
 
     def preload(self) -> "FrameStore":
-        """Hold frames, clean twins and masks in memory; reading is plain indexing from then on."""
-        for key in ("frames", "clean", "masks"):
-            if key in self._arrays and not isinstance(self._arrays[key], np.ndarray):
-                self._arrays[key] = read_all(self._arrays[key], self.path / key)
+        """Hold frames, clean twins, masks and cameras in memory; reading is plain indexing from then on."""
+        for key, shape in self._shapes.items():
+            if key not in self._held:
+                held = np.empty((self.num_frames, *shape), np.uint8)
+                for start, stop, row in self._runs():
+                    self._shards[key].read_rows(row, held[start:stop])
+                self._held[key] = held
+        self._cameras = {key: array[:] for key, array in self._cameras.items()}
         return self
 
+    def _runs(self) -> Iterator[tuple[int, int, int]]:
+        """Frames from `start` to `stop` that lie together, and the row of the first."""
+        shift = self._rows - self.offsets[:-1]
+        bounds = [*np.flatnonzero(np.diff(shift, prepend=-1)).tolist(), len(self)]
+        for first, after in pairwise(bounds):
+            yield int(self.offsets[first]), int(self.offsets[after]), int(self._rows[first])
+
     def _take(self, key: str, frames: Int[np.ndarray, "n"]) -> np.ndarray:
-        if key not in self._arrays:
+        if key not in self._shapes:
             raise ValueError(f"frame store {self.path} holds no {key}; use a split that has them")
         if len(frames) and not 0 <= int(frames.min()) <= int(frames.max()) < self.num_frames:
             raise IndexError(f"frame store {self.path} has {self.num_frames} frames; asked for {frames.tolist()}")
-        array = self._arrays[key]
-        if isinstance(array, np.ndarray):
-            return array[frames]
-        return (
-            np.stack([array[int(frame)] for frame in frames])
-            if len(frames)
-            else np.empty((0, *array.shape[1:]), np.uint8)
-        )
+        if key in self._held:
+            return self._held[key][frames]
+        scenes = self.scene_of(frames)
+        out = np.empty((len(frames), *self._shapes[key]), np.uint8)
+        for place, row in zip(out, (frames - self.offsets[scenes] + self._rows[scenes]).tolist(), strict=True):
+            self._shards[key].read(row, place)
+        return out
 
     def read(self, frames: Int[np.ndarray, "n"]) -> UInt8[np.ndarray, "n h w 3"]:
         """Frames by global index, in the order asked for."""
@@ -130,4 +160,7 @@ class FrameStore:
         """Camera-to-world matrices and normalised intrinsics by global index."""
         if not self._cameras:
             raise ValueError(f"frame store {self.path} holds no cameras; use a split that has them")
-        return self._cameras["c2w"][frames], self._cameras["intrinsics"][frames]
+        c2w, intrinsics = self._cameras["c2w"], self._cameras["intrinsics"]
+        if isinstance(c2w, np.ndarray):
+            return c2w[frames], intrinsics[frames]
+        return c2w.oindex[frames], intrinsics.oindex[frames]

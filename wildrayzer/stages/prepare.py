@@ -1,22 +1,29 @@
 """Data preparation: make the embedded sets, and turn any split into a frame store with a report."""
 
 import logging
-from collections import Counter
-from itertools import islice
+import shutil
+import time
 from pathlib import Path
 from typing import Any
 
-from rich.progress import track
+from rich.progress import Progress
 
 from wildrayzer.config.data import EmbeddedConfig, SplitConfig, StoreConfig
-from wildrayzer.data.readers.base import BadSceneError, Scene, SceneReader, open_reader
-from wildrayzer.data.store import FrameStore, FrameStoreWriter
-from wildrayzer.provenance import write_json
+from wildrayzer.data.readers.base import SceneReader, open_reader
+from wildrayzer.data.store import FrameStore
+from wildrayzer.data.store_files import private_folder, put_in_place, remove_leftovers
+from wildrayzer.data.store_join import SCHEMA, join_parts
+from wildrayzer.data.store_parts import StoreForm
+from wildrayzer.provenance import digest_json, read_json, write_bytes_atomic, write_json
+from wildrayzer.stages.prepare_parts import Preparation, naming_full_disks, part_bounds, prepare_parts
+from wildrayzer.stages.prepare_report import refuse_if_too_many, report_path, sheet_path, split_counts
 
 logger = logging.getLogger(__name__)
 
 STAGE_VERSION = 1
 """Counts changes of this stage's code that alter its results."""
+_STALE = 24 * 3600
+"""Seconds after which parts made with other options are removed."""
 
 
 def make_embedded(
@@ -39,18 +46,6 @@ def make_cutouts(config: EmbeddedConfig, *, out_dir: str | Path, threads: int = 
     write_cutouts(config, Path(out_dir), threads=threads)
 
 
-def report_path(store: str | Path) -> Path:
-    """Where the report of a frame store lies: beside it."""
-    return Path(store).with_suffix(".report.json")
-
-
-def _read(reader: SceneReader, name: str, *, image_size: int, min_frames: int) -> Scene:
-    scene = reader.read(name, image_size=image_size)
-    if len(scene.frames) < min_frames:
-        raise BadSceneError("too few frames", f"{name}: {len(scene.frames)}, at least {min_frames} are needed")
-    return scene
-
-
 def prepare_split(
     split: SplitConfig,
     raw_dir: str | Path,
@@ -59,75 +54,137 @@ def prepare_split(
     image_size: int,
     store: StoreConfig,
     min_frames: int = 3,
+    processes: int = 1,
+    expected_scenes: int | None = None,
+    expected_frames: int | None = None,
 ) -> dict[str, Any]:
-    """Read a split in its outside layout and write its frame store, and its report beside it.
+    """Read a split in its outside layout and write its frame store, its report and its contact sheet.
 
-    A scene that cannot be used is skipped with its reason. Returns the report: scenes and frames expected, found and
-    used, and what was skipped why.
+    A scene that cannot be used is skipped with its reason. A job that is stopped goes on where it was: finished parts
+    lie beside the store, as `.NAME.parts-DIGEST`, until it is complete. The bytes of the store do not depend on stops,
+    nor on the number of processes. Two preparations of the same split at once do not harm each other.
+
+    Args:
+        split: its options.
+        raw_dir: its files.
+        out_path: of the store.
+        image_size: side of its frames.
+        store: its options.
+        min_frames: frames a scene needs: the shortest window has two inputs and a target.
+        processes: that share the parts out.
+        expected_scenes: scenes of the full split, if known; another count is reported.
+        expected_frames: frames of the full split, if known.
+
+    Returns:
+        The report: scenes and frames expected, found and used, what was skipped why, and what the scenes are like.
 
     Raises:
-        ValueError: the split cannot be read at all, lacks what its role needs, or has too many bad scenes.
+        ValueError: the split cannot be read at all, lacks what its role needs, has too many bad scenes, or the disk is
+            full.
     """
-    out_path = Path(out_path)
-    reader = open_reader(split, Path(raw_dir))
+    out_path, raw_dir = Path(out_path), Path(raw_dir)
+    reader = open_reader(split, raw_dir)
     if split.role == "pairs" and not reader.has_clean:
         raise ValueError(f"{raw_dir} has role: pairs but no frame names a clean twin (`gt_image_path`)")
-    names = list(islice(reader.names, split.limit))
-    skipped: dict[str, str] = {}
-    reasons: Counter[str] = Counter()
-    report: dict[str, Any] = {"path": str(raw_dir), "layout": split.layout, "image_size": image_size}
-    with FrameStoreWriter(
-        out_path,
-        image_size=image_size,
-        store=store,
-        attributes={"role": split.role, "use": split.use, "stage_version": STAGE_VERSION},
-        cameras=reader.has_cameras,
-        masks=reader.has_masks,
-        clean=reader.has_clean,
-    ) as writer:
-        for name in track(names, description=f"{out_path.stem}: scenes"):
-            try:
-                scene = _read(reader, name, image_size=image_size, min_frames=min_frames)
-            except BadSceneError as error:
-                logger.warning("%s: scene %s skipped: %s", raw_dir, name, error)
-                skipped[name] = str(error)
-                reasons[error.reason] += 1
-                continue
-            writer.add_scene(
-                scene.name,
-                scene.frames,
-                c2w=scene.c2w,
-                intrinsics=scene.intrinsics,
-                masks=scene.masks,
-                clean=scene.clean,
-            )
-        expected = split.expected_scenes
-        report |= {
-            "scenes": {"expected": expected, "found": len(reader.names), "taken": len(names),
-                       "used": len(names) - len(skipped), "skipped": len(skipped)},
-            "frames": {"used": writer.num_frames},
-            "reasons": dict(sorted(reasons.items())),
-            "skipped": skipped,
-            "notes": list(reader.notes),
-        }  # fmt: skip
-        if expected is not None and expected != len(reader.names):
-            report["notes"].append(f"the split should have {expected} scenes but {len(reader.names)} were found")
-            logger.warning("%s: %s", raw_dir, report["notes"][-1])
-        write_json(report_path(out_path), report)
-        _refuse_if_too_many(report, out_path, store)
-    written = FrameStore(out_path)
-    report |= {"digest": written.digest}
-    write_json(report_path(out_path), report)
+    codec = store.train_codec if split.use == "train" else "zstd"
+    form = StoreForm(
+        image_size, store, cameras=reader.has_cameras, masks=reader.has_masks, clean=reader.has_clean, codec=codec
+    )
+    job = _plan(split, raw_dir, out_path, reader=reader, form=form, min_frames=min_frames)
+    expected = {"scenes": expected_scenes or split.expected_scenes, "frames": expected_frames}
+    before = _identity(out_path)
+    try:
+        with naming_full_disks(out_path.parent):
+            return _prepare(split, job, raw_dir, out_path, before, processes=processes, expected=expected)
+    except FileNotFoundError:
+        if _identity(out_path) in (None, before):
+            raise
+        report = read_json(report_path(out_path))
+        if report["made_from"] != job.made_from:
+            raise
+        logger.warning("%s was finished by another process meanwhile, which removed the parts; it is taken", out_path)
+        shutil.rmtree(job.folder, ignore_errors=True)
+        return dict(report)
+
+
+def _plan(
+    split: SplitConfig, raw_dir: Path, out_path: Path, *, reader: SceneReader, form: StoreForm, min_frames: int
+) -> Preparation:
+    names = tuple(reader.names[: split.limit])
+    made_from = [
+        SCHEMA, STAGE_VERSION, str(raw_dir.resolve()), split.layout, names, min_frames, form.image_size, form.cameras,
+        form.masks, form.clean, form.codec, form.store.model_dump(mode="json", exclude={"max_skipped", "preload_mb"}),
+    ]  # fmt: skip
+    digest = digest_json(made_from)
+    folder = out_path.with_name(f".{out_path.name}.parts-{digest}")
+    bounds = part_bounds(names, reader.group, reader.about_frames, frames=form.store.frames_per_shard)
+    return Preparation(reader, names, form, min_frames, folder, bounds, digest)
+
+
+def _prepare(
+    split: SplitConfig,
+    job: Preparation,
+    raw_dir: Path,
+    out_path: Path,
+    before: tuple[int, int] | None,
+    *,
+    processes: int,
+    expected: dict[str, int | None],
+) -> dict[str, Any]:
+    missing = job.missing()
+    if len(missing) < len(job):
+        logger.info("%s: %d of %d parts are there already", out_path, len(job) - len(missing), len(job))
+    counts = prepare_parts(job, missing, processes=processes)
+    next(counts)  # starts the processes, before the progress bar starts its thread
+    with Progress() as shown:
+        task = shown.add_task(f"{out_path.stem}: scenes", total=sum(len(job.scenes(number)) for number in missing))
+        for done in counts:
+            shown.update(task, completed=done)
+    report = {
+        "path": str(raw_dir), "layout": split.layout, "image_size": job.form.image_size, "codec": job.form.codec,
+        "made_from": job.made_from, **split_counts(job, expected, limit=split.limit),
+    }  # fmt: skip
+    refuse_if_too_many(report, job, out_path)
+    _join(split, job, out_path, before, report)
+    _tidy(job, out_path)
     return report
 
 
-def _refuse_if_too_many(report: dict[str, Any], out_path: Path, store: StoreConfig) -> None:
-    scenes = report["scenes"]
-    if scenes["used"] and scenes["skipped"] <= store.max_skipped * scenes["taken"]:
-        return
-    reasons = "; ".join(f"{reason}: {count}" for reason, count in report["reasons"].items())
-    raise ValueError(
-        f"{report['path']}: {scenes['skipped']} of {scenes['taken']} scenes cannot be used ({reasons}), "
-        f"more than data.store.max_skipped = {store.max_skipped} allows; mend the files listed in "
-        f"{report_path(out_path)} or raise max_skipped"
-    )
+def _join(
+    split: SplitConfig, job: Preparation, out_path: Path, before: tuple[int, int] | None, report: dict[str, Any]
+) -> None:
+    from wildrayzer.viz.data_report import contact_sheet
+
+    for purpose in ("joining", "old"):
+        remove_leftovers(out_path, purpose)
+    temporary = private_folder(out_path, "joining")
+    try:
+        made = temporary / "store"
+        attributes = {"role": split.role, "use": split.use, "stage_version": STAGE_VERSION}
+        report["digest"] = join_parts(made, [job.part(number) for number in range(len(job))], job.form, attributes)
+        write_bytes_atomic(sheet_path(out_path), contact_sheet(FrameStore(made)))
+        write_json(report_path(out_path), report)
+        # Where another process was faster with the same store, later jobs may read it already: it stays.
+        if _identity(out_path) in (None, before) or FrameStore(out_path).digest != report["digest"]:
+            put_in_place(made, out_path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _identity(store: Path) -> tuple[int, int] | None:
+    try:
+        status = (store / "zarr.json").stat()
+    except OSError:
+        return None
+    return (status.st_ino, status.st_mtime_ns)
+
+
+def _tidy(job: Preparation, out_path: Path) -> None:
+    """Remove the parts, and those of earlier options."""
+    shutil.rmtree(job.folder, ignore_errors=True)
+    for folder in out_path.parent.glob(f".{out_path.name}.parts-*"):
+        if folder != job.folder and time.time() - folder.stat().st_mtime > _STALE:
+            shutil.rmtree(folder, ignore_errors=True)
+            logger.warning("%s, parts made with other options, was removed", folder)
+        elif folder.exists():
+            logger.warning("%s holds parts made with other options; remove it if no other job uses it", folder)

@@ -8,20 +8,22 @@ rule prepare_split:
     output:
         store=directory(RUN.store("{split}")),
         report=RUN.data_report("{split}"),
+        sheet=RUN.data_sheet("{split}"),
     log:
         RUN.log("prepare_split", "{split}"),
     benchmark:
         RUN.benchmark("prepare_split", "{split}")
     conda:
         "../../environment.yml"
-    threads: 1
+    threads: preparation_processes
     resources:
-        mem_mb=2_000,
-        runtime=720,
+        mem_mb=lambda wildcards, threads: 1_200 + 800 * threads,
+        runtime=1_440,
     params:
         split=lambda wildcards: CFG.data.splits[wildcards.split].model_dump(mode="json"),
-        store=CFG.data.store.model_dump(mode="json"),
+        store=CFG.data.store.model_dump(mode="json", exclude={"preload_mb"}),
         image_size=CFG.model.image_size,
+        expected=lambda wildcards: expected_counts(wildcards.split),
     message:
         "Preparing the frame store of {wildcards.split}"
     script:

@@ -11,4 +11,7 @@ with job_log(snakemake.log[0]):
         snakemake.output.store,
         image_size=snakemake.params.image_size,
         store=StoreConfig(**snakemake.params.store),
+        processes=snakemake.threads,
+        expected_scenes=snakemake.params.expected["scenes"],
+        expected_frames=snakemake.params.expected["frames"],
     )

@@ -1,23 +1,31 @@
 """What every reader gives: scenes by name, decoded, cropped and resized one at a time."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from wildrayzer.config.data import SplitConfig
 
 
 class BadSceneError(Exception):
-    """A scene that cannot be used. `reason` is one of a few words to count by, `detail` names the file."""
+    """A scene that cannot be used. `reason` is one of a few words to count by, `detail` names the file.
 
-    def __init__(self, reason: str, detail: str) -> None:
+    `frames` is how many the scene says it has, where that is known.
+    """
+
+    def __init__(self, reason: str, detail: str, *, frames: int = 0) -> None:
         super().__init__(f"{reason}: {detail}")
-        self.reason, self.detail = reason, detail
+        self.reason, self.detail, self.frames = reason, detail, frames
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(BadSceneError, frames=self.frames), (self.reason, self.detail)
 
 
 @dataclass(frozen=True)
@@ -34,14 +42,20 @@ class Scene:
     masks: UInt8[np.ndarray, "n h w"] | None = None
     """1 = transient, 0 = static, 255 = unknown."""
     clean: UInt8[np.ndarray, "n h w 3"] | None = None
+    source_size: tuple[int, int] | None = None
+    """Width and height of the frames before the fit."""
 
 
 @runtime_checkable
 class SceneReader(Protocol):
-    """An outside layout. `names` is in the order of reading, `notes` says what was odd about the split as a whole."""
+    """An outside layout. `names` is in the order of reading, `notes` says what was odd about the split as a whole.
+
+    `rejected` are entries of the split's list that stand for no scene of their own (a name given twice), by a label.
+    """
 
     names: list[str]
     notes: list[str]
+    rejected: dict[str, BadSceneError]
     has_cameras: bool
     has_masks: bool
     has_clean: bool
@@ -49,6 +63,31 @@ class SceneReader(Protocol):
     def read(self, name: str, *, image_size: int) -> Scene:
         """Decode one scene; raises BadSceneError when it cannot be used."""
         ...
+
+    def group(self, name: str) -> str:
+        """Scenes next to each other with the same group are best read by one process."""
+        ...
+
+    def about_frames(self, name: str) -> int:
+        """Frames of a scene, counted or guessed without decoding any; 0 where nothing is known."""
+        ...
+
+    def stamp(self, name: str) -> tuple[int, int]:
+        """Size and time of change (ns) of the file that describes a scene; zeros where there is none."""
+        ...
+
+    def unlisted(self, names: Sequence[str]) -> list[str]:
+        """Scenes that lie beside these, but that the split's list does not name."""
+        ...
+
+
+def file_stamp(file: Path) -> tuple[int, int]:
+    """Size and time of change (ns) of a file; zeros where there is none."""
+    try:
+        status = file.stat()
+    except OSError:
+        return (0, 0)
+    return (status.st_size, status.st_mtime_ns)
 
 
 @dataclass(frozen=True)
@@ -99,6 +138,8 @@ def decode(payload: bytes, *, where: str) -> Image.Image:
     try:
         with Image.open(io.BytesIO(payload)) as image:
             return image.convert("RGB")
+    except UnidentifiedImageError:  # its own text names an address in memory
+        raise BadSceneError("image cannot be decoded", f"{where}: not an image file") from None
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise BadSceneError("image cannot be decoded", f"{where}: {error}") from None
 

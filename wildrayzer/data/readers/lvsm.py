@@ -5,54 +5,99 @@
 """
 
 import logging
-from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, UInt8
+from jaxtyping import Float
 from PIL import Image
 
-from wildrayzer.data.readers.base import BadSceneError, Fit, Scene, camera_to_world, decode
-from wildrayzer.data.store import UNKNOWN
+from wildrayzer.data.readers.base import BadSceneError, Fit, Scene, camera_to_world, decode, file_stamp
+from wildrayzer.data.readers.masks import read_masks
 from wildrayzer.provenance import read_json
 
 logger = logging.getLogger(__name__)
 
 
 class LvsmReader:
-    """Reads the folder of one split.
+    """Reads the folder of one split. Without full_list.txt the scenes are those of `metadata/`, and a note says so.
+
+    Cameras and clean twins are there for all scenes or for none: the first scene that can be read decides.
 
     Raises:
-        ValueError: full_list.txt is missing or empty, or names a scene twice.
+        ValueError: there is neither a list nor a scene file, or the list is empty.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.has_cameras = True
         self._root = folder.resolve()
         self.notes: list[str] = []
-        listing = folder / "full_list.txt"
-        if not listing.is_file():
-            raise ValueError(f"{folder} has no full_list.txt; set the split's `path` to the folder that holds it")
-        lines = [line.strip() for line in listing.read_text().splitlines() if line.strip()]
-        if not lines:
-            raise ValueError(f"{listing} names no scenes; download or process the split again")
-        self._files = {Path(line).stem: line for line in lines}
-        if len(self._files) < len(lines):
-            twice = [name for name, count in Counter(Path(line).stem for line in lines).items() if count > 1]
-            raise ValueError(f"{listing} names {twice[:5]} more than once; remove the double lines")
+        self.rejected: dict[str, BadSceneError] = {}
+        self._files: dict[str, str] = {}
+        for number, line in enumerate(self._lines(), start=1):
+            name = Path(line).stem
+            if name in self._files:
+                again = BadSceneError("scene name is there twice", f"{line} after {self._files[name]}, which is used")
+                self.rejected[f"{name} (line {number})"] = again
+            else:
+                self._files[name] = line
         self.names = list(self._files)
         self.has_masks = (folder / "binary_masks").is_dir()
-        self.has_clean = self._first_has_clean()
+        first = self._first_readable()
+        self.has_clean = any("gt_image_path" in frame for frame in first)
+        self.has_cameras = not first or any("w2c" in frame or "transform_matrix" in frame for frame in first)
+        if not self.has_cameras:
+            self.notes.append("there are no cameras; training and masks need none")
 
-    def _first_has_clean(self) -> bool:
+    def _lines(self) -> list[str]:
+        listing = self.folder / "full_list.txt"
+        if listing.is_file():
+            lines = [line.strip() for line in listing.read_text().splitlines() if line.strip()]
+            if not lines:
+                raise ValueError(f"{listing} names no scenes; download or process the split again")
+            return lines
+        found = sorted(f"metadata/{file.name}" for file in (self.folder / "metadata").glob("*.json"))
+        if not found:
+            raise ValueError(
+                f"{self.folder} has neither full_list.txt nor metadata/*.json; set the split's `path` to the folder "
+                "that holds them"
+            )
+        self.notes.append("full_list.txt is missing; scenes are those of metadata/")
+        logger.warning("%s: %s", self.folder, self.notes[-1])
+        return found
+
+    def _first_readable(self) -> list[dict[str, Any]]:
         for name in self.names:
             try:
-                return any("gt_image_path" in frame for frame in self._document(name))
+                frames = self._document(name)
             except BadSceneError:
                 continue  # counted when it is read
-        return False
+            if frames:
+                return frames
+        return []
+
+    def group(self, name: str) -> str:
+        """Every scene has files of its own."""
+        return name
+
+    def about_frames(self, name: str) -> int:
+        """Frames that the scene's JSON file lists."""
+        try:
+            return len(self._document(name))
+        except BadSceneError:
+            return 0
+
+    def stamp(self, name: str) -> tuple[int, int]:
+        """Size and time of change of the scene's JSON file."""
+        try:
+            return file_stamp(self._json_file(name))
+        except BadSceneError:
+            return (0, 0)
+
+    def unlisted(self, names: Sequence[str]) -> list[str]:
+        """None: lists of parts of a folder are common in this layout."""
+        return []
 
     def _inside(self, path: Path) -> Path:
         """The path with links followed, which must end in the data folder: the files come from strangers."""
@@ -81,11 +126,21 @@ class LvsmReader:
             raise BadSceneError("scene file cannot be read", f"{path}: `frames` is no list of frames")
         return frames
 
+    def _image_file(self, value: str, json_file: Path) -> Path:
+        # Beside the JSON file (D-RE10K), below the split's folder, or written with the folders of the machine that
+        # processed the set: then the last parts of the path count (images/SCENE/00000.png).
+        given = Path(value)
+        tails = [self.folder.joinpath(*given.parts[-count:]) for count in (3, 2)]
+        for path in (json_file.parent / given, self.folder / given, *tails):
+            resolved = path.resolve()
+            if resolved.is_relative_to(self._root) and resolved.is_file():
+                return resolved
+        return self._inside(json_file.parent / given)
+
     def _image(self, value: str, json_file: Path) -> Image.Image:
-        beside, below = self._inside(json_file.parent / value), (self.folder / value).resolve()
-        path = below if not beside.is_file() and below.is_relative_to(self._root) else beside
+        path = self._image_file(value, json_file)
         if not path.is_file():
-            raise BadSceneError("image is missing", str(beside))
+            raise BadSceneError("image is missing", str(path))
         return decode(path.read_bytes(), where=str(path))
 
     def _cameras(
@@ -108,38 +163,19 @@ class LvsmReader:
         scale = np.array([[width, height, width, height] for width, height in sizes])
         return (camera_to_world(w2c, where=where) if c2w is None else c2w), pixels / scale
 
-    def _masks(
-        self, name: str, count: int, sizes: list[tuple[int, int]], fits: list[Fit]
-    ) -> UInt8[np.ndarray, "n h w"] | None:
-        folder = self.folder / "binary_masks" / name
-        if not folder.is_dir():
-            return None
-        # Some scenes of D-RE10K number their masks from 1.
-        first = 0 if (folder / "00000.npy").is_file() else 1
-        masks = np.full((count, fits[0].size, fits[0].size), UNKNOWN, np.uint8)
-        for number in range(count):
-            file = folder / f"{number + first:05d}.npy"
-            if file.is_file():
-                masks[number] = self._mask(self._inside(file), sizes[number], fits[number])
-        return masks
-
-    def _mask(self, file: Path, size: tuple[int, int], fit: Fit) -> UInt8[np.ndarray, "h w"]:
-        try:
-            raw = np.load(file, allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
-            raise BadSceneError("mask cannot be read", f"{file}: {error}") from None
-        if raw.ndim == 2 and raw.shape == (size[1], size[0]):
-            return fit.mask((raw > 0).astype(np.uint8))
-        if raw.ndim == 2 and raw.shape[0] == raw.shape[1]:  # made on the cropped frame already
-            return Fit.of(raw.shape[1], raw.shape[0], fit.size).mask((raw > 0).astype(np.uint8))
-        raise BadSceneError("mask has a wrong size", f"{file}: {raw.shape} for a frame of {size[1]}×{size[0]}")
-
     def read(self, name: str, *, image_size: int) -> Scene:
         """Decode one scene; raises BadSceneError when it cannot be used."""
         json_file = self._json_file(name)
         documents = self._document(name)
         if not documents:
             raise BadSceneError("too few frames", f"{json_file}: none")
+        try:
+            return self._decode(name, documents, json_file, image_size=image_size)
+        except BadSceneError as error:
+            error.frames = len(documents)
+            raise
+
+    def _decode(self, name: str, documents: list[dict[str, Any]], json_file: Path, *, image_size: int) -> Scene:
         shape = (len(documents), image_size, image_size, 3)
         frames, clean = np.empty(shape, np.uint8), np.empty(shape, np.uint8) if self.has_clean else None
         sizes: list[tuple[int, int]] = []
@@ -157,7 +193,9 @@ class LvsmReader:
                     sizes.append(image.size)
                     fits.append(Fit.of(*image.size, image_size))
                 out[number] = fits[-1].image(image)
-        c2w, intrinsics = self._cameras(documents, sizes, str(json_file))
-        intrinsics = np.stack([fit.intrinsics(row) for fit, row in zip(fits, intrinsics, strict=True)])
-        masks = self._masks(name, len(documents), sizes, fits)
-        return Scene(name, frames, c2w, intrinsics, masks, clean)
+        c2w = intrinsics = None
+        if self.has_cameras:
+            c2w, pixels = self._cameras(documents, sizes, str(json_file))
+            intrinsics = np.stack([fit.intrinsics(row) for fit, row in zip(fits, pixels, strict=True)])
+        masks = read_masks(self.folder / "binary_masks", name, sizes, fits, inside=self._inside)
+        return Scene(name, frames, c2w, intrinsics, masks, clean, source_size=sizes[0])

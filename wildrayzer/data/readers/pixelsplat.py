@@ -3,20 +3,28 @@
 import logging
 import pickle
 import zipfile
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from rich.progress import track
 
-from wildrayzer.data.readers.base import BadSceneError, Fit, Scene, camera_to_world, decode
+from wildrayzer.data.readers.base import BadSceneError, Fit, Scene, camera_to_world, decode, file_stamp
 from wildrayzer.provenance import read_json
 
 logger = logging.getLogger(__name__)
 
+_FRAME_BYTES = 32 << 10
+"""About what a frame of 640×360 takes as JPEG, for guesses."""
 
-def load_chunk(file: Path) -> dict[str, dict[str, Any]]:
+
+def load_chunk(file: Path) -> dict[str, dict[str, Any] | None]:
     """Scenes of a chunk by key. Tensors and plain containers only: code in the file is refused, not run.
+
+    A key that several scenes of the chunk have maps to None: which of them is meant is not known.
 
     Raises:
         BadSceneError: the file is missing, truncated, holds code or is no list of scenes.
@@ -31,9 +39,10 @@ def load_chunk(file: Path) -> dict[str, dict[str, Any]]:
         scenes = torch.load(file, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, LookupError, TypeError, ValueError, pickle.UnpicklingError) as error:
         raise BadSceneError("chunk cannot be read", f"{file}: {str(error).partition(chr(10))[0]}") from None
-    if not isinstance(scenes, list) or not all(isinstance(scene, dict) and "key" in scene for scene in scenes):
+    if not isinstance(scenes, list) or not all(isinstance(s, dict) and isinstance(s.get("key"), str) for s in scenes):
         raise BadSceneError("chunk is no list of scenes", str(file))
-    return {scene["key"]: scene for scene in scenes}
+    count = Counter(scene["key"] for scene in scenes)
+    return {scene["key"]: scene if count[scene["key"]] == 1 else None for scene in scenes}
 
 
 class PixelSplatReader:
@@ -46,11 +55,16 @@ class PixelSplatReader:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.notes: list[str] = []
+        self.rejected: dict[str, BadSceneError] = {}
         self.has_cameras, self.has_masks, self.has_clean = True, False, False
         self._held: tuple[str, dict[str, Any] | BadSceneError] | None = None
+        self._unlisted: dict[str, list[str]] = {}
         index_file = folder / "index.json"
         self._index = self._checked(read_json(index_file)) if index_file.is_file() else self._scan()
+        self._scenes_in = Counter(self._index.values())
         self.names = sorted(self._index, key=lambda key: (self._index[key], key))
+        if index_file.is_file():
+            self._note_chunks_without_index()
 
     def _checked(self, index: Any) -> dict[str, str]:
         good = isinstance(index, dict) and all(isinstance(name, str) for name in index.values())
@@ -65,19 +79,53 @@ class PixelSplatReader:
         self.notes.append("index.json is missing; scene keys were taken from the chunks")
         logger.warning("%s: %s", self.folder, self.notes[-1])
         index: dict[str, str] = {}
-        for file in files:
+        for file in track(files, description=f"{self.folder.name}: reading chunks for the missing index"):
             try:
-                index |= dict.fromkeys(load_chunk(file), file.name)
+                for key in load_chunk(file):
+                    self._add(index, key, file.name)
             except BadSceneError as error:
                 self.notes.append(f"{error.reason}; its scenes are unknown: {error.detail}")
                 index[f"{file.name}: unknown scenes"] = file.name
         return index
 
+    def _add(self, index: dict[str, str], key: str, file: str) -> None:
+        if key in index:
+            again = BadSceneError("scene name is there twice", f"{key} in {index[key]}, which is used, and in {file}")
+            self.rejected[f"{key} ({file})"] = again
+        else:
+            index[key] = file
+
+    def _note_chunks_without_index(self) -> None:
+        known = set(self._index.values())
+        unknown = sorted(file.name for file in self.folder.glob("*.torch") if file.name not in known)
+        if unknown:
+            some = ", ".join(unknown[:3])
+            self.notes.append(f"{len(unknown)} chunks are not named in index.json and were not read: {some}")
+
+    def group(self, name: str) -> str:
+        """The chunk a scene is in."""
+        return self._index[name]
+
+    def about_frames(self, name: str) -> int:
+        """The scene's share of its chunk's size, at 32 KiB a frame: nothing is opened."""
+        return self.stamp(name)[0] // (_FRAME_BYTES * self._scenes_in[self._index[name]])
+
+    def stamp(self, name: str) -> tuple[int, int]:
+        """Size and time of change of the scene's chunk."""
+        return file_stamp(self.folder / self._index[name])
+
+    def unlisted(self, names: Sequence[str]) -> list[str]:
+        """Scenes in the chunks of these (read before) that the index does not name."""
+        files = sorted({self._index[name] for name in names})
+        return [f"{key} ({file})" for file in files for key in self._unlisted.get(file, ())]
+
     def _load(self, key: str) -> dict[str, Any]:
         name = self._index[key]
         if self._held is None or self._held[0] != name:  # names are in file order: one load a chunk
+            self._held = None  # never two chunks in memory
             try:
                 self._held = name, load_chunk(self.folder / name)
+                self._unlisted[name] = [key for key in self._held[1] if key not in self._index]
             except BadSceneError as error:
                 self._held = name, error
         chunk = self._held[1]
@@ -85,7 +133,10 @@ class PixelSplatReader:
             raise BadSceneError(chunk.reason, chunk.detail)
         if key not in chunk:
             raise BadSceneError("scene is not in its chunk", f"{key} in {name}")
-        return chunk[key]
+        scene = chunk[key]
+        if scene is None:
+            raise BadSceneError("scene name is there twice", f"{key} in {name}")
+        return scene
 
     def _cameras(
         self, scene: dict[str, Any], where: str
@@ -106,6 +157,13 @@ class PixelSplatReader:
         for part in ("cameras", "images"):
             if part not in scene:
                 raise BadSceneError("scene lacks a part", f"{where}: no {part!r}")
+        try:
+            return self._decode(name, scene, where=where, image_size=image_size)
+        except BadSceneError as error:
+            error.frames = len(scene["images"])
+            raise
+
+    def _decode(self, name: str, scene: dict[str, Any], *, where: str, image_size: int) -> Scene:
         c2w, intrinsics = self._cameras(scene, where)
         if len(scene["images"]) != len(c2w):
             raise BadSceneError("counts differ", f"{where}: {len(scene['images'])} images, {len(c2w)} cameras")
@@ -118,4 +176,4 @@ class PixelSplatReader:
             size = image.size
             fit = Fit.of(*image.size, image_size)
             frames[number], intrinsics[number] = fit.image(image), fit.intrinsics(intrinsics[number])
-        return Scene(name, frames, c2w, intrinsics)
+        return Scene(name, frames, c2w, intrinsics, source_size=size)

@@ -1,0 +1,64 @@
+"""Small videos for tests, written with PyAV: frame i is grey of value 8·i with a red upper left quarter."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+CODECS = {".mp4": "libx264", ".mov": "mpeg4", ".webm": "libvpx-vp9"}
+RED = (230, 20, 20)
+
+
+def frame(number: int, size: tuple[int, int] = (64, 32)) -> np.ndarray:
+    width, height = size
+    image = np.full((height, width, 3), 8 * number, np.uint8)
+    image[: height // 2, : width // 2] = RED
+    return image
+
+
+def write_clip(
+    path: Path,
+    frames: int = 20,
+    *,
+    rate: int = 10,
+    size: tuple[int, int] = (64, 32),
+    turn: int = 0,
+    mirrored: bool = False,
+    aspect: int = 1,
+    noise: bool = False,
+    options: dict[str, str] | None = None,
+) -> Path:
+    random = np.random.default_rng(0)
+    with av.open(str(path), "w", options=options or {}) as container:
+        stream = container.add_stream(CODECS[path.suffix], rate=rate)
+        stream.width, stream.height = size
+        stream.pix_fmt = "yuv420p"
+        if aspect != 1:
+            stream.codec_context.sample_aspect_ratio = Fraction(aspect)
+        if turn or mirrored:
+            stream.set_display_rotation(turn, hflip=mirrored)
+        for number in range(frames):
+            image = random.integers(0, 256, (size[1], size[0], 3), np.uint8) if noise else frame(number, size)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def write_sound(path: Path, *, empty_video: bool = False) -> Path:
+    with av.open(str(path), "w") as container:
+        if empty_video:
+            picture = container.add_stream("mpeg4", rate=10)
+            picture.width, picture.height, picture.pix_fmt = 32, 32, "yuv420p"
+        stream = container.add_stream("aac", rate=8000, layout="mono")
+        silence = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        silence.sample_rate = 8000
+        container.mux(stream.encode(silence))
+        container.mux(stream.encode())
+    return path
+
+
+def truncated(path: Path, share: float = 0.5) -> Path:
+    payload = path.read_bytes()
+    path.write_bytes(payload[: int(len(payload) * share)])
+    return path

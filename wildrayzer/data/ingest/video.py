@@ -1,0 +1,154 @@
+"""Frames of a video, upright, at a steady rate."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import av
+import numpy as np
+from jaxtyping import Int32, UInt8
+from PIL import Image
+
+from wildrayzer.data.readers.base import BadSceneError
+
+VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".webm", ".mkv")
+"""Containers that are taken."""
+_HIGH_RANGE = {16: "PQ", 18: "HLG"}
+"""Transfer functions of high-dynamic-range video, by FFmpeg's number."""
+_MISSING_SHARE = 0.05
+
+
+@dataclass
+class VideoNotes:
+    """What was seen while a video was read; filled in as its frames are taken."""
+
+    decoded: int = 0
+    """Frames decoded."""
+    seconds: float = 0.0
+    """Time of the last decoded frame, from the first."""
+    rotation: int = 0
+    """Counter-clockwise turn in degrees that made the frames upright."""
+    remarks: list[str] = field(default_factory=list)
+    """Anything odd."""
+
+
+def upright(image: UInt8[np.ndarray, "h w 3"], matrix: Int32[np.ndarray, "9"]) -> UInt8[np.ndarray, "h2 w2 3"]:
+    """A decoded frame as its display matrix (rows a b u, c d v, x y w) wants it shown, to the nearest quarter turn.
+
+    A point (x, y) is shown at (a·x + c·y, b·x + d·y) up to a shift: quarter turns and mirrorings are exact.
+    """
+    a, b, c, d = (int(matrix[place]) for place in (0, 1, 3, 4))
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        image, flips = image.swapaxes(0, 1), (b < 0, c < 0)
+    else:
+        flips = (d < 0, a < 0)
+    return np.ascontiguousarray(image[:: -1 if flips[0] else 1, :: -1 if flips[1] else 1])
+
+
+def expected_frames(path: Path, fps: float) -> int | None:
+    """About how many frames `video_frames` will give, from the container's header; None where it does not say."""
+    try:
+        with av.open(str(path)) as container:
+            if not container.duration:
+                return None
+            seconds = container.duration / av.time_base
+            if fps:
+                return int(seconds * fps) + 1
+            rate = container.streams.video[0].average_rate if container.streams.video else None
+            return int(seconds * rate) if rate else None
+    except (av.FFmpegError, OSError):
+        return None
+
+
+def video_frames(path: Path, fps: float, notes: VideoNotes) -> Iterator[tuple[float, UInt8[np.ndarray, "h w 3"]]]:
+    """Time from the first frame in seconds, and pixels, of the frames at 0, 1/fps, 2/fps, …; all frames for fps 0.
+
+    Of each interval the first frame is taken, so a video slower than `fps` gives every frame once. Rotation and
+    mirroring of the container and oblong pixels are applied. Decoded one at a time; `notes` are filled in.
+
+    Raises:
+        BadSceneError: no video stream, not readable, no frames, or the file ends before its header says.
+    """
+    for seconds, frame, stream in _decoded(path, fps, notes):
+        yield seconds, _picture(frame, stream, notes)
+
+
+def evenly_spread(path: Path, count: int) -> list[tuple[float, UInt8[np.ndarray, "h w 3"]]]:
+    """`count` frames of a video, first and last among them, with their times; all of them where it has fewer.
+
+    Raises:
+        BadSceneError: as `video_frames`.
+    """
+    total = sum(1 for _ in _decoded(path, 0.0, VideoNotes()))
+    chosen = set(np.round(np.linspace(0, total - 1, min(count, total))).astype(int).tolist())
+    frames = enumerate(_decoded(path, 0.0, VideoNotes()))
+    return [(seconds, _picture(frame, stream, VideoNotes())) for number, (seconds, frame, stream) in frames
+            if number in chosen]  # fmt: skip
+
+
+_Decoded = Iterator[tuple[float, "av.VideoFrame", "av.VideoStream"]]
+
+
+def _decoded(path: Path, fps: float, notes: VideoNotes) -> _Decoded:
+    """The frames of `video_frames` before their pixels are converted."""
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+                raise BadSceneError("no video stream", f"{path} holds {kinds}; name a file with pictures")
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            promised = container.duration / av.time_base if container.duration else None
+            yield from _sampled(container, stream, fps, notes)
+    except av.FFmpegError as error:
+        progress = f" after {notes.decoded} frames" if notes.decoded else ""
+        raise BadSceneError(
+            "video cannot be decoded",
+            f"{path}{progress}: {error.strerror}; it is truncated or damaged, copy or export it again",
+        ) from None
+    if not notes.decoded:
+        raise BadSceneError("no frames", f"{path}: its video stream is empty; export it again")
+    interval = notes.seconds / (notes.decoded - 1) if notes.decoded > 1 else 0.0
+    covered = notes.seconds + interval
+    if promised is not None and promised - covered > max(_MISSING_SHARE * promised, 2 * interval):
+        raise BadSceneError(
+            "video is truncated",
+            f"{path}: {covered:.1f} s of {promised:.1f} s could be decoded; copy or export it again",
+        )
+
+
+def _sampled(
+    container: "av.container.InputContainer", stream: "av.VideoStream", fps: float, notes: VideoNotes
+) -> _Decoded:
+    first: float | None = None
+    due, corrupt = 0, 0
+    for frame in container.decode(stream):
+        time = frame.time if frame.time is not None else notes.decoded / float(stream.average_rate or 30)
+        first = time if first is None else first
+        notes.decoded += 1
+        notes.seconds = time - first
+        corrupt += frame.is_corrupt
+        # Half a millisecond of grace: containers round their times.
+        place = (notes.seconds + 5e-4) * fps
+        if not frame.is_corrupt and (not fps or place >= due):
+            due = int(place) + 1
+            yield notes.seconds, frame, stream
+    if corrupt:
+        notes.remarks.append(f"{corrupt} frames could only be decoded in part and were left out")
+
+
+def _picture(frame: "av.VideoFrame", stream: "av.VideoStream", notes: VideoNotes) -> np.ndarray:
+    """RGB pixels of a frame, square and upright."""
+    image = frame.to_ndarray(format="rgb24")
+    aspect = stream.sample_aspect_ratio
+    if aspect and aspect != 1:
+        width = round(image.shape[1] * float(aspect))
+        image = np.asarray(Image.fromarray(image).resize((width, image.shape[0]), Image.Resampling.LANCZOS))
+    transfer = _HIGH_RANGE.get(int(frame.color_trc or 0))
+    if transfer and not any(transfer in remark for remark in notes.remarks):
+        notes.remarks.append(f"high dynamic range ({transfer}) is shown without tone mapping: colours look pale")
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return image
+    notes.rotation = int(frame.rotation)
+    return upright(image, np.frombuffer(bytes(matrix), np.int32))

@@ -1,0 +1,50 @@
+"""Folders of stores in the making: private to a process, put in place by one rename."""
+
+import contextlib
+import errno
+import os
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+
+
+def private_folder(path: Path, purpose: str) -> Path:
+    """A new empty folder beside `path` that no other process uses: `.NAME.PURPOSE-HOST-PROCESS-…`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = tempfile.mkdtemp(prefix=f".{path.name}.{purpose}-{socket.gethostname()}-{os.getpid()}-", dir=path.parent)
+    Path(made).chmod(0o777 & ~_umask())
+    return Path(made)
+
+
+def _umask() -> int:
+    umask = os.umask(0)
+    os.umask(umask)
+    return umask
+
+
+def remove_leftovers(path: Path, purpose: str) -> list[Path]:
+    """Remove private folders of processes of this host that live no more; gives what was removed."""
+    prefix = f".{path.name}.{purpose}-{socket.gethostname()}-"
+    removed = []
+    for folder in path.parent.glob(f"{prefix}*"):
+        number = folder.name.removeprefix(prefix).partition("-")[0]
+        if number.isdigit() and not Path(f"/proc/{number}").exists() and Path("/proc/self").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            removed.append(folder)
+    return removed
+
+
+def put_in_place(made: Path, path: Path) -> None:
+    """Rename a finished store to its name; what was there is removed. Whoever comes last wins, whole stores only."""
+    while True:
+        try:
+            made.rename(path)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+        trash = private_folder(path, "old")
+        with contextlib.suppress(FileNotFoundError):  # another process has moved it away
+            path.rename(trash / "store")
+        shutil.rmtree(trash, ignore_errors=True)
