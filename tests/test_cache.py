@@ -2,12 +2,14 @@
 
 import shutil
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import zarr
 
 from wildrayzer.motion.cache import PatchMasks, PixelMasks, ResidualMaps
+from wildrayzer.motion.cache_layout import LAYOUTS
 from wildrayzer.motion.cache_parts import ResidualPart, join_parts, part_path
 from wildrayzer.motion.cache_writer import CacheWriter
 
@@ -216,6 +218,17 @@ def test_lost_and_cut_files_are_named(tmp_path):
     PixelMasks(path)
 
 
+def test_a_flipped_bit_is_an_error_and_no_other_mask(tmp_path):
+    path = tmp_path / "pixel_masks.zarr"
+    write_masks(path, np.zeros((4, 8, 8), np.uint8))
+    shard = path / "mask" / "c" / "0" / "0" / "0"
+    content = bytearray(shard.read_bytes())
+    content[20] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(ValueError, match=r"pixel_masks.zarr: the array mask is damaged .* run the stage refine again"):
+        PixelMasks(path).read(np.arange(4))
+
+
 def test_another_schema_is_refused(tmp_path):
     path = tmp_path / "pixel_masks.zarr"
     write_masks(path, np.zeros((1, 8, 8), np.uint8))
@@ -237,6 +250,48 @@ def test_masks_come_back_whatever_the_blocks(tmp_path, frames, block):
     held = PixelMasks(tmp_path / "m.zarr", preload_mb=1)
     shutil.rmtree(tmp_path / "m.zarr")
     np.testing.assert_array_equal(held.read(wanted), masks[wanted])
+
+
+@pytest.mark.parametrize(("chunk", "shard"), [(1, 1), (1, 64), (4, 8), (16, 32)])
+def test_shard_and_chunk_sizes_do_not_matter(tmp_path, monkeypatch, chunk, shard):
+    maps = {**residuals(np.arange(15)), "window": np.arange(15, dtype=np.int32)}
+    sizes = {"patch_row": 4, "patch_column": 4}
+    options = {"digests": DIGESTS, "scenes": SCENES, "offsets": OFFSETS}
+    for name in ("usual", "other"):
+        if name == "other":
+            changed = tuple(replace(spec, chunk=chunk, shard=shard) for spec in LAYOUTS["residuals"])
+            monkeypatch.setitem(LAYOUTS, "residuals", changed)
+        with CacheWriter(tmp_path / f"{name}.zarr", "residuals", frames=15, sizes=sizes, **options) as writer:
+            for row in range(15):
+                writer.append(**{key: values[row : row + 1] for key, values in maps.items()})
+    usual, other = (ResidualMaps(tmp_path / f"{name}.zarr") for name in ("usual", "other"))
+    wanted = np.array([14, 0, 7, 7])
+    for key, values in maps.items():
+        np.testing.assert_array_equal(other.all(key), usual.all(key))
+        np.testing.assert_array_equal(other.take(key, wanted), values[wanted])
+        np.testing.assert_array_equal(usual.take(key, wanted), values[wanted])
+
+
+def test_single_frames_are_what_zarr_reads(parts, tmp_path):
+    join_parts(parts, tmp_path / "residuals.zarr", targets=TARGETS)
+    maps, plain = ResidualMaps(tmp_path / "residuals.zarr"), zarr.open_group(tmp_path / "residuals.zarr", mode="r")
+    frames = np.arange(15)
+    for name in ("d_dino", "d_ssim", "clusters", "psnr", "window"):
+        found = maps.take(name, frames)
+        np.testing.assert_array_equal(found, plain[name][:])
+        assert found.dtype == plain[name].dtype
+
+
+@pytest.mark.parametrize("place", ["chunk", "index"])
+def test_a_flipped_bit_is_found(tmp_path, place):
+    path = tmp_path / "pixel_masks.zarr"
+    write_masks(path, np.stack([typical_mask(0, 64)] * 3))
+    shard = path / "mask" / "c" / "0" / "0" / "0"
+    content = bytearray(shard.read_bytes())
+    content[40 if place == "chunk" else -100] ^= 1
+    shard.write_bytes(bytes(content))
+    with pytest.raises(ValueError, match=r"pixel_masks\.zarr: the array mask is damaged"):
+        PixelMasks(path).read(np.array([0]))
 
 
 def test_frames_outside_are_refused(tmp_path):

@@ -60,6 +60,42 @@ def test_inertia_is_scikit_learns_within_a_few_percent(seed):
         assert inertia(points[window], labels[window]) < 1.04 * oracle
 
 
+def plain_kmeans(points, clusters, iterations, seed):
+    """Greedy k-means++ and Lloyd as one would say it, in float64: point by point, cluster by cluster."""
+    draws = np.random.default_rng(seed).random((clusters, 2 + int(np.log(clusters))))
+
+    def squared(centre):
+        return ((points - centre) ** 2).sum(1)
+
+    centres = [points[int(draws[0, 0] * len(points))]]
+    for row in draws[1:]:
+        nearest = np.min([squared(centre) for centre in centres], axis=0)
+        cumulative = nearest.cumsum()
+        candidates = [points[np.searchsorted(cumulative, draw * cumulative[-1], side="right")] for draw in row]
+        gains = [np.minimum(nearest, squared(candidate)).sum() for candidate in candidates]
+        centres.append(candidates[int(np.argmin(gains))])
+    labels = np.argmin([squared(centre) for centre in centres], axis=0)
+    for _ in range(iterations):
+        for k in range(clusters):
+            if (labels == k).any():
+                mean = (points[labels == k].sum(0).astype(np.float32) / np.float32((labels == k).sum())) * 2048
+                centres[k] = np.round(mean).astype(np.float64) / 2048
+        before, labels = labels, np.argmin([squared(centre) for centre in centres], axis=0)
+        if (before == labels).all():
+            break
+    return labels
+
+
+@pytest.mark.parametrize(("clusters", "iterations", "spread"), [(6, 30, 0.3), (20, 30, 1.5), (20, 2, 1.5)])
+def test_labels_are_those_of_plain_loops(clusters, iterations, spread):
+    features, _ = blobs(windows=3, patches=100, spread=spread)
+    points = quantised_directions(features, centre=True)
+    found = cluster(points, k=clusters, iterations=iterations, seeds=[3, 1, 4])
+    for window, seed in enumerate([3, 1, 4]):
+        expected = plain_kmeans(points[window].double().numpy(), clusters, iterations, (seed, 0))
+        np.testing.assert_array_equal(found[window], expected)
+
+
 def test_labels_are_of_the_nearest_mean_once_settled():
     points = quantised_directions(blobs(spread=0.5)[0], centre=False)
     labels = cluster(points, iterations=200)

@@ -61,7 +61,7 @@ def test_centring_uses_the_windows_targets_alone():
     assert torch.equal(alone, found[1:])
 
 
-@pytest.mark.parametrize("size", [(24, 24), (19, 33)])
+@pytest.mark.parametrize("size", [(24, 24), (19, 33), (150, 131)])
 def test_gaussian_ssim_is_scikit_images(size):
     a, b = random(2, 3, *size), random(2, 3, *size, seed=1)
     found = ssim_map(a, b).numpy()
@@ -91,6 +91,14 @@ def test_uniform_ssim_gives_the_released_values():
     a, b = (torch.from_numpy(golden[name]).float()[None] / 255 for name in ("target", "rendered"))
     found = 1 - ssim_map(a, b, window="uniform", size=11)[0]
     np.testing.assert_allclose(found.numpy(), golden["dissimilarity"], atol=2e-5)
+
+
+@pytest.mark.parametrize(("window", "tolerance"), [("gaussian", 1e-5), ("uniform", 0)])
+def test_blocks_of_large_images_are_one_matrix(monkeypatch, window, tolerance):
+    a, b = random(2, 3, 140, 170), random(2, 3, 140, 170, seed=1)
+    found = ssim_map(a, b, window=window)
+    monkeypatch.setattr("wildrayzer.motion.residuals._WHOLE_LINE", 1000)
+    torch.testing.assert_close(found, ssim_map(a, b, window=window), atol=tolerance, rtol=0)
 
 
 @pytest.mark.parametrize("window", ["gaussian", "uniform"])

@@ -1,6 +1,7 @@
 """Stage 2 end to end on a tiny split: residuals in parts, join, calibration, voting, refinement."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,13 +18,15 @@ from wildrayzer.data.windows import WindowList
 from wildrayzer.models import WildRayZer
 from wildrayzer.motion.cache import PatchMasks, PixelMasks, ResidualMaps
 from wildrayzer.motion.cache_parts import part_path
+from wildrayzer.motion.patch_masks import vote_frames, window_rows
+from wildrayzer.motion.residuals import zscore
+from wildrayzer.motion.voting import vote
 from wildrayzer.stages.masks import (
     calibrate_threshold,
     compute_residuals,
     join_residuals,
     refine_masks,
     vote_masks,
-    window_rows,
 )
 from wildrayzer.stages.residuals import gaussian_blur
 
@@ -215,6 +218,39 @@ def compute(split, tmp_path, **changes):
 def test_windows_of_another_store_are_refused(split, tmp_path):
     with pytest.raises(ValueError, match=r"static\.json lists windows of frame store .*make the window list again"):
         compute(split, tmp_path, windows_path=split / "static.json")
+
+
+def test_a_window_whose_targets_repeat_is_refused(split, tmp_path):
+    windows = WindowList.load(split / "dynamic.json")
+    first = windows.windows[0]
+    twice = replace(first, targets=(*first.targets[:-1], first.targets[0]))
+    replace(windows, windows=(twice, *windows.windows[1:])).save(tmp_path / "windows.json")
+    with pytest.raises(ValueError, match=r"windows: clip 0 repeats or leaves its frames"):
+        compute(split, tmp_path, windows_path=tmp_path / "windows.json")
+
+
+def test_the_releases_variant_is_a_matter_of_options(split, tmp_path):
+    release = RESIDUALS.model_copy(update={"ssim_window": "uniform"})
+    paper, other = residuals(split, tmp_path / "p"), residuals(split, tmp_path / "r", config=release)
+    np.testing.assert_array_equal(paper.all("d_dino"), other.all("d_dino"))
+    np.testing.assert_array_equal(paper.all("clusters"), other.all("clusters"))
+    assert (paper.all("d_ssim") != other.all("d_ssim")).any()
+    assert paper.digests["config"] != other.digests["config"]
+    fixed = VOTING.model_copy(update={"weighting": "fixed", "dino_weight": 0.6})
+    masks, _ = vote_frames(other, fixed)
+    for number in np.unique(other.window):
+        rows = np.flatnonzero(other.window == number)
+        saliency = 0.6 * zscore(other.all("d_dino")[rows]) + 0.4 * zscore(other.all("d_ssim")[rows])
+        np.testing.assert_array_equal(masks[rows], vote(saliency, other.all("clusters")[rows], fixed))
+
+
+def test_some_windows_alone_get_the_same_masks(split, tmp_path):
+    maps = residuals(split, tmp_path)
+    everything, _ = vote_frames(maps, VOTING)
+    chosen = np.where(maps.window == 1, 1, -1)
+    masks, _ = vote_frames(maps, VOTING, window=chosen)
+    np.testing.assert_array_equal(masks[chosen == 1], everything[chosen == 1])
+    assert (masks[chosen < 0] == 255).all()
 
 
 def test_a_renderer_of_another_size_is_refused(split, tmp_path):

@@ -57,18 +57,25 @@ class PseudoMasksConfig(Section):
     """A cluster votes in a frame where its median saliency reaches this quantile of all the frame's patches."""
     frame_share: float = Field(2 / 3, gt=0.0, le=1.0)
     """Least share of a window's target frames with a vote (4 of 6)."""
-    absolute_test: Literal["off", "patch", "cluster"] = "off"
+    absolute_test: Literal["off", "patch", "cluster", "region"] = "off"
     """Extra test against thresholds calibrated on static clips: voting alone is rank-based and marks as much where
-    nothing moves. `patch` keeps patches over the threshold, `cluster` keeps a cluster in the frames where its mean is.
-    Not in the paper."""
+    nothing moves. `patch` keeps patches over the threshold, `cluster` keeps a cluster in the frames where its mean is,
+    `region` keeps connected patches over a lower threshold that touch one over the threshold. Not in the paper."""
     false_positive_rate: float = Field(0.02, gt=0.0, lt=1.0)
-    """Share of patches of static calibration clips that the absolute test lets pass."""
+    """Share of patches of static calibration clips that are over the absolute test's threshold."""
+    region_rate: float = Field(0.1, gt=0.0, lt=1.0)
+    """Share of them that is over the lower threshold of `absolute_test: region`; above `false_positive_rate`."""
 
     @model_validator(mode="after")
     def _ordered(self) -> "PseudoMasksConfig":
         if self.psnr_high <= self.psnr_low:
             raise ValueError(
                 f"pseudo_masks.psnr_high = {self.psnr_high} is not above pseudo_masks.psnr_low = {self.psnr_low}"
+            )
+        if self.absolute_test == "region" and self.region_rate <= self.false_positive_rate:
+            raise ValueError(
+                f"pseudo_masks.region_rate = {self.region_rate} is not above pseudo_masks.false_positive_rate = "
+                f"{self.false_positive_rate}; with absolute_test: region it is the rate of the lower threshold"
             )
         return self
 

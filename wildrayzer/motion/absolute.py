@@ -12,12 +12,15 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, UInt8
+from scipy import ndimage
 
 from wildrayzer.config.masks import PseudoMasksConfig
 from wildrayzer.motion.residuals import dino_weight
 from wildrayzer.provenance import digest_json, read_json, write_json
 
 _LEAST_SCALE = 1e-6
+_FOUR_NEIGHBOURS = np.array([[[0] * 3] * 3, [[0, 1, 0], [1, 1, 1], [0, 1, 0]], [[0] * 3] * 3])
+"""Neighbours within a frame; frames do not touch."""
 _WEIGHTING_OPTIONS = ("weighting", "dino_weight", "dino_weight_low", "dino_weight_high", "psnr_low", "psnr_high")
 
 
@@ -37,8 +40,12 @@ class AbsoluteThresholds:
     """(1 − rate) quantile of the evidence of static patches."""
     cluster: float
     """The same after each patch took the mean evidence of its cluster in its frame."""
+    region: float
+    """(1 − region rate) quantile of the evidence of static patches: the lower threshold of `region`."""
     false_positive_rate: float
-    """The rate: share of static patches over either threshold."""
+    """The rate: share of static patches over `patch`, and over `cluster`."""
+    region_rate: float
+    """Share of static patches over `region`."""
     patches: int
     """Static patches seen."""
     weighting: dict[str, Any]
@@ -79,6 +86,11 @@ class AbsoluteThresholds:
             raise ValueError(
                 f"thresholds are calibrated to a false-positive rate of {self.false_positive_rate}, but "
                 f"pseudo_masks.false_positive_rate = {config.false_positive_rate}; calibrate again"
+            )
+        if config.absolute_test == "region" and self.region_rate != config.region_rate:
+            raise ValueError(
+                f"thresholds are calibrated to a region rate of {self.region_rate}, but pseudo_masks.region_rate = "
+                f"{config.region_rate}; calibrate again"
             )
         for name, value in _weighting(config).items():
             if self.weighting.get(name) != value:
@@ -127,7 +139,9 @@ def calibrate(
         scale_ssim=scale_ssim,
         patch=float(np.quantile(values, quantile)),
         cluster=float(np.quantile(cluster_means(values, clusters), quantile)),
+        region=float(np.quantile(values, 1 - config.region_rate)),
         false_positive_rate=config.false_positive_rate,
+        region_rate=config.region_rate,
         patches=patches,
         weighting=_weighting(config),
         made_from=dict(made_from or {}),
@@ -148,26 +162,34 @@ def evidence(
 def passes(
     values: Float[np.ndarray, "f g g2"],
     clusters: UInt8[np.ndarray, "f g g2"],
+    voted: Bool[np.ndarray, "f g g2"],
     config: PseudoMasksConfig,
     thresholds: AbsoluteThresholds,
 ) -> Bool[np.ndarray, "f g g2"]:
-    """Patches that the absolute test lets pass: strictly over the threshold; `off` lets all pass.
+    """Voted patches that the absolute test lets pass: strictly over the threshold; `off` lets all pass.
 
     Args:
         values: of `evidence`.
         clusters: cluster numbers.
-        config: `absolute_test` chooses between `patch` and `cluster` (a cluster's patches in one frame together).
+        voted: patches that voting marks.
+        config: `absolute_test` chooses between `patch`, `cluster` (a cluster's patches in one frame together) and
+            `region` (two thresholds, as Canny's hysteresis has them: voted patches over the lower one, in
+            4-connected regions of a frame that have a patch over the upper one).
         thresholds: of `calibrate`.
 
     Raises:
         ValueError: the thresholds were calibrated for other options.
     """
     if config.absolute_test == "off":
-        return np.ones(values.shape, bool)
+        return voted
     thresholds.check(config)
     if config.absolute_test == "patch":
-        return values > thresholds.patch
-    return cluster_means(values, clusters) > thresholds.cluster
+        return voted & (values > thresholds.patch)
+    if config.absolute_test == "cluster":
+        return voted & (cluster_means(values, clusters) > thresholds.cluster)
+    regions, _ = ndimage.label(voted & (values > thresholds.region), structure=_FOUR_NEIGHBOURS)
+    sure = np.unique(regions[(regions > 0) & (values > thresholds.patch)])
+    return np.isin(regions, sure)
 
 
 def cluster_means(

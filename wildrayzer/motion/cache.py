@@ -13,7 +13,7 @@ so `xarray.open_zarr(PATH, consolidated=False)` reads a group.
 """
 
 import functools
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,6 +21,7 @@ import numpy as np
 import zarr
 from jaxtyping import Float, Int, UInt8
 
+from wildrayzer.motion.cache_chunks import ChunkReader
 from wildrayzer.motion.cache_layout import LAYOUTS, SCHEMA
 from wildrayzer.motion.cache_writer import unfinished
 
@@ -51,16 +52,19 @@ class CacheGroup:
         self.sizes: dict[str, int] = self.attributes["sizes"]
         self.about: dict[str, Any] = self.attributes["about"]
         check_digests(self.path, self.digests, expect or {}, self.stage)
-        self._arrays: dict[str, Any] = dict(self._group.arrays())
-        self.offsets: np.ndarray = self._arrays["offsets"][:]
+        # By name: a listing of the folder would also find what the workflow leaves there.
+        names = [spec.name for spec in LAYOUTS[self.layout]]
+        self._arrays: dict[str, Any] = {name: self._group[name] for name in (*names, "offsets")}
+        self._chunks = {name: ChunkReader(self._arrays[name], self.path / name) for name in names}
+        self.offsets: np.ndarray = self._read("offsets", slice(None))
 
     def all(self, name: str) -> np.ndarray:
         """A whole array, in memory."""
-        return np.asarray(self._arrays[name][:])
+        return self._read(name, slice(None))
 
     def span(self, name: str, start: int, stop: int) -> np.ndarray:
         """Frames `start` to `stop` (exclusive) of an array."""
-        return np.asarray(self._arrays[name][start:stop])
+        return self._read(name, slice(start, stop))
 
     def take(self, name: str, frames: Int[np.ndarray, " n"]) -> np.ndarray:
         """Frames of an array by global index, in the order asked for.
@@ -73,14 +77,28 @@ class CacheGroup:
         array = self._arrays[name]
         if isinstance(array, np.ndarray):
             return array[frames]
-        # One by one: zarr's fancy indexing takes three times as long.
-        parts = [array[int(frame)] for frame in frames]
+        parts = [self._frame(name, int(frame)) for frame in frames]
         return np.stack(parts) if parts else np.empty((0, *array.shape[1:]), array.dtype)
 
     def preload(self, names: Iterable[str] | None = None) -> None:
         """Hold arrays in memory; `take` is plain indexing from then on."""
         for name in names or [spec.name for spec in LAYOUTS[self.layout]]:
-            self._arrays[name] = np.asarray(self._arrays[name][:])
+            self._arrays[name] = self._read(name, slice(None))
+
+    def _read(self, name: str, where: slice) -> np.ndarray:
+        return self._checked(name, lambda: np.asarray(self._arrays[name][where]))
+
+    def _frame(self, name: str, number: int) -> np.ndarray:
+        return self._checked(name, lambda: self._chunks[name].frame(number))
+
+    def _checked(self, name: str, read: Callable[[], np.ndarray]) -> np.ndarray:
+        try:
+            return read()
+        except (ValueError, RuntimeError) as error:  # a checksum or a codec's own complaint, without the file
+            raise ValueError(
+                f"cache {self.path}: the array {name} is damaged ({error}); delete the cache and run the stage "
+                f"{self.stage} again"
+            ) from None
 
 
 class ResidualMaps(CacheGroup):

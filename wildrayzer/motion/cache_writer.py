@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import zarr
 from jaxtyping import Int
-from zarr.codecs import BloscCodec, BloscShuffle
+from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 
 from wildrayzer.motion.cache_layout import LAYOUTS, SCHEMA, Layout
-from wildrayzer.provenance import digest_json
+from wildrayzer.provenance import code_versions, digest_json
 
 
 def unfinished(path: Path) -> Path:
@@ -65,6 +65,7 @@ class CacheWriter:
             "digest": digest_json([layout, dict(digests)]),
             "scenes": scenes,
             "about": dict(about or {}),
+            "versions": dict(code_versions()),
         }
         self._arrays = {spec.name: _create(self._group, spec, frames, sizes) for spec in LAYOUTS[layout]}
         self._shard = {spec.name: spec.shard for spec in LAYOUTS[layout]}
@@ -127,7 +128,8 @@ def _create(group: zarr.Group, spec: Layout, frames: int, sizes: Mapping[str, in
         dtype=spec.dtype,
         chunks=(spec.chunk, *rest),
         shards=(spec.shard, *rest),
-        compressors=BloscCodec(typesize=itemsize, cname="zstd", clevel=7, shuffle=shuffle),
+        # the checksum of a chunk is compared whenever it is read: a flipped bit is an error and no other mask
+        compressors=[BloscCodec(typesize=itemsize, cname="zstd", clevel=7, shuffle=shuffle), Crc32cCodec()],
         fill_value=spec.fill,
         dimension_names=["frame", *spec.dimensions],
         # A chunk of fill values is written as well: then a file that is missing is a file that was lost.

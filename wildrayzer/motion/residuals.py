@@ -1,5 +1,6 @@
 """Residual maps between target and rendering, and their fusion into saliency (method.md, stage 2 steps 1 to 4)."""
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -16,6 +17,8 @@ _SSIM_K1, _SSIM_K2 = 0.01, 0.03
 # Pixels filtered at once: what fits a core's cache.
 _CHUNK_PIXELS = {"cpu": 1 << 15, "cuda": 1 << 23}
 _LEAST_MSE = 1e-10
+# Lines up to this length are filtered by one matrix, longer ones in blocks of this many pixels.
+_WHOLE_LINE, _BLOCK = 128, 32
 # Rounding alone gives equal images residuals of up to 1e-5; the poorest real map varies a hundred times as much.
 _LEAST_STD = 1e-4
 
@@ -67,8 +70,9 @@ def ssim_map(
     uint8 (towards zero), sample covariance (release). Images are mirrored at the border, edge pixel repeated, as
     scikit-image does.
 
-    Windows are banded matrices, so that images go through batched matrix products; on CUDA leave float32 products at
-    full precision (`torch.set_float32_matmul_precision("highest")`), TF32 is too coarse for variances.
+    Windows are banded matrices, so that images go through batched matrix products; large images go through them in
+    blocks of rows and columns, which leaves out most of the zeros. On CUDA leave float32 products at full precision
+    (`torch.set_float32_matmul_precision("highest")`), TF32 is too coarse for variances.
 
     Raises:
         ValueError: the window is even or larger than the image.
@@ -83,23 +87,34 @@ def ssim_map(
     if window == "gaussian":
         taps = torch.exp(-0.5 * ((torch.arange(size) - size // 2) / _SSIM_SIGMA).double() ** 2)
         taps /= taps.sum()
-    down, across = (_band(side, taps).to(a.device, torch.float32) for side in (height, width))
+    down, across = (_band_blocks(side, taps, a.device) for side in (height, width))
     chunk = max(1, _CHUNK_PIXELS.get(a.device.type, 1 << 15) // (height * width))
     similarity = _ssim_uniform if window == "uniform" else _ssim_gaussian
-    parts = [similarity(x, y, down, across) for x, y in zip(a.split(chunk), b.split(chunk), strict=True)]
+    parts = [
+        torch.cat([similarity(x[..., band.source, :], y[..., band.source, :], band, across) for band in down], dim=1)
+        for x, y in zip(a.split(chunk), b.split(chunk), strict=True)
+    ]
     return torch.cat(parts) if parts else a.new_zeros(0, height, width)
 
 
+@dataclass(frozen=True)
+class _Band:
+    """The filter of a block of pixels of a line, and which pixels it reads."""
+
+    source: slice
+    matrix: Float[Tensor, "o s"]
+
+
 def _ssim_gaussian(
-    a: Float[Tensor, "n 3 h w"], b: Float[Tensor, "n 3 h w"], down: Float[Tensor, "h h"], across: Float[Tensor, "w w"]
-) -> Float[Tensor, "n h w"]:
+    a: Float[Tensor, "n 3 s w"], b: Float[Tensor, "n 3 s w"], down: _Band, across: list[_Band]
+) -> Float[Tensor, "n o w"]:
     return _ssim(*_moments(a, b, down, across), correction=1.0, data_range=1.0)
 
 
 def _ssim_uniform(
-    a: Float[Tensor, "n 3 h w"], b: Float[Tensor, "n 3 h w"], down: Float[Tensor, "h h"], across: Float[Tensor, "w w"]
-) -> Float[Tensor, "n h w"]:
-    area = float(down[0].sum() * across[0].sum())
+    a: Float[Tensor, "n 3 s w"], b: Float[Tensor, "n 3 s w"], down: _Band, across: list[_Band]
+) -> Float[Tensor, "n o w"]:
+    area = float(down.matrix[0].sum() * across[0].matrix[0].sum())
     # Sums of whole numbers up to 255² · 121 are exact in float32; the division comes after.
     a, b = ((image * 255).floor().clamp(0, 255) for image in (a, b))
     moments = (moment / area for moment in _moments(a, b, down, across))
@@ -107,24 +122,39 @@ def _ssim_uniform(
 
 
 def _moments(
-    a: Float[Tensor, "n 3 h w"], b: Float[Tensor, "n 3 h w"], down: Float[Tensor, "h h"], across: Float[Tensor, "w w"]
+    a: Float[Tensor, "n 3 s w"], b: Float[Tensor, "n 3 s w"], down: _Band, across: list[_Band]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Windowed sums of a, b, a² + b² and a · b."""
+    """Windowed sums of a, b, a² + b² and a · b, at the rows of `down`."""
     images = torch.stack([a, b, a.square() + b.square(), a * b]).flatten(0, 2)
     count = len(images)
-    columns = torch.bmm(down.expand(count, -1, -1), images)
-    sums = torch.bmm(columns, across.T.expand(count, -1, -1)).view(4, *a.shape)
+    columns = torch.bmm(down.matrix.expand(count, -1, -1), images)
+    blocks = [torch.bmm(columns[..., band.source], band.matrix.T.expand(count, -1, -1)) for band in across]
+    sums = torch.cat(blocks, dim=2).view(4, *a.shape[:2], *columns.shape[1:])
     return sums[0], sums[1], sums[2], sums[3]
 
 
 def _ssim(
     mean_a: Tensor, mean_b: Tensor, square: Tensor, product: Tensor, *, correction: float, data_range: float
 ) -> Float[Tensor, "n h w"]:
-    means, mean_squares = mean_a * mean_b, mean_a.square() + mean_b.square()
-    variance, covariance = correction * (square - mean_squares), correction * (product - means)
+    # In place: the arguments are temporaries, and memory traffic is most of the time.
+    means, mean_squares = mean_a * mean_b, mean_a.square_().add_(mean_b.square_())
+    variance, covariance = square.sub_(mean_squares).mul_(correction), product.sub_(means).mul_(correction)
     c1, c2 = (_SSIM_K1 * data_range) ** 2, (_SSIM_K2 * data_range) ** 2
-    values = (2 * means + c1) * (2 * covariance + c2) / ((mean_squares + c1) * (variance + c2))
-    return values.mean(dim=1)
+    above = means.mul_(2).add_(c1).mul_(covariance.mul_(2).add_(c2))
+    return above.div_(mean_squares.add_(c1).mul_(variance.add_(c2))).mean(dim=1)
+
+
+def _band_blocks(length: int, taps: Float[Tensor, " k"], device: torch.device) -> list[_Band]:
+    """`_band` in blocks of rows, each with the columns that it reads; one block for a short line."""
+    matrix = _band(length, taps).to(device, torch.float32)
+    if length <= _WHOLE_LINE:
+        return [_Band(slice(0, length), matrix)]
+    radius, blocks = len(taps) // 2, []
+    for start in range(0, length, _BLOCK):
+        stop = min(start + _BLOCK, length)
+        source = slice(max(0, start - radius), min(length, stop + radius))
+        blocks.append(_Band(source, matrix[start:stop, source].contiguous()))
+    return blocks
 
 
 def _band(length: int, taps: Float[Tensor, " k"]) -> Float[Tensor, "l l"]:

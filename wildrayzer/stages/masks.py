@@ -5,32 +5,28 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int
 from rich.console import Console
 from rich.progress import track
 
 from wildrayzer.config.masks import PseudoMasksConfig, RefineConfig
 from wildrayzer.data.store import PRELOAD_MB, FrameStore
-from wildrayzer.motion.absolute import AbsoluteThresholds, calibrate, evidence, passes
+from wildrayzer.motion.absolute import AbsoluteThresholds
 from wildrayzer.motion.cache import PatchMasks, ResidualMaps
 from wildrayzer.motion.cache_layout import NOT_COMPUTED
 from wildrayzer.motion.cache_writer import CacheWriter
+from wildrayzer.motion.patch_masks import SAME_ORIGIN, calibrate_on, check_thresholds, vote_frames
 from wildrayzer.motion.refine import Job, refine_frames
-from wildrayzer.motion.residuals import fuse
-from wildrayzer.motion.voting import vote
 from wildrayzer.provenance import digest_json, write_json
 from wildrayzer.stages.residuals import compute_residuals, join_residuals, mean_or_none
 
-__all__ = ["calibrate_threshold", "compute_residuals", "join_residuals", "refine_masks", "vote_masks", "window_rows"]
+__all__ = ["calibrate_threshold", "compute_residuals", "join_residuals", "refine_masks", "vote_masks"]
 
 VOTING_VERSION = 1
 """Raised when a change of code changes patch masks."""
 REFINE_VERSION = 1
 """Raised when a change of code changes pixel masks."""
 
-_WINDOWS_AT_ONCE = 512
 _FRAMES_AT_ONCE = 32
-_SAME_ORIGIN = ("renderer", "backbone", "config", "code")
 
 
 def calibrate_threshold(
@@ -41,18 +37,7 @@ def calibrate_threshold(
     Raises:
         ValueError: residuals of different origin, or see `calibrate`.
     """
-    groups = [ResidualMaps(path) for path in residuals_paths]
-    if not groups:
-        raise ValueError("the absolute test needs residuals of a split with use: calibration; add one to data.splits")
-    made_from = {name: groups[0].digests[name] for name in _SAME_ORIGIN}
-    for group in groups[1:]:
-        ResidualMaps(group.path, expect=made_from)
-    computed = [group.window >= 0 for group in groups]
-    d_dino, d_ssim, psnr, clusters = (
-        np.concatenate([group.all(name)[rows] for group, rows in zip(groups, computed, strict=True)])
-        for name in ("d_dino", "d_ssim", "psnr", "clusters")
-    )
-    calibrate(d_dino, d_ssim, psnr, clusters, config, made_from=made_from).save(out_path)
+    calibrate_on(residuals_paths, config).save(out_path)
 
 
 def vote_masks(
@@ -75,23 +60,10 @@ def vote_masks(
     """
     maps = ResidualMaps(residuals_path)
     thresholds = _thresholds(thresholds_path, config, maps)
-    arrays = {name: maps.all(name) for name in ("d_dino", "d_ssim", "clusters")}
-    masks = np.full(arrays["clusters"].shape, NOT_COMPUTED, np.uint8)
-    voted = 0
-    for rows in window_rows(maps.window):
-        flat = rows.ravel()
-        d_dino, d_ssim, clusters = (arrays[name][flat] for name in ("d_dino", "d_ssim", "clusters"))
-        saliency = fuse(d_dino, d_ssim, maps.psnr[flat], config)
-        grid = (*rows.shape, *saliency.shape[1:])
-        chosen = vote(saliency.reshape(grid), clusters.reshape(grid), config).reshape(clusters.shape)
-        voted += int(chosen.sum())
-        if thresholds is not None:
-            values = evidence(d_dino, d_ssim, maps.psnr[flat], config, thresholds)
-            chosen &= passes(values, clusters, config, thresholds)
-        masks[flat] = chosen
+    masks, voted = vote_frames(maps, config, thresholds)
     digests = {
         "residuals": maps.digest,
-        **{name: maps.digests[name] for name in ("store", *_SAME_ORIGIN[:2])},
+        **{name: maps.digests[name] for name in ("store", *SAME_ORIGIN[:2])},
         "thresholds": thresholds.digest if thresholds else "none",
         "options": digest_json(config.model_dump(mode="json")),
         "voting": str(VOTING_VERSION),
@@ -112,22 +84,6 @@ def vote_masks(
     _write_mask_summary(out_path, computed, {**extra, "mean_psnr": mean_or_none(maps.psnr[maps.window >= 0])}, digests)
 
 
-def window_rows(window: Int[np.ndarray, " f"]) -> Iterator[Int[np.ndarray, "w t"]]:
-    """Frames of the windows, batched by how many targets they have.
-
-    Args:
-        window: number of each frame's window, −1 where it has none.
-    """
-    order = np.argsort(window, kind="stable")
-    order = order[window[order] >= 0]
-    _, starts, counts = np.unique(window[order], return_index=True, return_counts=True)
-    for targets in np.unique(counts):
-        first = starts[counts == targets]
-        rows = order[first[:, None] + np.arange(targets)]
-        for start in range(0, len(rows), _WINDOWS_AT_ONCE):
-            yield rows[start : start + _WINDOWS_AT_ONCE]
-
-
 def refine_masks(
     *,
     patch_masks_path: str | Path,
@@ -145,7 +101,7 @@ def refine_masks(
     patches = PatchMasks(patch_masks_path, expect={"store": store.digest})
     digests = {
         "patch_masks": patches.digest,
-        **{name: patches.digests[name] for name in ("residuals", "store", *_SAME_ORIGIN[:2])},
+        **{name: patches.digests[name] for name in ("residuals", "store", *SAME_ORIGIN[:2])},
         "options": digest_json(config.model_dump(mode="json")),
         "refine": str(REFINE_VERSION),
     }
@@ -193,13 +149,7 @@ def _thresholds(path: str | Path | None, config: PseudoMasksConfig, maps: Residu
             "or set absolute_test: off"
         )
     thresholds = AbsoluteThresholds.load(path)
-    thresholds.check(config)
-    for name, value in thresholds.made_from.items():
-        if maps.digests[name] != value:
-            raise ValueError(
-                f"{path}: thresholds were calibrated with {name} {value}, the residuals {maps.path} have "
-                f"{maps.digests[name]}; calibrate with the same one"
-            )
+    check_thresholds(thresholds, config, maps, path)
     return thresholds
 
 

@@ -66,7 +66,8 @@ def compute_residuals(
         device: where to compute.
 
     Raises:
-        ValueError: the window list is of another store, sizes do not fit, or a rendering is not finite.
+        ValueError: the window list is of another store or repeats a target, sizes do not fit, or a rendering is not
+            finite.
     """
     torch.set_float32_matmul_precision("highest")
     store, windows = FrameStore(store_path, preload_mb=PRELOAD_MB), WindowList.load(windows_path)
@@ -75,6 +76,7 @@ def compute_residuals(
             f"{windows_path} lists windows of frame store {windows.store_digest}, but {store_path} is {store.digest}; "
             "make the window list again"
         )
+    windows.check_cover()
     model, manifest = load_checkpoint(checkpoint_dir, device=device)
     if model.config.image_size != store.image_size:
         raise ValueError(
@@ -83,12 +85,13 @@ def compute_residuals(
         )
     model.eval().requires_grad_(False)
     backbone = build_backbone(features, patch_size=model.config.patch_size, device=device)
+    options = config.model_dump(mode="json", exclude={"batch", "shards"})
     digests = {
         "renderer": manifest.weights_digest if source == "renderer" else source,
         "backbone": backbone.digest,
         "store": store.digest,
         "windows": windows.digest,
-        "config": digest_json(config.model_dump(mode="json", exclude={"batch", "shards"})),
+        "config": digest_json(options),
         "code": str(RESIDUALS_VERSION),
     }
     logger.info("part %d of %d: source %s, backbone %s, %s", part, parts, source, backbone.name, digests)
@@ -97,7 +100,7 @@ def compute_residuals(
         _batch_maps(batch, store, model, backbone, config, source, device)
         for _, batch in track(batches, f"residuals {part + 1}/{parts}", console=Console(stderr=True))
     ]
-    about = {"source": source, "backbone": backbone.name, "part": part, "parts": parts}
+    about = {"source": source, "backbone": backbone.name, "residuals": options, "part": part, "parts": parts}
     _write_part(out_path, batches, maps, store, model.config.patch_size, digests, about)
 
 
@@ -155,13 +158,25 @@ def stand_in(
     """The "rendering" of the targets, see `Source`."""
     if source == "renderer":
         return model(torch.cat([inputs, targets], dim=1), inputs.shape[1]).render.float()
+    return control(source, inputs, targets, windows, patch_size=model.config.patch_size)
+
+
+def control(
+    source: Literal["nearest", "blurred"],
+    inputs: Float[Tensor, "w k 3 h w2"],
+    targets: Float[Tensor, "w t 3 h w2"],
+    windows: Sequence[Window],
+    *,
+    patch_size: int,
+) -> Float[Tensor, "w t 3 h w2"]:
+    """What a control puts in place of the rendering, see `Source`; needs no renderer."""
     if source == "nearest":
         nearest = [
             [int(np.abs(np.asarray(window.inputs) - frame).argmin()) for frame in window.targets] for window in windows
         ]
         rows = torch.arange(len(windows), device=inputs.device)[:, None]
         return inputs[rows, torch.tensor(nearest, device=inputs.device)]
-    return gaussian_blur(targets.flatten(0, 1), sigma=model.config.patch_size / 3).view_as(targets)
+    return gaussian_blur(targets.flatten(0, 1), sigma=patch_size / 3).view_as(targets)
 
 
 def gaussian_blur(images: Float[Tensor, "n 3 h w"], *, sigma: float) -> Float[Tensor, "n 3 h w"]:

@@ -1,0 +1,116 @@
+"""`wildrayzer tune`: sweep options of voting and refinement over cached maps."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wildrayzer.cli.errors import reported
+
+if TYPE_CHECKING:
+    from wildrayzer.config.masks import PseudoMasksConfig, RefineConfig
+    from wildrayzer.evaluation.tuning import TuningSplit
+
+app = typer.Typer()
+
+
+@app.command()
+def tune(
+    caches: Annotated[
+        list[Path],
+        typer.Argument(metavar="CACHE...", help="Mask caches, e.g. results/demo/round1/masks/dynamic_test/renderer"),
+    ],
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Option and its values, e.g. pseudo_masks.top_share=0.3,0.5; repeat for a grid"),
+    ] = None,
+    configfile: Annotated[
+        Path | None,
+        typer.Option(help="Options where nothing is swept; by default those that made the first cache's masks"),
+    ] = None,
+    calibration: Annotated[
+        list[Path] | None,
+        typer.Option(help="Cache of a static calibration split; by default the configuration's, else the run's file"),
+    ] = None,
+    store: Annotated[Path | None, typer.Option(help="Frame store of the only cache; by default the run's")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for tuning.csv, tuning.md and plots")] = Path("tuning"),
+    limit: Annotated[int | None, typer.Option(min=1, help="Use so many clips of each split, evenly spread")] = None,
+    refine: Annotated[bool, typer.Option("--refine/--no-refine", help="Score pixel masks as well")] = True,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one a core")] = None,
+) -> None:
+    """Score every combination of the given values against true masks, from cached maps alone: no GPU, no model.
+
+    IoU, recall and precision need true masks; coverage and the share of empty masks are given for every split.
+    Clustering options cannot be swept: features are not stored.
+    """
+    import os
+
+    import pandas as pd
+    from rich.console import Console
+    from rich.progress import track
+
+    from wildrayzer.evaluation.tuning import tune as score_sets
+    from wildrayzer.evaluation.tuning_options import option_sets, parse_sweep
+    from wildrayzer.evaluation.tuning_table import write_tables
+    from wildrayzer.viz.tuning import write_plots
+
+    with reported():
+        sweep = parse_sweep(settings or [])
+        pseudo_masks, refine_options = _base(caches[0], configfile)
+        sets = option_sets(sweep, pseudo_masks=pseudo_masks, refine=refine_options)
+        if store is not None and len(caches) > 1:
+            raise ValueError("--store is for one cache; the stores of several are found in their runs")
+        splits = [_split(cache, configfile, calibration or [], store) for cache in caches]
+        processes = min(workers or os.cpu_count() or 1, len(sets))
+        scored = score_sets(splits, sets, limit=limit, refine=refine, workers=processes)
+        shown = track(scored, "option sets", total=len(sets), console=Console(stderr=True))
+        table = pd.DataFrame([row for rows in shown for row in rows])
+        base = f"Other options: {pseudo_masks.model_dump(mode='json')}, {refine_options.model_dump(mode='json')}."
+        write_tables(table, out, swept=list(sweep), base=base)
+        plots = write_plots(table, out, swept=list(sweep))
+    typer.echo(f"{len(sets)} option sets: {out / 'tuning.csv'}, {out / 'tuning.md'}, {len(plots)} plots")
+    best = table[table["iou"].notna()].sort_values("iou", ascending=False, kind="stable").groupby(["split", "masks"])
+    for (split, masks), rows in best:
+        first = rows.iloc[0]
+        chosen = ", ".join(f"{name}={first[name]}" for name in sweep) or "as configured"
+        typer.echo(
+            f"{split}, {masks} masks: best IoU {first['iou']:.1%} at {chosen} "
+            f"(recall {first['recall']:.1%}, coverage {first['coverage']:.1%})"
+        )
+
+
+def _base(cache: Path, configfile: Path | None) -> "tuple[PseudoMasksConfig, RefineConfig]":
+    """Options to start from: of the configuration, or what the cache says its masks were made with."""
+    from wildrayzer.config import PseudoMasksConfig, RefineConfig, load_config
+    from wildrayzer.motion.cache import PatchMasks, PixelMasks
+
+    if configfile is not None:
+        config = load_config(configfile)
+        return config.pseudo_masks, config.refine
+    if not (cache / "patch_masks.zarr").exists():
+        raise ValueError(
+            f"{cache} has no patch_masks.zarr to take options from; name the run's configuration with --configfile"
+        )
+    pseudo_masks = PseudoMasksConfig(**PatchMasks(cache / "patch_masks.zarr").about["pseudo_masks"])
+    if not (cache / "pixel_masks.zarr").exists():
+        return pseudo_masks, RefineConfig()
+    return pseudo_masks, RefineConfig(**PixelMasks(cache / "pixel_masks.zarr").about["refine"])
+
+
+def _split(cache: Path, configfile: Path | None, calibration: list[Path], store: Path | None) -> "TuningSplit":
+    """Where everything of a cache lies: RUN/roundN/masks/SPLIT/SOURCE beside RUN/frames/SPLIT.zarr."""
+    from wildrayzer.config import load_config
+    from wildrayzer.evaluation.tuning import TuningSplit
+
+    cache = cache.resolve()
+    source, masks = cache.name, cache.parents[1]
+    if not calibration and configfile is not None:
+        calibration = [masks / name / source for name in load_config(configfile).data.of(use="calibration")]
+    thresholds = masks / f"thresholds-{source}.json"
+    return TuningSplit(
+        name=cache.parent.name,
+        residuals=cache / "residuals.zarr",
+        store=store or masks.parents[1] / "frames" / f"{cache.parent.name}.zarr",
+        calibration=tuple(path / "residuals.zarr" for path in calibration),
+        thresholds=thresholds if thresholds.is_file() else None,
+    )

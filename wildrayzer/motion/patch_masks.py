@@ -1,0 +1,109 @@
+"""Patch masks of a whole split from its cached maps: calibration, fusion, voting and the absolute test (method.md)."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int, UInt8
+
+from wildrayzer.config.masks import PseudoMasksConfig
+from wildrayzer.motion.absolute import AbsoluteThresholds, calibrate, evidence, passes
+from wildrayzer.motion.cache import ResidualMaps
+from wildrayzer.motion.cache_layout import NOT_COMPUTED
+from wildrayzer.motion.residuals import fuse
+from wildrayzer.motion.voting import vote
+
+SAME_ORIGIN = ("renderer", "backbone", "config", "code")
+"""Digests that the maps of calibration clips share with the maps they judge."""
+_WINDOWS_AT_ONCE = 512
+
+
+def calibrate_on(residuals_paths: Sequence[str | Path], config: PseudoMasksConfig) -> AbsoluteThresholds:
+    """Thresholds of the absolute test from the residuals of the static calibration splits.
+
+    Raises:
+        ValueError: no residuals, residuals of different origin, or see `calibrate`.
+    """
+    groups = [ResidualMaps(path) for path in residuals_paths]
+    if not groups:
+        raise ValueError("the absolute test needs residuals of a split with use: calibration; add one to data.splits")
+    made_from = {name: groups[0].digests[name] for name in SAME_ORIGIN}
+    for group in groups[1:]:
+        ResidualMaps(group.path, expect=made_from)
+    computed = [group.window >= 0 for group in groups]
+    d_dino, d_ssim, psnr, clusters = (
+        np.concatenate([group.all(name)[rows] for group, rows in zip(groups, computed, strict=True)])
+        for name in ("d_dino", "d_ssim", "psnr", "clusters")
+    )
+    return calibrate(d_dino, d_ssim, psnr, clusters, config, made_from=made_from)
+
+
+def check_thresholds(
+    thresholds: AbsoluteThresholds, config: PseudoMasksConfig, maps: ResidualMaps, source: str | Path
+) -> None:
+    """Refuse thresholds of other options, another renderer, backbone, or other residual options.
+
+    Args:
+        thresholds: of `calibrate_on`.
+        config: the `pseudo_masks` section.
+        maps: what they will judge.
+        source: file of the thresholds, for the message.
+
+    Raises:
+        ValueError: naming what differs.
+    """
+    thresholds.check(config)
+    for name, value in thresholds.made_from.items():
+        if maps.digests[name] != value:
+            raise ValueError(
+                f"{source}: thresholds were calibrated with {name} {value}, the residuals {maps.path} have "
+                f"{maps.digests[name]}; calibrate with the same one"
+            )
+
+
+def vote_frames(
+    maps: ResidualMaps,
+    config: PseudoMasksConfig,
+    thresholds: AbsoluteThresholds | None = None,
+    *,
+    window: Int[np.ndarray, " f"] | None = None,
+) -> tuple[UInt8[np.ndarray, "f g g2"], int]:
+    """Patch masks of every frame, 1 = transient, 255 = not computed, and how many patches voting alone marks.
+
+    Args:
+        maps: cached residuals.
+        config: the `pseudo_masks` section.
+        thresholds: of the absolute test; None leaves it out.
+        window: the frames' windows where only some are wanted, −1 for the others; `maps.window` by default.
+    """
+    arrays = {name: maps.all(name) for name in ("d_dino", "d_ssim", "clusters")}
+    masks = np.full(arrays["clusters"].shape, NOT_COMPUTED, np.uint8)
+    voted = 0
+    for rows in window_rows(maps.window if window is None else window):
+        flat = rows.ravel()
+        d_dino, d_ssim, clusters = (arrays[name][flat] for name in ("d_dino", "d_ssim", "clusters"))
+        saliency = fuse(d_dino, d_ssim, maps.psnr[flat], config)
+        grid = (*rows.shape, *saliency.shape[1:])
+        chosen = vote(saliency.reshape(grid), clusters.reshape(grid), config).reshape(clusters.shape)
+        voted += int(chosen.sum())
+        if thresholds is not None:
+            values = evidence(d_dino, d_ssim, maps.psnr[flat], config, thresholds)
+            chosen = passes(values, clusters, chosen, config, thresholds)
+        masks[flat] = chosen
+    return masks, voted
+
+
+def window_rows(window: Int[np.ndarray, " f"]) -> Iterator[Int[np.ndarray, "w t"]]:
+    """Frames of the windows, batched by how many targets they have.
+
+    Args:
+        window: number of each frame's window, −1 where it has none.
+    """
+    order = np.argsort(window, kind="stable")
+    order = order[window[order] >= 0]
+    _, starts, counts = np.unique(window[order], return_index=True, return_counts=True)
+    for targets in np.unique(counts):
+        first = starts[counts == targets]
+        rows = order[first[:, None] + np.arange(targets)]
+        for start in range(0, len(rows), _WINDOWS_AT_ONCE):
+            yield rows[start : start + _WINDOWS_AT_ONCE]
