@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wildrayzer.config import CropPretextConfig, StageConfig, ViewsConfig, control_stage
@@ -52,6 +52,7 @@ def test_batches_do_not_depend_on_what_was_asked_before():
     assert used.items(3) == fresh.items(3)
 
 
+@settings(deadline=None)
 @given(world=st.sampled_from([1, 2, 4]), step=st.integers(0, 50))
 def test_processes_share_a_batch_without_overlap(world, step):
     made = plan(0.5)
@@ -87,6 +88,7 @@ def test_only_matrices_decay():
     assert (decayed["weight_decay"], plain["weight_decay"]) == (0.1, 0.0)
 
 
+@settings(max_examples=50, deadline=None)
 @given(grid=st.integers(2, 16), share=st.floats(0.0, 0.9), clustered=st.booleans(), seed=st.integers(0, 99))
 def test_token_masks_cover_exactly_their_share(grid, share, clustered, seed):
     mask = draw_token_mask([seed], batch=2, views=2, grid=grid, share=share, clustered=clustered)

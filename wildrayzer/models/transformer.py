@@ -1,7 +1,7 @@
 """Pre-norm transformer blocks with query-key normalisation (released-model facts, "Block")."""
 
 import math
-from typing import cast
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -145,3 +145,25 @@ def run_block(block: nn.Module, *inputs: Tensor | int | None, depth: int, checkp
         # no block draws random numbers, so their state need not be kept
         return cast(Tensor, checkpoint(block, *inputs, use_reentrant=False, preserve_rng_state=False))
     return cast(Tensor, block(*inputs))
+
+
+@runtime_checkable
+class _Checkpointed(Protocol):
+    checkpoint_every: int
+
+
+def set_checkpointing(model: nn.Module, every: int) -> None:
+    """Change the checkpoint policy of all stacks of a model in place: 0 keeps all, n recomputes every n-th block."""
+    for module in model.modules():
+        if isinstance(module, _Checkpointed):
+            module.checkpoint_every = every
+
+
+def compile_blocks(model: nn.Module) -> None:
+    """Compile each block's forward pass with torch.compile, in place: weights and their names stay as they are.
+
+    Blocks of one stack share their compiled code, which is made at the first call; a C++ or CUDA compiler is needed.
+    """
+    for module in model.modules():
+        if isinstance(module, Block | CrossBlock):
+            module.compile()

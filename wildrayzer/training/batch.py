@@ -44,6 +44,15 @@ class Batch:
         moved = {field.name: getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)}
         return Batch(**moved)
 
+    def pin_memory(self) -> "Batch":
+        """The batch in page-locked memory, from which copies to a GPU run beside its work."""
+        return Batch(**{field.name: getattr(self, field.name).pin_memory() for field in fields(self)})
+
+    def filter_figures(self) -> dict[str, Tensor]:
+        """Shares of the views that are dynamic, and that are dynamic and supervise the motion head."""
+        dynamic = self.dynamic.float()[:, None].expand_as(self.supervised)
+        return {"dynamic_views": dynamic.mean(), "passing_views": (dynamic * self.supervised).mean()}
+
 
 @dataclass(frozen=True)
 class _Sample:

@@ -1,12 +1,16 @@
 """Processes of a training job: one on a CPU, several under torchrun (gloo on CPUs, nccl on GPUs)."""
 
+import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 import torch.distributed as dist
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,8 @@ def join_world(device: str, *, threads: int) -> Iterator[World]:
         torch.backends.cudnn.allow_tf32 = True
     if size > 1:
         dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
+        node = os.environ.get("SLURMD_NODENAME", socket.gethostname())
+        logger.info("rank %d of %d on node %s, device %s", rank, size, node, chosen)
     try:
         yield World(rank=rank, size=size, device=chosen)
     finally:

@@ -14,6 +14,7 @@ class PseudoLabels:
 
     Args:
         folder: pseudo-mask cache with `residuals.zarr` and `pixel_masks.zarr`.
+        residuals: residual maps that lie elsewhere, as an ablation's do; None takes those of `folder`.
         frames: frames of the split's store; a cache of another number is refused.
         preload_mb: masks up to this size are held in memory.
 
@@ -21,18 +22,20 @@ class PseudoLabels:
         ValueError: a part of the cache is missing, unfinished, or of another split.
     """
 
-    def __init__(self, folder: str | Path, *, frames: int, preload_mb: int = 0) -> None:
-        residuals = ResidualMaps(Path(folder) / "residuals.zarr")
+    def __init__(
+        self, folder: str | Path, *, frames: int, preload_mb: int = 0, residuals: str | Path | None = None
+    ) -> None:
+        maps = ResidualMaps(residuals or Path(folder) / "residuals.zarr")
         self._pixels = PixelMasks(
-            Path(folder) / "pixel_masks.zarr", expect={"residuals": residuals.digest}, preload_mb=preload_mb
+            Path(folder) / "pixel_masks.zarr", expect={"residuals": maps.digest}, preload_mb=preload_mb
         )
-        if not self._pixels.num_frames == residuals.num_frames == frames:
+        if not self._pixels.num_frames == maps.num_frames == frames:
             raise ValueError(
-                f"{folder} has masks of {self._pixels.num_frames} and residuals of {residuals.num_frames} frames, but "
+                f"{folder} has masks of {self._pixels.num_frames} and residuals of {maps.num_frames} frames, but "
                 f"the split has {frames}; run the stages residuals to refine again"
             )
-        self._psnr = residuals.psnr
-        self.digest = digest_json([self._pixels.digest, residuals.digest])
+        self._psnr = maps.psnr
+        self.digest = digest_json([self._pixels.digest, maps.digest])
 
     def read(self, frames: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n h w"]:
         """Pixel masks: 1 = transient, 255 = not computed."""

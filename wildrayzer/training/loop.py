@@ -1,10 +1,9 @@
 """The one training loop: accumulation, clipping, resume, metrics, validation; stages differ by what they hand it."""
 
 import logging
-import math
 import time
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Sequence
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +15,14 @@ from torch.utils.data import DataLoader, Dataset
 from wildrayzer.config import StageConfig
 from wildrayzer.training.batch import Batch, BatchBuilder
 from wildrayzer.training.distributed import World
+from wildrayzer.training.health import HealthCheck, derived_figures
 from wildrayzer.training.metrics_log import MetricsLog
 from wildrayzer.training.objective import Objective
 from wildrayzer.training.progress import StageProgress
-from wildrayzer.training.schedule import learning_rate, parameter_groups
+from wildrayzer.training.sinks import Sink
 from wildrayzer.training.state import ResumeFolder
 from wildrayzer.training.stopping import StoppedEarlyError, StopRequest
+from wildrayzer.training.update import BrokenNumberError, Updates
 
 logger = logging.getLogger(__name__)
 Validate = Callable[[int], dict[str, float]]
@@ -53,6 +54,8 @@ class Trainer:
         identity: digest of everything that decides the result.
         validate: `step -> figures`, for the main process alone; called every `validate_every` steps and at the end.
         stop: asks the loop to leave early.
+        health: judges the figures of the main process.
+        sinks: what gets figures and pictures beside the metrics file.
     """
 
     def __init__(
@@ -66,27 +69,23 @@ class Trainer:
         identity: str,
         validate: Validate | None = None,
         stop: StopRequest | None = None,
+        health: HealthCheck | None = None,
+        sinks: Sequence[Sink] = (),
     ) -> None:
         self.objective = objective
         self.stage = stage
         self.builder = builder
         self.world = world
         self.resume = ResumeFolder(folder, identity=identity)
-        self.metrics = MetricsLog(folder / "metrics.jsonl") if world.is_main else None
+        self.metrics = MetricsLog(folder / "metrics.jsonl", sinks=sinks) if world.is_main else None
+        self.health = health
         self.validate = validate
         self.stop = stop or StopRequest()
-        self.parameters = objective.trained_parameters()
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.parameters, stage.weight_decay),
-            lr=stage.learning_rate,
-            betas=stage.betas,
-            fused=True,
-        )
+        self.updates = Updates(objective.trained_parameters(), stage=stage, world=world)
         # a step may leave parts unused: the noise token without a masked token, the head's features in an ablation
         self.module: nn.Module = (
             DistributedDataParallel(objective, find_unused_parameters=True) if world.size > 1 else objective
         )
-        self.skipped = 0
 
     def run(self) -> dict[str, Any]:
         """Train to the last step.
@@ -97,6 +96,7 @@ class Trainer:
         Raises:
             StoppedEarlyError: walltime or a signal; the state is saved.
             NonFiniteError: NaN or infinity.
+            UnhealthyError: the health check fails and asks to stop.
         """
         start = self._restore()
         loader = DataLoader(
@@ -105,32 +105,34 @@ class Trainer:
             sampler=range(start, self.stage.steps),
             num_workers=self.stage.workers,
             persistent_workers=False,
+            pin_memory=self.world.device.type == "cuda",
         )
         self.objective.train()
         begun = time.monotonic()
         description = self.objective.recipe.name
         with (
             self.stop.listening(),
+            nullcontext() if self.metrics is None else closing(self.metrics),
             StageProgress(description, start, self.stage.steps, shown=self.world.is_main) as bar,
         ):
             for step, parts in zip(range(start, self.stage.steps), loader, strict=True):
-                figures = self._step(step, parts)
-                bar.advance(figures)
-                self._after_step(step + 1, figures)
+                try:
+                    figures = self._step(step, parts)
+                    bar.advance(figures)
+                    self._after_step(step + 1, figures)
+                except BrokenNumberError as broken:
+                    raise self._non_finite(broken) from None
         elapsed = time.monotonic() - begun
         return {
             "steps": self.stage.steps,
             "resumed_from": start,
-            "skipped_updates": self.skipped,
+            "skipped_updates": self.updates.skipped,
             "seconds": round(elapsed, 1),
             "samples_per_second": round((self.stage.steps - start) * self.stage.batch / max(elapsed, 1e-9), 2),
         }
 
     def _step(self, step: int, parts: list[Batch]) -> dict[str, torch.Tensor]:
-        rate = learning_rate(step, self.stage)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.zero_grad(set_to_none=True)
+        self.updates.begin(step)
         sums: dict[str, torch.Tensor] = {}
         for number, part in enumerate(parts):
             batch = part.to(self.world.device)
@@ -141,47 +143,40 @@ class Trainer:
                 with self._autocast():
                     loss, figures = self.module(batch, step, number * self.world.size + self.world.rank)
                 (loss / len(parts)).backward()
+            if self.objective.recipe.trains_motion and self.stage.dynamic_share:
+                figures |= part.filter_figures()
             for name, value in {"loss": loss.detach(), **figures}.items():
                 sums[name] = sums.get(name, 0.0) + value.float() / len(parts)
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.stage.clip)
-        self._check_finite(step, norm, parts)
-        if self.stage.skip_norm is not None and norm.item() > self.stage.skip_norm:
-            self.skipped += 1
-        else:
-            self.optimizer.step()
-        return sums | {"gradient_norm": norm.detach(), "learning_rate": torch.tensor(rate)}
+        norm = self.updates.end(step, parts, asked_to_leave=self.stop.reason is not None)
+        rate = torch.tensor(self.updates.optimizer.param_groups[0]["lr"])
+        return sums | {"gradient_norm": norm, "learning_rate": rate}
 
     def _autocast(self) -> Any:
         enabled = self.stage.precision == "bfloat16"
         return torch.autocast(self.world.device.type, torch.bfloat16, enabled=enabled)
 
-    def _check_finite(self, step: int, norm: torch.Tensor, parts: list[Batch]) -> None:
-        if not self.world.any(not math.isfinite(norm.item())):
-            return
-        path = self.resume.folder / f"non-finite-step-{step}-rank-{self.world.rank}.pt"
-        torch.save([vars(part) for part in parts], path)
-        raise NonFiniteError(
-            f"{self.objective.recipe.name}: gradient norm {norm.item()} at step {step}; the batch is in {path} and the "
-            "last good state is kept. Lower learning_rate or set skip_norm, or look at the batch for broken frames"
+    def _non_finite(self, broken: BrokenNumberError) -> NonFiniteError:
+        path = self.resume.folder / f"non-finite-step-{broken.step}-rank-{self.world.rank}.pt"
+        torch.save([vars(part) for part in broken.parts], path)
+        return NonFiniteError(
+            f"{self.objective.recipe.name}: {broken}; the batch is in {path} and the last good state is kept. Lower "
+            "learning_rate or set skip_norm, or look at the batch for broken frames"
         )
 
     def _after_step(self, done: int, figures: dict[str, torch.Tensor]) -> None:
         finished = done == self.stage.steps
-        if done % self.stage.log_every == 0 or finished:
-            values = {
-                name: (self.world.sum(v.to(self.world.device)) / self.world.size).item() for name, v in figures.items()
-            }
-            if self.metrics is not None:
-                self.metrics.write("train", done, {**values, "skipped_updates": self.skipped})
-        if done % self.stage.validate_every == 0 or finished:
-            if self.validate is not None:
-                assert self.metrics is not None
-                self.objective.eval()
-                self.metrics.write("validation", done, self.validate(done))
-                self.objective.train()
-            self.world.wait()
-        leaving = self.world.any(self.stop.reason is not None) if not finished else False
-        if done % self.stage.save_every == 0 or finished or leaving:
+        logs, validates, saves = (
+            finished or done % every == 0
+            for every in (self.stage.log_every, self.stage.validate_every, self.stage.save_every)
+        )
+        if logs or validates or saves or self.updates.leaving:
+            self.updates.settle()
+        if logs:
+            self._log(done, figures)
+        if validates:
+            self._validate(done)
+        leaving = self.updates.leaving and not finished
+        if saves or leaving:
             self._save(done)
         if leaving:
             raise StoppedEarlyError(
@@ -189,13 +184,41 @@ class Trainer:
                 f"({self.stop.reason or 'another process was asked to'}); run the same command again to go on"
             )
 
+    def _log(self, done: int, figures: dict[str, torch.Tensor]) -> None:
+        values = {
+            name: (self.world.sum(v.to(self.world.device)) / self.world.size).item() for name, v in figures.items()
+        }
+        if self.metrics is not None:
+            values = derived_figures({**values, "skipped_updates": float(self.updates.skipped)})
+            self.metrics.write("train", done, values)
+            if self.health is not None:
+                self.health.see("train", values)
+
+    def _validate(self, done: int) -> None:
+        """Validate and judge; nothing is saved after a failed check that stops, so that a rerun meets it again."""
+        failures: dict[str, float] = {}
+        if self.metrics is not None:
+            if self.validate is not None:
+                self.objective.eval()
+                values = self.validate(done)
+                self.objective.train()
+                self.metrics.write("validation", done, values)
+                self.metrics.pictures(done)
+                if self.health is not None:
+                    self.health.see("validation", values)
+            if self.health is not None and (failures := self.health.failures(done)):
+                self.metrics.write("health", done, failures)
+        if self.health is not None and self.health.config.stop and self.world.any(bool(failures)):
+            raise self.health.error(done, failures)
+        self.world.wait()
+
     def _save(self, done: int) -> None:
         if self.world.is_main:
             state = {
                 "model": self.objective.model.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
+                "optimizer": self.updates.optimizer.state_dict(),
                 "torch_rng": torch.get_rng_state(),
-                "skipped": self.skipped,
+                "skipped": self.updates.skipped,
             }
             self.resume.save(done, state)
         self.world.wait()
@@ -210,9 +233,9 @@ class Trainer:
                 self.metrics.truncate(0)
             return 0
         self.objective.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.updates.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["torch_rng"])
-        self.skipped = state["skipped"]
+        self.updates.skipped = state["skipped"]
         if self.metrics is not None:
             self.metrics.truncate(state["step"])
         logger.info("%s goes on after step %d", self.objective.recipe.name, state["step"])

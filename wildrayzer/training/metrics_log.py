@@ -2,17 +2,25 @@
 
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from wildrayzer.provenance import write_bytes_atomic
+from wildrayzer.training.sinks import Sink
 
 
 class MetricsLog:
-    """Appends records and, on resume, drops those that a lost part of the run had written."""
+    """Appends records and, on resume, drops those that a lost part of the run had written.
 
-    def __init__(self, path: Path) -> None:
+    Args:
+        path: of the file.
+        sinks: what else gets every record, and the pictures.
+    """
+
+    def __init__(self, path: Path, *, sinks: Sequence[Sink] = ()) -> None:
         self.path = path
+        self.sinks = sinks
 
     def write(self, kind: str, step: int, values: dict[str, float]) -> None:
         """Append one record; numbers keep six significant digits."""
@@ -21,6 +29,19 @@ class MetricsLog:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self.path.open("a") as stream:
             stream.write(json.dumps(record) + "\n")
+        for sink in self.sinks:
+            sink.write(kind, step, rounded)
+
+    def pictures(self, step: int) -> None:
+        """Hand the pictures of a step, `pictures/NAME-STEP.png` beside the file, to the sinks."""
+        for path in sorted(self.path.parent.glob(f"pictures/*-{step:09d}.png")):
+            for sink in self.sinks:
+                sink.picture(path.stem.rpartition("-")[0], step, path)
+
+    def close(self) -> None:
+        """Close the sinks."""
+        for sink in self.sinks:
+            sink.close()
 
     def truncate(self, step: int) -> None:
         """Keep the records up to `step`; a half-written last line goes too."""

@@ -34,11 +34,14 @@ class StopRequest:
 
     @contextmanager
     def listening(self) -> Iterator["StopRequest"]:
-        """Turn SIGTERM and SIGUSR1 into a request while the context lasts (main thread only)."""
+        """Turn SIGTERM, SIGUSR1 and SIGQUIT into a request while the context lasts (main thread only).
+
+        SIGQUIT is how torchrun passes a request on to its processes.
+        """
         if threading.current_thread() is not threading.main_thread():
             yield self
             return
-        signals = (signal.SIGTERM, signal.SIGUSR1)
+        signals = (signal.SIGTERM, signal.SIGUSR1, signal.SIGQUIT)
         before = {number: signal.signal(number, self._remember) for number in signals}
         try:
             yield self

@@ -11,6 +11,7 @@ from torch import Tensor
 from wildrayzer.data.sampling import evaluation_windows
 from wildrayzer.data.store import FrameStore
 from wildrayzer.models import WildRayZer
+from wildrayzer.training.camera_plot import draw_camera_paths
 
 _WINDOWS = 32
 _SHOWN = 6
@@ -24,7 +25,7 @@ class Validation:
         inputs: input views.
         targets: target views.
         min_distance: least distance of the end frames.
-        pictures: folder for contact sheets.
+        pictures: folder for contact sheets and camera paths.
         device: where the model is.
     """
 
@@ -63,6 +64,13 @@ class Validation:
         swapped = model(self.images, self.inputs, cameras=cameras.select(others)).render
         quality = _psnr(result.render, truth)
         self._draw(result.render, step)
+        draw_camera_paths(
+            self.pictures / f"cameras-{step:09d}.png",
+            cameras.c2w[:_SHOWN].float().cpu().numpy(),
+            self.numbers[:_SHOWN],
+            inputs=self.inputs,
+            title=f"predicted cameras from above, step {step}",
+        )
         return {
             "psnr": quality,
             "above_nearest": quality - _psnr(self._nearest(), truth),

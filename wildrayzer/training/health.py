@@ -1,0 +1,89 @@
+"""Does a stage learn what it should? Its figures against what a healthy run shows from a stated step on.
+
+A renderer that ignores its poses still shows a falling loss; these figures tell it early.
+"""
+
+import logging
+from collections import deque
+
+from wildrayzer.config.watch import HealthConfig
+
+logger = logging.getLogger(__name__)
+_RECENT = 10
+"""Records of the training log that noisy figures of single batches are averaged over."""
+_LEAST = ("above_nearest", "above_mean", "pose_use", "camera_spread", "past_filter")
+_LARGEST = ("masked_tokens", "calibration")
+_MEANING = {
+    "above_nearest": "it renders worse than copying the nearest input view",
+    "above_mean": "it renders hardly better than one colour",
+    "pose_use": "it ignores the poses",
+    "camera_spread": "all scenes get the same cameras",
+    "past_filter": "hardly a dynamic view supervises the motion head",
+    "masked_tokens": "hardly an input token is left to render from",
+    "calibration": "the motion head is far off its labels",
+}
+
+
+class UnhealthyError(RuntimeError):
+    """A stage fails its health check and `watch.health.stop` asks to stop."""
+
+
+class HealthCheck:
+    """Keeps a stage's newest figures and judges them.
+
+    Args:
+        config: the `watch.health` section.
+        stage: name for messages.
+        steps: optimiser steps of the stage.
+    """
+
+    def __init__(self, config: HealthConfig, *, stage: str, steps: int) -> None:
+        self.config, self.stage, self.steps = config, stage, steps
+        self._recent: dict[str, deque[float]] = {}
+
+    def see(self, kind: str, values: dict[str, float]) -> None:
+        """Take figures of the training batch (averaged over the last ten records) or of a validation (the newest)."""
+        for name in (*_LEAST, *_LARGEST):
+            if name in values:
+                recent = self._recent.setdefault(name, deque(maxlen=1 if kind == "validation" else _RECENT))
+                recent.append(values[name])
+
+    def failures(self, step: int) -> dict[str, float]:
+        """Figures that fail after `step` steps, by name; none before the stated step. Each is logged as an error."""
+        if self.config.by is None or step < self.config.by * self.steps:
+            return {}
+        found = {}
+        for name, recent in self._recent.items():
+            value, limit = sum(recent) / len(recent), getattr(self.config, name)
+            if not (value >= limit if name in _LEAST else abs(value) <= limit):
+                found[name] = value
+                logger.error(
+                    "UNHEALTHY: %s at step %d of %d: %s is %.4g, %s %.4g expected (watch.health.%s): %s",
+                    *(self.stage, step, self.steps, name, value, "at least" if name in _LEAST else "at most"),
+                    *(limit, name, _MEANING[name]),
+                )
+        return found
+
+    def error(self, step: int, failures: dict[str, float]) -> UnhealthyError:
+        """What to raise for failures."""
+        listed = ", ".join(f"{name} {value:.4g}" for name, value in failures.items())
+        return UnhealthyError(
+            f"{self.stage} stopped at step {step} of {self.steps}, it is unhealthy: {listed}; look at its pictures and "
+            "metrics.jsonl, or set watch.health.stop: false to go on all the same"
+        )
+
+
+def derived_figures(values: dict[str, float]) -> dict[str, float]:
+    """Figures of a training record with what follows from them.
+
+    `past_filter`: share of the dynamic views that pass the PSNR filter and supervise the head (its two counts are
+    dropped); `calibration`: mean probability minus mean label of the motion head, 0 for a calibrated one.
+    """
+    found = dict(values)
+    if "dynamic_views" in found:
+        passed, seen = found.pop("passing_views"), found.pop("dynamic_views")
+        if seen > 0.0:
+            found["past_filter"] = passed / seen
+    if "mean_probability" in found:
+        found["calibration"] = found["mean_probability"] - found["mean_label"]
+    return found
