@@ -4,6 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from wildrayzer.config.ablations import BUILT_IN, AblationConfig
 from wildrayzer.config.base import Section
 from wildrayzer.config.benchmark import BenchmarkConfig
 from wildrayzer.config.data import DataConfig
@@ -11,6 +12,7 @@ from wildrayzer.config.features import FeaturesConfig, PerceptualConfig
 from wildrayzer.config.masks import PseudoMasksConfig, RefineConfig, ResidualsConfig
 from wildrayzer.config.model import ModelConfig
 from wildrayzer.config.training import PasteConfig, StageConfig
+from wildrayzer.config.watch import WatchConfig
 
 TRAINING_STAGES = ("pretrain", "distill", "masked", "joint")
 
@@ -23,13 +25,43 @@ class ComputeConfig(Section):
     threads: int = Field(2, ge=1)
     """CPU threads of a job."""
     gpus: int = Field(8, ge=0)
-    """GPUs of a training job; 0 trains on the CPU. The paper used 4, the release 8."""
+    """GPUs of a training job; 0 trains on the CPU. The paper used 4, the release 8. More than `gpus_per_node` take
+    several whole nodes."""
     gpus_per_node: int = Field(8, ge=1)
-    """GPUs of a node; a training job runs on one node."""
+    """GPUs of a node."""
     gpu_model: str = "h100"
     """GPU model asked of the cluster."""
     processes: int = Field(1, ge=1)
     """Training processes when `gpus` is 0 (gloo); with GPUs it is one a GPU."""
+    processes_per_node: int | None = Field(None, ge=1)
+    """Training processes of a node when `gpus` is 0; null keeps all on one node."""
+    compile: bool = False
+    """Compile the transformer blocks of training jobs with torch.compile; needs a C++ or CUDA compiler."""
+    activation_gb: float | None = Field(None, gt=0.0)
+    """Memory for activations of a training process, in 10⁹ bytes: as few blocks are recomputed as fit it, in place of
+    `model.checkpoint_every`. Null leaves that."""
+
+    @model_validator(mode="after")
+    def _whole_nodes(self) -> "ComputeConfig":
+        for total, share in (("gpus", "gpus_per_node"), ("processes", "processes_per_node")):
+            count, per_node = getattr(self, total), getattr(self, share)
+            if per_node is not None and count > per_node and count % per_node:
+                raise ValueError(
+                    f"compute.{total} = {count} is more than compute.{share} = {per_node} and no multiple of it; a "
+                    "training job on several nodes takes whole ones, choose a multiple"
+                )
+        return self
+
+    @property
+    def world_size(self) -> int:
+        """Training processes of a job."""
+        return self.gpus or self.processes
+
+    @property
+    def nodes(self) -> int:
+        """Nodes of a training job."""
+        per_node = self.gpus_per_node if self.gpus else self.processes_per_node
+        return 1 if per_node is None else max(1, self.world_size // per_node)
 
 
 class RunConfig(Section):
@@ -42,7 +74,8 @@ class RunConfig(Section):
     rounds: int = Field(1, ge=1, le=9)
     """How often residuals to joint training are repeated."""
     pretrained: str | None = None
-    """Checkpoint folder of a static renderer that takes the place of pretraining; its sizes must be `model`'s."""
+    """Checkpoint folder of a static renderer that takes the place of pretraining; its sizes must be `model`'s. One
+    without motion head is given a new one."""
     compute: ComputeConfig = ComputeConfig()
     """Devices and processes."""
     data: DataConfig
@@ -71,10 +104,13 @@ class RunConfig(Section):
     """Copy-paste augmentation."""
     benchmark: BenchmarkConfig = BenchmarkConfig()
     """Scoring and tables."""
+    watch: WatchConfig = WatchConfig()
+    """Where training figures go, and health checks."""
+    ablations: dict[str, AblationConfig] = Field(default_factory=dict)
+    """Ablations beside the built-in ones (docs/benchmarks.md), each a target `ablation_NAME`."""
 
     @model_validator(mode="after")
     def _sections_agree(self) -> "RunConfig":
-        splits = self.data.splits
         if self.pseudo_masks.absolute_test != "off" and not self.data.of(use="calibration"):
             raise ValueError(
                 f"pseudo_masks.absolute_test: {self.pseudo_masks.absolute_test} needs a static split with "
@@ -82,9 +118,7 @@ class RunConfig(Section):
             )
         if self.model.motion_head is None:
             raise ValueError("model.motion_head is null, but the workflow trains it; drop the line")
-        for name in self.benchmark.index:
-            if name not in splits:
-                raise ValueError(f"benchmark.index names the unknown split {name!r}; known: {sorted(splits)}")
+        self._check_benchmark()
         for stage in TRAINING_STAGES:
             section: StageConfig | None = getattr(self, stage)
             if section is not None:
@@ -93,12 +127,40 @@ class RunConfig(Section):
             self._check_clip_length(self.data.embedded.frames)
         if self.pretrain.dynamic_share:
             raise ValueError("pretrain.dynamic_share must be 0: the static renderer learns from static clips")
-        if self.compute.gpus > self.compute.gpus_per_node:
-            raise ValueError(
-                f"compute.gpus = {self.compute.gpus} is more than compute.gpus_per_node = "
-                f"{self.compute.gpus_per_node}; a training job runs on one node, lower gpus"
-            )
         return self
+
+    def _check_benchmark(self) -> None:
+        splits, benchmark = self.data.splits, self.benchmark
+        sets = {*splits, *benchmark.sets}
+        named = {
+            "benchmark.index": (benchmark.index, splits),
+            "benchmark.pictures": (benchmark.pictures, splits),
+            "benchmark.sets": ([one.split for one in benchmark.sets.values()], splits),
+            "benchmark.masks": ([name for one in benchmark.masks.values() for name in one.folders], splits),
+            "benchmark.renderings": ([name for one in benchmark.renderings.values() for name in one.folders], sets),
+            "ablations": ([name for one in self.ablations.values() for name in one.splits], splits),
+        }
+        for option, (names, known) in named.items():
+            for name in names:
+                if name not in known:
+                    raise ValueError(f"{option} names the unknown split {name!r}; known: {sorted(known)}")
+        for name in benchmark.sets:
+            if name in splits:
+                raise ValueError(f"benchmark.sets.{name} has the name of a split; rename the set")
+        for name in benchmark.ablations:
+            if name not in {**BUILT_IN, **self.ablations}:
+                raise ValueError(
+                    f"benchmark.ablations names the unknown ablation {name!r}; known: "
+                    f"{', '.join({**BUILT_IN, **self.ablations})}"
+                )
+        counts = {count for name in (*self.data.of(use="test"), *benchmark.sets) for count in benchmark.inputs_of(name)}
+        untrained = sorted(counts - set(self.pretrain.views.inputs))
+        if untrained and self.pretrained is None and not benchmark.force_inputs:
+            raise ValueError(
+                f"benchmark.inputs: {untrained} input views are scored, but pretrain.views.inputs = "
+                f"{list(self.pretrain.views.inputs)}; train with them, leave them out, or set benchmark.force_inputs: "
+                "true and have the tables flag them"
+            )
 
     def _check_stage(self, name: str, stage: StageConfig) -> None:
         world = self.world_size
@@ -136,7 +198,7 @@ class RunConfig(Section):
     @property
     def world_size(self) -> int:
         """Training processes of a job."""
-        return self.compute.gpus or self.compute.processes
+        return self.compute.world_size
 
     @property
     def deviations(self) -> tuple[str, ...]:

@@ -1,6 +1,9 @@
 """Logging of a workflow job: everything to the job's log file, progress and warnings to the terminal as well."""
 
+import fcntl
 import logging
+import os
+import socket
 import sys
 import traceback
 import warnings
@@ -13,8 +16,40 @@ _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 @contextmanager
 def job_log(path: str | Path) -> Iterator[None]:
-    """Log to `path` and to standard error while the context lasts; an exception ends up in the file as well."""
+    """Log to `path` and to standard error while the context lasts; an exception ends up in the file as well.
+
+    Raises:
+        ValueError: the same job runs already: a Snakemake that was killed can leave its jobs behind, and two processes
+            must not write the same files.
+    """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with _alone(Path(path)), _logging(path):
+        yield
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Hold a lock beside the log; it ends with the process, however that ends."""
+    lock = path.with_name(f".{path.name}.lock")
+    with lock.open("a+") as stream:
+        try:
+            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except (BlockingIOError, PermissionError):
+            stream.seek(0)
+            raise ValueError(
+                f"this job runs already, as {stream.read().strip()}, left by a run that was killed; end that process "
+                f"or wait for it, then start again (lock: {lock})"
+            ) from None
+        except OSError as error:
+            logging.getLogger(__name__).warning("%s: this file system has no locks (%s)", lock, error)
+        stream.truncate(0)
+        stream.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+        stream.flush()
+        yield
+
+
+@contextmanager
+def _logging(path: str | Path) -> Iterator[None]:
     root = logging.getLogger()
     before, level = list(root.handlers), root.level
     file, terminal = logging.FileHandler(path, mode="w"), logging.StreamHandler(sys.stderr)
