@@ -9,8 +9,12 @@ if "name" not in config:
     configfile: "config/demo.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/targets.smk"
+include: "workflow/rules/inputs.smk"
 include: "workflow/rules/sources.smk"
 include: "workflow/rules/frames.smk"
 include: "workflow/rules/pretrain.smk"
@@ -18,10 +22,15 @@ include: "workflow/rules/residuals.smk"
 include: "workflow/rules/pseudo_masks.smk"
 include: "workflow/rules/refine.smk"
 include: "workflow/rules/distill.smk"
+include: "workflow/rules/masked.smk"
 include: "workflow/rules/joint.smk"
+include: "workflow/rules/unmasked.smk"
 include: "workflow/rules/benchmark.smk"
+include: "workflow/rules/benchmark_masks.smk"
+include: "workflow/rules/ablations.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/checks.smk"
 
 
 localrules:
@@ -35,7 +44,9 @@ localrules:
     masked,
     joint,
     scores,
+    evaluation_index,
     benchmark_tables,
+    ablations,
     report,
 
 
@@ -68,7 +79,11 @@ rule pseudo_masks:
 
 rule refine:
     input:
-        [RUN.pixel_masks(CFG.rounds, split, source) for split, source in mask_jobs()],
+        [
+            RUN.pixel_masks(CFG.rounds, split, source)
+            for split, source in mask_jobs()
+            if source == "renderer"
+        ],
 
 
 rule distill:
@@ -91,9 +106,19 @@ rule scores:
         scores(),
 
 
+rule evaluation_index:
+    input:
+        sorted({RUN.index(name, count) for _, name, count in PLAN.view_jobs()}),
+
+
 rule benchmark_tables:
     input:
         tables(),
+
+
+rule ablations:
+    input:
+        ABLATION_TABLES.values(),
 
 
 rule report:

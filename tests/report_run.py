@@ -12,6 +12,7 @@ from wildrayzer.checkpoint import save_checkpoint
 from wildrayzer.config import RunConfig, parse_config
 from wildrayzer.data.store import FrameStore, FrameStoreWriter
 from wildrayzer.data.windows import WindowList
+from wildrayzer.evaluation.score_plan import ablation_plan
 from wildrayzer.evaluation.tables import TableContext
 from wildrayzer.layout import RunLayout
 from wildrayzer.models import WildRayZer
@@ -187,6 +188,14 @@ def make_scores(config: RunConfig, layout: RunLayout) -> None:
     write_tables(load_tables(files, manifests, [layout.renderer_scores], context), layout.tables)
 
 
+def make_ablation(config: RunConfig, layout: RunLayout) -> None:
+    """Training figures of one ablation, with half the IoU of the run."""
+    own = ablation_plan(config, "cross_view", root=str(layout.base.parent)).layout
+    log = MetricsLog(Path(own.metrics("distill", 1)))
+    for step in (50, 100, 150, 200):
+        log.write("train", step, {"loss": 1.0, "label_iou": step / 800})
+
+
 def make_costs(layout: RunLayout) -> None:
     """Benchmark files as Snakemake writes them; a job that was too short has no memory figure."""
     head = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
@@ -210,5 +219,6 @@ def make_run(root: Path) -> tuple[RunConfig, RunLayout]:
         make_masks(config, layout, split)
     make_training(config, layout)
     make_scores(config, layout)
+    make_ablation(config, layout)
     make_costs(layout)
     return config, layout

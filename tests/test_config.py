@@ -112,7 +112,7 @@ DATA = {
     "path without layout": ({"data.splits.static_test.path": "data"}, ["layout: embedded with path: data"]),
     "layout without path": (
         {"data.splits.static_test.layout": "lvsm"},
-        ["layout: lvsm with path: None", "give a path"],
+        ["layout: lvsm with path: None", "give a source or a path"],
     ),
     "not generated": ({"data.embedded.splits.static_test": DROP}, ["data.splits.static_test", "data.embedded.splits"]),
     "pairs without twin": (

@@ -21,7 +21,9 @@ from tests.report_run import make_run, small_config
 from wildrayzer.cli.main import app
 from wildrayzer.layout import RunLayout
 from wildrayzer.stages.report import print_summary, write_report
+from wildrayzer.viz.relations import binned
 
+SECTIONS = ["run", "data", "training", "masks", "benchmark", "relations", "ablations", "pictures"]
 VOID = {"meta", "img", "link", "br", "hr"}
 
 
@@ -80,7 +82,7 @@ def page(html):
 def test_the_page_is_whole_and_stands_alone(html, page):
     assert html.startswith("<!DOCTYPE html>")
     assert page.open == []
-    assert list(page.text)[1:] == ["run", "data", "training", "masks", "benchmark", "pictures"]
+    assert list(page.text)[1:] == SECTIONS
     assert all(address.startswith(("data:image/", "#")) for address in page.addresses)
     assert page.count["script"] == page.count["link"] == 0
     assert "http" not in re.sub(r"data:image/[^\"]*", "", html)
@@ -159,11 +161,38 @@ def test_tables_are_those_of_the_folder(run, page):
     text = _spaced(page.text["benchmark"])
     rows = pd.read_csv(Path(run[1].tables) / "summary.csv").set_index(["split", "method", "region", "metric"])
     best = rows.loc[("pairs_test", "joint", "ghost", "psnr")]
-    assert f"{best['mean']:.2f} [{best['low']:.2f}, {best['high']:.2f}]" in text
+    assert f"{best['mean']:.2f} ± {best['error']:.2f}" in text
     for verdict in ("holds", "does not hold", "undecided", "not scored"):
         assert verdict in text
     assert "camera R², shift" in text
     assert "`" not in text
+
+
+def test_scores_against_motion_and_psnr_have_axes_and_a_sentence(page):
+    text = _spaced(page.text["relations"])
+    assert "Mask IoU against the size of what moves in the frame." in text
+    assert "Mask IoU against how well the frozen renderer renders the frame" in text
+    assert "PSNR of the ghost region, against the clean frame" in text
+    charts = [image for image in page.images if " against " in image["alt"] and "%" in image["alt"]]
+    # IoU against motion and PSNR, PSNR against motion, on dynamic and pairs
+    assert len(charts) == 6
+
+
+def test_ablations_that_were_run_are_shown_beside_the_run(run, page):
+    text = _spaced(page.text["ablations"])
+    assert "model.motion_head.cross_view: true" in text
+    assert "Stage distill. At the end: run 0.50, cross_view 0.25." in text
+    assert "paste_only" not in text, "it has not been run"
+
+
+def test_bins_hold_equally_many_points():
+    places = np.array([3.0, 1.0, np.nan, 2.0, 4.0])
+    centres, means, errors = binned(places, np.array([30.0, 10.0, 99.0, 20.0, 40.0]), bins=2)
+    np.testing.assert_allclose(centres, [1.5, 3.5])
+    np.testing.assert_allclose(means, [15, 35])
+    np.testing.assert_allclose(errors, [5, 5])
+    centres, means, errors = binned(places[:1], places[:1], bins=6)
+    assert (centres.tolist(), means.tolist(), errors.tolist()) == ([3.0], [3.0], [0.0])
 
 
 def test_pictures_of_renderings_and_worst_scenes(run, page):
@@ -176,6 +205,7 @@ def test_pictures_of_renderings_and_worst_scenes(run, page):
     assert worst.index(means.idxmin()) < worst.index(means.idxmax())
     # without a clean twin nobody knows what is behind a transient
     dynamic, pairs = text[: text.index("Renderings of pairs_test")], text[text.index("Renderings of pairs_test") :]
+    assert "Renderings of static_test" in pairs
     assert "grey where a transient hides" in dynamic
     assert "grey where a transient hides" not in pairs
 
@@ -197,6 +227,8 @@ def test_an_empty_folder_gives_a_page_that_says_what_is_missing(tmp_path):
     assert "No pseudo-masks are made yet" in page.text["masks"]
     assert "The benchmark tables are not made yet" in page.text["benchmark"]
     assert "are not scored yet" in page.text["pictures"]
+    assert "scores against motion are left out" in page.text["relations"]
+    assert "No ablation has been run" in page.text["ablations"]
 
 
 def test_masks_of_another_split_are_refused(run, tmp_path):

@@ -112,8 +112,10 @@ FORBIDDEN = {
     "motion": "training|evaluation|stages|released|viz|cli|layout",
     "config": "models|losses|motion|data|training|evaluation|stages|released|viz|cli|layout|checkpoint",
     "data": "models|motion|losses|training|evaluation|stages|released|viz|cli|layout|checkpoint",
+    "sources": "models|losses|motion|data|training|evaluation|stages|released|viz|cli|layout|checkpoint",
     "training": "evaluation|stages|released|viz|cli|layout",
     "evaluation": "training|stages|released|viz|cli",
+    "planning": "evaluation|stages|released|viz|cli",
     "stages": "cli",
 }
 

@@ -21,7 +21,8 @@ from wildrayzer.models import WildRayZer
 from wildrayzer.motion.cache_writer import CacheWriter
 from wildrayzer.provenance import read_json
 from wildrayzer.stages.score import score_method, score_renderer_health
-from wildrayzer.stages.score_masks import score_head, score_masks
+from wildrayzer.stages.score_inputs import head_masks, score_input_masks
+from wildrayzer.stages.score_masks import score_masks
 
 SIZE, FRAMES, SCENES = 16, 8, 3
 CONFIG = BenchmarkConfig(inputs=(2,), targets=3, min_distance=4, panels=2, bootstrap=100)
@@ -288,19 +289,28 @@ def test_threshold_without_foreground_falls_back(tmp_path):
     assert "no true foreground" in choice
 
 
-def test_score_head(tmp_path, store_path, checkpoint):
-    score_head(
-        "joint", split="pairs_test", inputs=2, store_path=store_path, checkpoint_dir=checkpoint, config=CONFIG,
-        features=FEATURES, scores=tmp_path / "h.csv", manifest=tmp_path / "h.json",
+def run_head(tmp_path, store_path, checkpoint, *, inputs=2, config=CONFIG, **options):
+    score_input_masks(
+        head_masks("joint", checkpoint, config=config, features=FEATURES), split="pairs_test", inputs=inputs,
+        store_path=store_path, config=config, scores=tmp_path / "h.csv", manifest=tmp_path / "h.json", **options,
     )  # fmt: skip
-    scores = read_scores([tmp_path / "h.csv"])
+    return read_scores([tmp_path / "h.csv"]), read_json(tmp_path / "h.json")
+
+
+def test_score_head(tmp_path, store_path, checkpoint):
+    scores, manifest = run_head(tmp_path, store_path, checkpoint)
     assert set(scores["method"]) == {"head:joint"}
     assert len(scores) == SCENES * 2 * 4
     assert isinstance(scores, pd.DataFrame)
-    assert read_json(tmp_path / "h.json")["mask_threshold"] == 0.5
+    assert manifest["mask_threshold"] == 0.5
+    scores, _ = run_head(tmp_path, store_path, checkpoint, variant="cross_view")
+    assert set(scores["method"]) == {"head:joint@cross_view"}
     with pytest.raises(ValueError, match="holds no masks; use a split that has them"):
-        score_head(
-            "joint", split="s", inputs=2, store_path=write_store(tmp_path / "bare", clean=False, masks=False),
-            checkpoint_dir=checkpoint, config=CONFIG, features=FEATURES, scores=tmp_path / "h.csv",
-            manifest=tmp_path / "h.json",
-        )  # fmt: skip
+        run_head(tmp_path, write_store(tmp_path / "bare", clean=False, masks=False), checkpoint)
+
+
+def test_heads_are_scored_with_view_counts_they_know(tmp_path, store_path, checkpoint):
+    with pytest.raises(ValueError, match=r"head:joint was trained with \[2\] input views"):
+        run_head(tmp_path, store_path, checkpoint, inputs=3)
+    forced = CONFIG.model_copy(update={"force_inputs": True})
+    assert run_head(tmp_path, store_path, checkpoint, inputs=3, config=forced)[1]["forced"]

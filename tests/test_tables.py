@@ -50,12 +50,12 @@ def write_job(folder, rows, kind="views", **extra):
     return folder / f"{name}.csv", folder / f"{name}.json"
 
 
-def mask_rows(method, split, iou, coverage):
+def mask_rows(method, split, iou, coverage, recall=0.5):
     return [
         (method, split, 2, f"s{s}", f, "mask", metric, value + 0.001 * s)
         for s in range(5)
         for f in range(3)
-        for metric, value in (("iou", iou), ("coverage", coverage))
+        for metric, value in (("iou", iou), ("coverage", coverage), ("recall", recall))
     ]
 
 
@@ -82,7 +82,7 @@ def job_files(tmp_path):
         write_job(tmp_path, view_rows("joint", "dre10k_test"), forced=True),
         write_job(tmp_path, mask_rows("pseudo:renderer", "dynamic_test", 0.5, 0.2), kind="masks"),
         write_job(tmp_path, mask_rows("residual:renderer", "dynamic_test", 0.3, 0.2), kind="masks"),
-        write_job(tmp_path, mask_rows("pseudo:renderer", "frozen_test", 0.1, 0.05), kind="masks"),
+        write_job(tmp_path, mask_rows("pseudo:renderer", "frozen_test", 0.1, 0.05, 0.6), kind="masks"),
     ]
     return [job[0] for job in jobs], [job[1] for job in jobs], [health_file(tmp_path)]
 
@@ -101,7 +101,9 @@ def test_files_are_complete_and_byte_identical(job_files, tmp_path):
     assert "| 2 | WildRayZer (published, WildRayZer) | 21.78 |" in text
     assert "joint†" in text
     assert "ghost region, 2 inputs: 1 frames skipped" in text
-    assert text.count("(published") == 2  # beside the outside set alone
+    assert text.count("(published") == 4  # beside the outside set alone, in its two tables
+    assert "| WildRayZer (published, WildRayZer) | 21.78 |" in text
+    assert "2 views PSNRˢ ↑" in text
 
 
 def test_means_of_the_summary_are_those_of_the_scores(job_files):
@@ -125,8 +127,9 @@ def test_claims_get_the_verdict_of_their_interval(job_files):
     assert verdict("joint − unmasked", "dynamic_test") == "not scored"
     assert verdict("pseudo:renderer − residual:renderer", "dynamic_test") == "holds"
     assert verdict("pseudo:renderer, coverage", "dynamic_test against frozen_test") == "holds"
+    assert verdict("pseudo:renderer, recall", "dynamic_test against frozen_test") == "does not hold"
     assert verdict("shift", "dynamic_test") == "holds"
-    assert verdict("change of PSNR", "dynamic_test") == "holds"
+    assert verdict("re-ordered − in order", "dynamic_test") == "holds"
 
 
 def test_terminal_and_latex(job_files):
@@ -178,7 +181,7 @@ def test_methods_on_different_scenes_are_intersected_and_said_so(job_files):
 def test_motion_heads_do_not_shrink_the_frames_of_cached_masks():
     head = [("head:joint", *row[1:]) for row in mask_rows("x", "dynamic_test", 0.4, 0.1)[:4]]
     common, dropped = intersect(scores_of(mask_rows("pseudo:renderer", "dynamic_test", 0.5, 0.2), head))
-    assert len(common) == 30 + 4
+    assert len(common) == 45 + 4
     assert dropped == {}
 
 

@@ -34,12 +34,25 @@ class RunLayout:
         """What the preparation of a split found, used and skipped."""
         return self._path("frames", f"{split}.report.json")
 
+    def data_sheet(self, split: str) -> str:
+        """Contact sheet of a split."""
+        return self._path("frames", f"{split}.sheet.png")
+
     def windows(self, split: str) -> str:
         """Residual windows of a split."""
         return self._path("windows", f"{split}.json")
 
-    def _stage(self, stage: str, number: int | str | None) -> PurePosixPath:
-        return self.base / stage if number is None else self.base / f"round{number}" / stage
+    def makes(self, stage: str) -> bool:
+        """Whether this run makes the artefacts of a stage itself; an ablation shares the earlier ones."""
+        return True
+
+    def _home(self, stage: str, number: int | str | None) -> PurePosixPath:
+        """Folder that a stage's artefacts of a round lie below."""
+        return self.base
+
+    def _stage(self, stage: str, number: int | str | None, part: str | None = None) -> PurePosixPath:
+        home = self._home(part or stage, number)
+        return home / stage if number is None else home / f"round{number}" / stage
 
     def checkpoint(self, stage: str, number: int | str | None = None) -> str:
         """Weights and manifest of a training stage; `number` is the round, None for pretraining."""
@@ -52,11 +65,12 @@ class RunLayout:
     def state(self, stage: str, number: int | str | None = None) -> str:
         """Resume states of a stage; never a declared output."""
         name = stage if number is None else f"round{number}-{stage}"
-        return self._path("state", name)
+        return str(self._home(stage, number) / "state" / name)
 
-    def masks(self, number: int | str, split: str, source: str = "renderer") -> str:
-        """Pseudo-mask cache of a split: residuals.zarr, patch_masks.zarr, pixel_masks.zarr."""
-        return self._path(f"round{number}", "masks", split, source)
+    def masks(self, number: int | str, split: str, source: str = "renderer", *, part: str = "residuals") -> str:
+        """Pseudo-mask cache of a split: residuals.zarr, patch_masks.zarr, pixel_masks.zarr; `part` is the stage that
+        makes the one that is meant."""
+        return str(self._stage("masks", number, part) / split / source)
 
     def residual_part(self, number: int | str, split: str, source: str, part: str, parts: int | str) -> str:
         """One job's share of the residuals."""
@@ -68,15 +82,15 @@ class RunLayout:
 
     def patch_masks(self, number: int | str, split: str, source: str = "renderer") -> str:
         """Patch masks of a split."""
-        return f"{self.masks(number, split, source)}/patch_masks.zarr"
+        return f"{self.masks(number, split, source, part='pseudo_masks')}/patch_masks.zarr"
 
     def pixel_masks(self, number: int | str, split: str, source: str = "renderer") -> str:
         """Refined pixel masks of a split."""
-        return f"{self.masks(number, split, source)}/pixel_masks.zarr"
+        return f"{self.masks(number, split, source, part='refine')}/pixel_masks.zarr"
 
     def thresholds(self, number: int | str, source: str = "renderer") -> str:
         """Thresholds of the absolute test."""
-        return self._path(f"round{number}", "masks", f"thresholds-{source}.json")
+        return str(self._stage("masks", number, "pseudo_masks") / f"thresholds-{source}.json")
 
     def view_scores(self, method: str, split: str, inputs: int | str) -> str:
         """Scores of a method's renderings."""
@@ -87,8 +101,12 @@ class RunLayout:
         return self._path("scores", "masks", f"{source}-{split}.csv")
 
     def head_scores(self, stage: str, split: str) -> str:
-        """Scores of a motion head on a split."""
+        """Scores of a motion head, or of other masks of the input views, on a split."""
         return self._path("scores", "heads", f"{stage}-{split}.csv")
+
+    def index(self, split: str, inputs: int | str) -> str:
+        """Evaluation windows of a set as an index file, for those who render elsewhere."""
+        return self._path("scores", "index", f"{split}-{inputs}.json")
 
     @property
     def renderer_scores(self) -> str:
@@ -112,3 +130,58 @@ class RunLayout:
     def benchmark(self, rule: str, *parts: str) -> str:
         """Time and memory of a job, as Snakemake measures them."""
         return self._path("benchmarks", rule, "-".join(parts) + ".tsv" if parts else "job.tsv")
+
+
+class AblationLayout(RunLayout):
+    """Paths of an ablation: its own below results/NAME/ablations/ABLATION, those of shared stages the run's.
+
+    Args:
+        name: name of the run.
+        ablation: name of the ablation.
+        own: stages that it does not share.
+        shared_rounds: rounds that it shares whatever the stage.
+        root: folder of all runs.
+    """
+
+    def __init__(
+        self, name: str, ablation: str, own: frozenset[str], *, shared_rounds: int = 0, root: str = "results"
+    ) -> None:
+        super().__init__(name, root)
+        self.ablation, self.own, self.shared_rounds = ablation, own, shared_rounds
+        self.own_base = self.base / "ablations" / ablation
+
+    def makes(self, stage: str) -> bool:
+        """Whether the ablation makes the artefacts of a stage itself."""
+        return stage in self.own
+
+    def _home(self, stage: str, number: int | str | None) -> PurePosixPath:
+        shared = stage not in self.own or (str(number).isdigit() and int(str(number)) <= self.shared_rounds)
+        return self.base if shared else self.own_base
+
+    def _own(self, *parts: str) -> str:
+        return str(self.own_base.joinpath(*parts))
+
+    def view_scores(self, method: str, split: str, inputs: int | str) -> str:
+        """Scores of the ablation's renderings."""
+        return self._own("scores", "views", f"{method}-{split}-{inputs}.csv")
+
+    def mask_scores(self, source: str, split: str) -> str:
+        """Scores of the ablation's pseudo-masks."""
+        return self._own("scores", "masks", f"{source}-{split}.csv")
+
+    def head_scores(self, stage: str, split: str) -> str:
+        """Scores of the ablation's motion heads."""
+        return self._own("scores", "heads", f"{stage}-{split}.csv")
+
+    @property
+    def tables(self) -> str:
+        """Folder of the tables that set the ablation beside the run."""
+        return self._own("tables")
+
+    def log(self, rule: str, *parts: str) -> str:
+        """Log of a job."""
+        return super().log(rule, *parts).replace(str(self.base), str(self.own_base), 1)
+
+    def benchmark(self, rule: str, *parts: str) -> str:
+        """Time and memory of a job, as Snakemake measures them."""
+        return super().benchmark(rule, *parts).replace(str(self.base), str(self.own_base), 1)

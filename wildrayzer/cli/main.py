@@ -5,12 +5,12 @@ Modules import what is heavy (torch, transformers) within their commands, so tha
 
 import typer
 
-from wildrayzer.cli import config, released, score, seeds, summary
+from wildrayzer.cli import config, data, ingest, inspect, plan, released, render, score, seeds, summary, tune
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 """The root command."""
 
-for module in (config, released, score, seeds, summary):
+for module in (config, data, ingest, inspect, plan, released, render, score, seeds, summary, tune):
     app.add_typer(module.app)
 
 

@@ -15,6 +15,7 @@ from wildrayzer.config.masks import PseudoMasksConfig, RefineConfig, ResidualsCo
 from wildrayzer.config.model import ModelConfig, MotionHeadConfig
 from wildrayzer.config.run import TRAINING_STAGES, ComputeConfig, RunConfig
 from wildrayzer.config.training import CropPretextConfig, PasteConfig, StageConfig, ViewsConfig, control_stage
+from wildrayzer.config.watch import HealthConfig, WatchConfig
 
 __all__ = [
     "TRAINING_STAGES",
@@ -27,6 +28,7 @@ __all__ = [
     "EmbeddedConfig",
     "EmbeddedSplit",
     "FeaturesConfig",
+    "HealthConfig",
     "ModelConfig",
     "MotionHeadConfig",
     "PasteConfig",
@@ -39,6 +41,7 @@ __all__ = [
     "StageConfig",
     "StoreConfig",
     "ViewsConfig",
+    "WatchConfig",
     "control_stage",
     "load_config",
     "parse_config",

@@ -7,3 +7,7 @@ class Section(BaseModel):
     """A frozen section of the configuration; unknown options are refused by name."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot run; the message names every faulty option."""

@@ -1,14 +1,68 @@
 """Scoring, tables and report."""
 
-from typing import Literal
+import re
+from typing import Any, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from wildrayzer.config.base import Section
 
-Method = Literal["nearest", "blend", "static", "static_true_masks", "static_clean", "distilled", "joint",
-                 "joint_true_masks", "joint_clean", "unmasked"]  # fmt: skip
+Method = Literal["nearest", "blend", "static", "static_coseg", "static_true_masks", "static_clean", "distilled",
+                 "joint", "joint_true_masks", "joint_clean", "unmasked"]  # fmt: skip
 MaskSource = Literal["renderer", "nearest", "blurred"]
+METHODS: tuple[str, ...] = get_args(Method)
+"""Built-in methods, in the order of the tables."""
+_NAME = r"[a-z][a-z0-9_]*"
+
+
+class ExternalMasks(Section):
+    """Masks of any other tool (SAV, MegaSAM, VideoCutler) as files; layout: docs/benchmarks.md. Two rows: the masks
+    themselves as `file:NAME`, and the static renderer whose input tokens they gate as `static_NAME`."""
+
+    folders: dict[str, str]
+    """Folder of masks for each split."""
+
+
+class ExternalRenderings(Section):
+    """Finished renderings of any other method as files, scored as row NAME; layout: docs/benchmarks.md."""
+
+    folders: dict[str, str]
+    """Folder of renderings for each set; `{inputs}` in it stands for the number of input views."""
+
+
+class ExternalCheckpoint(Section):
+    """Another checkpoint as row NAME, such as one that `wildrayzer import-released` wrote."""
+
+    path: str
+    """Checkpoint folder."""
+    gate: Literal["own", "none"] = "own"
+    """`own`: its motion head gates the inputs, and is scored as `head:NAME`. `none`: a static renderer."""
+    inputs: tuple[int, ...] | None = None
+    """Numbers of input views to score it with; null takes those of the set."""
+
+
+class CosegConfig(Section):
+    """Co-segmentation of backbone features: the masks of `static_coseg` and of the row `coseg`."""
+
+    clusters: int = Field(10, ge=2, le=255)
+    """K-means clusters over the patches of all input views of a window."""
+    saliency: float = 0.5
+    """A cluster is foreground in a view where its mean saliency exceeds this, in standard deviations of the view."""
+    share: float = Field(0.75, gt=0.0, le=1.0)
+    """Share of the input views in which a foreground cluster must be foreground."""
+
+
+class EvaluationSet(Section):
+    """A split as one row group of the tables, where it needs other views than the rest of the benchmark."""
+
+    split: str
+    """Split that the frames come from."""
+    inputs: tuple[int, ...] | None = None
+    """Numbers of input views; null takes `benchmark.inputs`."""
+    targets: int | None = Field(None, ge=1)
+    """Target views of drawn windows; null takes `benchmark.targets`. An index file names its own."""
+    index: str | None = None
+    """Frozen index file, `{inputs}` in it stands for the number of input views; null draws windows."""
 
 
 class BenchmarkConfig(Section):
@@ -16,19 +70,37 @@ class BenchmarkConfig(Section):
 
     methods: tuple[Method, ...] = ("nearest", "blend", "static", "joint")
     """Rows of the view-synthesis tables. `nearest`, `blend`: image-only controls. `static`: pretrained renderer.
-    `distilled`: the same with the motion head's masks. `joint`: the full method. `*_true_masks`, `*_clean`: bounds.
-    `unmasked`: trained on the same data as long as `joint`, without masks."""
+    `static_coseg`: the same, its inputs gated by co-segmentation. `distilled`: the same with the motion head's masks.
+    `joint`: the full method. `*_true_masks`, `*_clean`: bounds. `unmasked`: trained on the same data as long as
+    `joint`, without masks."""
+    masks: dict[str, ExternalMasks] = Field(default_factory=dict)
+    """Masks of other tools by name."""
+    renderings: dict[str, ExternalRenderings] = Field(default_factory=dict)
+    """Finished renderings of other methods by name."""
+    checkpoints: dict[str, ExternalCheckpoint] = Field(default_factory=dict)
+    """Other checkpoints by name."""
+    coseg: CosegConfig = CosegConfig()
+    """Co-segmentation baseline."""
     inputs: tuple[int, ...] = (2, 3, 4)
     """Numbers of input views."""
+    force_inputs: bool = False
+    """Score numbers of input views that a checkpoint was not trained with, and flag them in the tables."""
     targets: int = Field(6, ge=1)
     """Target views."""
     min_distance: int = Field(8, ge=1)
     """Least distance of the end frames in an evaluation window drawn without an index file."""
     index: dict[str, str] = Field(default_factory=dict)
-    """Frozen index file for a split: {scene: {"context": [...], "target": [...]} or null}."""
+    """Frozen index file for a split: {scene: {"context": [...], "target": [...]} or null}; `{inputs}` in its path
+    stands for the number of input views."""
+    sets: dict[str, EvaluationSet] = Field(default_factory=dict)
+    """Further sets of evaluation windows on the splits, such as 16 inputs and 8 targets from an index file."""
+    pictures: tuple[str, ...] = ()
+    """Test splits without truth, such as own clips: rendered and shown, not scored."""
     mask_sources: tuple[MaskSource, ...] = ("renderer", "nearest")
     """What stands in for the rendering in the mask table: `nearest` copies the nearest input view and `blurred` blurs
     the target: controls that tell motion from texture."""
+    ablations: tuple[str, ...] = ()
+    """Ablations that are part of the tables, and so of every run; the others wait for their target."""
     mask_threshold: float = Field(0.5, gt=0.0, lt=1.0)
     """Threshold on the motion probability for IoU and recall."""
     lpips_weights: str | None = None
@@ -39,3 +111,47 @@ class BenchmarkConfig(Section):
     """Scenes shown as pictures."""
     seed: int = 0
     """Seed of evaluation windows and bootstrap."""
+
+    @model_validator(mode="after")
+    def _names_are_free(self) -> "BenchmarkConfig":
+        taken = [*METHODS, "coseg", "distill"]
+        for option in ("masks", "renderings", "checkpoints"):
+            for name in getattr(self, option):
+                row = f"static_{name}" if option == "masks" else name
+                if not re.fullmatch(_NAME, name) or name in taken or row in taken:
+                    raise ValueError(
+                        f"benchmark.{option}: the name {name!r} is taken, or not of lower-case letters, digits and _; "
+                        "rename it"
+                    )
+                taken += list(dict.fromkeys([name, row]))
+        for name in self.sets:
+            if not re.fullmatch(_NAME, name):
+                raise ValueError(
+                    f"benchmark.sets: the name {name!r} is not of lower-case letters, digits and _; rename it"
+                )
+        return self
+
+    @property
+    def external_rows(self) -> tuple[str, ...]:
+        """Rows of the view-synthesis tables that come from outside."""
+        return (*(f"static_{name}" for name in self.masks), *self.renderings, *self.checkpoints)
+
+    def set_of(self, name: str) -> EvaluationSet:
+        """The evaluation set of this name; a split is one by itself."""
+        return self.sets.get(name) or EvaluationSet(split=name, index=self.index.get(name))
+
+    def inputs_of(self, name: str, row: str = "") -> tuple[int, ...]:
+        """Numbers of input views that a set is scored with, by the row `row` if it has numbers of its own."""
+        counts = self.set_of(name).inputs or self.inputs
+        own = self.checkpoints[row].inputs if row in self.checkpoints else None
+        return counts if own is None else tuple(count for count in counts if count in own)
+
+    def job_options(self, name: str) -> dict[str, Any]:
+        """What scoring the set `name` depends on: other rows and other sets are of no consequence to it."""
+        own = self.set_of(name)
+        options = self.model_dump(
+            mode="json",
+            include={"coseg", "force_inputs", "lpips_weights", "mask_threshold", "min_distance", "panels", "seed"},
+        )
+        index = {} if own.index is None else {name: own.index}
+        return {**options, "targets": own.targets or self.targets, "index": index}

@@ -8,11 +8,9 @@ from typing import Any, get_args, get_origin
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from wildrayzer.config.ablations import own_stages
+from wildrayzer.config.base import ConfigError
 from wildrayzer.config.run import RunConfig
-
-
-class ConfigError(ValueError):
-    """A configuration that cannot run; the message names every faulty option."""
 
 
 def load_config(path: str | Path) -> RunConfig:
@@ -40,10 +38,13 @@ def parse_config(raw: Any, *, source: str = "configuration") -> RunConfig:
     if not isinstance(raw, Mapping):
         raise ConfigError(f"{source}: expected a mapping of sections, found {type(raw).__name__}")
     try:
-        return RunConfig.model_validate(dict(raw))
+        config = RunConfig.model_validate(dict(raw))
     except ValidationError as error:
         lines = [_explain(item, raw) for item in error.errors()]
         raise ConfigError("\n".join([f"{source} cannot run:", *(f"  - {line}" for line in lines)])) from None
+    for name, ablation in config.ablations.items():
+        own_stages(config, name, ablation)
+    return config
 
 
 def _explain(item: Any, raw: Mapping[str, Any]) -> str:

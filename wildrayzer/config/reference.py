@@ -33,6 +33,7 @@ _TYPE_NAMES: Mapping[Any, tuple[str, str]] = {
     int: ("integer", "integers"),
     float: ("number", "numbers"),
     str: ("text", "texts"),
+    Any: ("any value", "any values"),
 }
 _BOUNDS = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
 

@@ -16,6 +16,13 @@ UNKNOWN = 255
 BATCH = 256
 THRESHOLDS = tuple(round(0.25 * step, 2) for step in range(-2, 13))
 FALLBACK_THRESHOLD = 1.0
+MASK_DEFINITIONS = {
+    "iou": "per frame, at pixels, over frames with true foreground",
+    "recall": "as iou",
+    "precision": "over frames with predicted foreground",
+    "coverage": "share of the frame that is marked",
+}
+"""What the metrics of the mask tables mean."""
 
 
 MaskSlice = Callable[[slice], UInt8[np.ndarray, "n h w"]]

@@ -1,48 +1,20 @@
-"""What a method of the view-synthesis tables renders from: checkpoint, gate and inputs."""
+"""Evaluation windows as batches, and how each row of the view-synthesis tables renders them."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from wildrayzer.config.benchmark import BenchmarkConfig, Method
+from wildrayzer.config.benchmark import BenchmarkConfig
 from wildrayzer.config.features import FeaturesConfig
 from wildrayzer.data.sampling import EvaluationWindow, EvaluationWindows, evaluation_windows
 from wildrayzer.data.store import FrameStore
+from wildrayzer.evaluation.recipes import RECIPES, Recipe
 from wildrayzer.models import ViewSynthesis, WildRayZer
 from wildrayzer.motion.features import FeatureBackbone, build_backbone
-
-Stage = Literal["pretrain", "distill", "joint", "unmasked"]
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a method renders."""
-
-    stage: Stage | None
-    """Stage whose checkpoint it loads; None needs no network."""
-    gate: Literal["none", "own", "true"] = "none"
-    """Input tokens replaced by the noise token: none, by the checkpoint's own motion head, or by true masks."""
-    clean: bool = False
-    """Input views are the clean twins; target views, used for their poses alone, stay as they are."""
-
-
-RECIPES: dict[Method, Recipe] = {
-    "nearest": Recipe(None),
-    "blend": Recipe(None),
-    "static": Recipe("pretrain"),
-    "static_true_masks": Recipe("pretrain", gate="true"),
-    "static_clean": Recipe("pretrain", clean=True),
-    "distilled": Recipe("distill", gate="own"),
-    "joint": Recipe("joint", gate="own"),
-    "joint_true_masks": Recipe("joint", gate="true"),
-    "joint_clean": Recipe("joint", gate="own", clean=True),
-    "unmasked": Recipe("unmasked"),
-}
 
 
 @dataclass(frozen=True)
@@ -61,6 +33,8 @@ class WindowBatch:
     """True masks, where the store has them: 1 = transient, 255 = unknown."""
     num_inputs: int
     """Input views."""
+    still: bool = True
+    """Nothing moves in clips without masks, so that recorded frames are the truth; False for dynamic splits."""
 
     @property
     def truth(self) -> Float[Tensor, "b t 3 h w"]:
@@ -93,28 +67,31 @@ def read_windows(
         clean=images(store.read_clean(index)) if store.has_clean else None,
         masks=masks,
         num_inputs=len(windows[0].inputs),
+        still=store.attributes.get("role", "static") == "static",
     )
 
 
 def windows_of(store: FrameStore, split: str, inputs: int, config: BenchmarkConfig) -> EvaluationWindows:
-    """The evaluation windows of a split: from its frozen index file if `benchmark.index` has one, else drawn.
+    """The evaluation windows of a set: from its frozen index file if `benchmark.index` has one, else drawn.
 
     Raises:
         ValueError: an index file with another number of inputs, and as `evaluation_windows`.
     """
+    index = config.index.get(split)
+    index = None if index is None else index.replace("{inputs}", str(inputs))
     windows = evaluation_windows(
         store,
         inputs=inputs,
         targets=config.targets,
         min_distance=config.min_distance,
         seed=config.seed,
-        index_file=config.index.get(split),
+        index_file=index,
     )
     wrong = sorted({len(window.inputs) for window in windows} - {inputs})
     if wrong:
         raise ValueError(
-            f"benchmark.index: {config.index.get(split)} has windows of {wrong} inputs, but benchmark.inputs asks for "
-            f"{inputs}; give an index file of that number or change benchmark.inputs"
+            f"benchmark.index: {index} has windows of {wrong} inputs, but benchmark.inputs asks for {inputs}; write "
+            "{inputs} in the path and give a file for each number, or change benchmark.inputs"
         )
     return windows
 
@@ -127,15 +104,20 @@ def window_batches(
         yield read_windows(store, windows[start : start + size], device=device)
 
 
-def check_method(method: Method, store: FrameStore) -> Recipe:
-    """The recipe of a method, if the split has what it takes.
+def check_method(method: str, store: FrameStore, recipe: Recipe | None = None) -> Recipe:
+    """The recipe of a row, if the split has what it takes.
+
+    Args:
+        method: name of the row.
+        store: frames of the split.
+        recipe: of an external row; None looks up a built-in one.
 
     Raises:
-        ValueError: unknown method, or a split without the clean twins or masks that the method needs.
+        ValueError: unknown row, or a split without the clean twins or masks that it needs.
     """
-    if method not in RECIPES:
+    if recipe is None and method not in RECIPES:
         raise ValueError(f"benchmark.methods: {method!r} is unknown; known: {', '.join(RECIPES)}")
-    recipe = RECIPES[method]
+    recipe = recipe or RECIPES[method]
     for needed, present, what in (
         (recipe.clean, store.has_clean, "clean twins"),
         (recipe.gate == "true", store.has_masks, "true masks"),
@@ -149,20 +131,30 @@ def check_method(method: Method, store: FrameStore) -> Recipe:
 
 @torch.no_grad()
 def render_method(
-    method: Method,
+    method: str,
     batch: WindowBatch,
     *,
     model: WildRayZer | None = None,
     backbone: FeatureBackbone | None = None,
+    recipe: Recipe | None = None,
+    masks: UInt8[np.ndarray, "b k h w"] | None = None,
 ) -> tuple[Float[Tensor, "b t 3 h w"], ViewSynthesis | None]:
     """Renderings of the targets in [0, 1], and the network's whole output where there is a network.
 
     `nearest` copies the input with the nearest frame number (of two, the earlier); `blend` is the mean of the inputs.
 
+    Args:
+        method: name of the row.
+        batch: windows.
+        model: its network.
+        backbone: for its motion head.
+        recipe: of an external row; None looks up a built-in one.
+        masks: of the input views, 1 = transient, for the gates `coseg` and `file`.
+
     Raises:
-        ValueError: the method needs a model, or the model's head needs features and there is no backbone.
+        ValueError: the row needs a model or masks, or the model's head needs features and there is no backbone.
     """
-    recipe, k = RECIPES[method], batch.num_inputs
+    recipe, k = recipe or RECIPES[method], batch.num_inputs
     if method == "nearest":
         return _nearest(batch), None
     if method == "blend":
@@ -177,7 +169,7 @@ def render_method(
     if recipe.gate == "own":
         result = model(images, k, features=head_features(model, images, backbone), motion=True)
     else:
-        result = model(images, k, token_mask=_true_token_mask(model, batch) if recipe.gate == "true" else None)
+        result = model(images, k, token_mask=_token_mask(model, batch, recipe, masks))
     return result.render.float(), result
 
 
@@ -207,10 +199,20 @@ def head_features(
     return backbone(images.flatten(0, 1)).unflatten(0, images.shape[:2])
 
 
-def _true_token_mask(model: WildRayZer, batch: WindowBatch) -> Bool[Tensor, "b k n"]:
-    assert batch.masks is not None  # check_method
-    transient = (batch.masks[:, : batch.num_inputs, None] == 1).float()
-    return model.token_mask_from_probability(transient)
+def _token_mask(
+    model: WildRayZer, batch: WindowBatch, recipe: Recipe, masks: UInt8[np.ndarray, "b k h w"] | None
+) -> Bool[Tensor, "b k n"] | None:
+    """Input tokens to replace: those whose patch is marked by more than `motion_head.threshold`."""
+    if recipe.gate == "none":
+        return None
+    if recipe.gate == "true":
+        assert batch.masks is not None  # check_method
+        found = batch.masks[:, : batch.num_inputs]
+    elif masks is None:
+        raise ValueError(f"the gate {recipe.gate} needs masks of the input views; pass them")
+    else:
+        found = torch.from_numpy(masks).to(batch.images.device)
+    return model.token_mask_from_probability((found[:, :, None] == 1).float())
 
 
 def _nearest(batch: WindowBatch) -> Float[Tensor, "b t 3 h w"]:

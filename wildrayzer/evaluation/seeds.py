@@ -23,7 +23,8 @@ class Topic:
 
 _RENDERERS = ("nearest", "blend", "static", "static_true_masks", "static_clean", "distilled", "joint",
               "joint_true_masks", "joint_clean", "unmasked")  # fmt: skip
-_MASKS = ("pseudo:renderer", "refined:renderer", "residual:renderer", "pseudo:nearest", "head:distill", "head:joint")
+_MASKS = ("pseudo:renderer", "pseudo:renderer@dino_only", "pseudo:renderer@ssim_only", "refined:renderer",
+          "residual:renderer", "pseudo:nearest", "pseudo:blurred", "head:distill", "head:joint")  # fmt: skip
 
 
 def topics(splits: Sequence[str]) -> list[Topic]:

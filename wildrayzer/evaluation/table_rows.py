@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from wildrayzer.config.benchmark import Method
+from wildrayzer.config.benchmark import METHODS
 from wildrayzer.evaluation.bootstrap import Interval
 from wildrayzer.evaluation.claims import Finding
 from wildrayzer.evaluation.published import published_for
@@ -15,9 +15,8 @@ from wildrayzer.evaluation.published import published_for
 VIEW_REGIONS = ("full", "static", "transient", "ghost")
 VIEW_METRICS = ("psnr", "ssim", "lpips", "lpips_released")
 MASK_METRICS = ("iou", "recall", "precision", "coverage")
-MASK_METHODS = ("pseudo", "refined", "residual", "head")
+MASK_METHODS = ("pseudo", "refined", "residual", "coseg", "file", "head")
 FIELDS = list(Interval.__dataclass_fields__)
-METHOD_ORDER = (*get_args(Method),)
 HEADINGS = {
     "psnr": "PSNR ↑",
     "ssim": "SSIM ↑",
@@ -37,6 +36,10 @@ KIND_NOTES = {
 }
 
 
+FORCED = "† scored with a number of input views that the checkpoint was not trained for."
+_COUNTED = "Scenes, frames and skipped frames are those of the first figure of a row."
+
+
 @dataclass(frozen=True)
 class Table:
     """One table as text, ready for any format."""
@@ -54,12 +57,24 @@ class Table:
 
 
 def cell(interval: Interval, metric: str) -> str:
-    """Mean and 95% interval as text: dB with two decimals, masks in percent with one, the rest with three."""
+    """Mean ± standard error as text: dB with two decimals, masks in percent with one, the rest with three."""
     if not np.isfinite(interval.mean):
         return "–"
+    return f"{number(interval.mean, metric)} ± {number(interval.error, metric)}"
+
+
+def interval_cell(interval: Interval, metric: str) -> str:
+    """Mean and 95% interval as text, as `cell` rounds."""
+    if not np.isfinite(interval.mean):
+        return "–"
+    low, high = (number(value, metric) for value in (interval.low, interval.high))
+    return f"{number(interval.mean, metric)} [{low}, {high}]"
+
+
+def number(value: float, metric: str) -> str:
+    """One figure of a metric, without its unit."""
     scale, digits = (1, 2) if metric == "psnr" else (100, 1) if metric in MASK_METRICS else (1, 3)
-    mean, low, high = (f"{value * scale:.{digits}f}" for value in (interval.mean, interval.low, interval.high))
-    return f"{mean} [{low}, {high}]"
+    return f"{round(value * scale, digits) + 0.0:.{digits}f}"
 
 
 def split_table(
@@ -92,7 +107,7 @@ def split_table(
     lines = []
     for inputs in sorted(rows["inputs"].unique().tolist()):
         group = rows[rows["inputs"] == inputs]
-        for method in sorted(group["method"].unique(), key=_order):
+        for method in sorted(group["method"].unique(), key=order_of):
             of_method = group[group["method"] == method]
             lines.append(_row(method, inputs, of_method, cells, flag=(method, inputs) in forced))
         if published:
@@ -101,35 +116,36 @@ def split_table(
     what = "Masks" if masks else "View synthesis"
     return Table(
         name=f"{job}_{split}",
-        title=f"{what} on {split}. {KIND_NOTES[kind]} Mean [95% interval over scenes].",
-        columns=("inputs", "method", *headings, "scenes", "frames"),
+        title=f"{what} on {split}. {KIND_NOTES[kind]} Mean ± standard error over scenes.",
+        columns=("inputs", "method", *headings, "scenes", "frames", "skipped"),
         rows=tuple(lines),
         notes=tuple(_notes(split, rows, own, dropped, masks, bool(forced))),
     )
 
 
-def _order(method: str) -> tuple[int, str]:
-    kind = method.split(":")[0]
-    order = METHOD_ORDER if method in METHOD_ORDER else MASK_METHODS
-    return (order.index(kind) if kind in order else len(order), method)
+def order_of(method: str) -> tuple[int, str]:
+    """Place of a row: built-in ones in their order with their ablations after them, then those from outside."""
+    kind = method.partition("@")[0].partition(":")[0]
+    known = MASK_METHODS if kind in MASK_METHODS else METHODS
+    return (known.index(kind) if kind in known else len(known), method)
 
 
 def _row(
     method: str, inputs: int, rows: pd.DataFrame, cells: Sequence[tuple[str, str]], *, flag: bool
 ) -> tuple[str, ...]:
     found = {
-        place: _interval(row)
+        place: interval_of(row)
         for place, row in zip(
             zip(rows["region"], rows["metric"], strict=True), rows[FIELDS].to_numpy().tolist(), strict=True
         )
     }
     texts = [cell(found[place], place[1]) if place in found else "–" for place in cells]
-    scenes = max(interval.scenes for interval in found.values())
-    frames = max(interval.frames + interval.skipped for interval in found.values())
-    return (str(inputs), method + ("†" if flag else ""), *texts, str(scenes), str(frames))
+    first = next(found[place] for place in cells if place in found)
+    counts = (str(first.scenes), str(first.frames), str(first.skipped))
+    return (str(inputs), method + ("†" if flag else ""), *texts, *counts)
 
 
-def _interval(values: Sequence[float]) -> Interval:
+def interval_of(values: Sequence[float]) -> Interval:
     """The interval in a row of the summary, its columns `FIELDS`."""
     mean, low, high, error = values[:4]
     scenes, frames, skipped = (int(value) for value in values[4:])
@@ -141,15 +157,9 @@ def _published_rows(split: str, inputs: int, cells: Sequence[tuple[str, str]], m
     lines = []
     for method, source in dict.fromkeys((figure.method, figure.source) for figure in figures):
         values = {(f.region, f.metric): f.value for f in figures if (f.method, f.source) == (method, source)}
-        texts = [_published_cell(values.get(place), place[1]) for place in cells]
-        lines.append((str(inputs), f"{method} (published, {source})", *texts, "", ""))
+        texts = ["–" if place not in values else number(values[place], place[1]) for place in cells]
+        lines.append((str(inputs), f"{method} (published, {source})", *texts, "", "", ""))
     return lines
-
-
-def _published_cell(value: float | None, metric: str) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.2f}" if metric == "psnr" else f"{100 * value:.1f}" if metric in MASK_METRICS else f"{value:.3f}"
 
 
 def _notes(
@@ -168,7 +178,8 @@ def _notes(
     skipped = rows[rows["skipped"] > 0].drop_duplicates(["inputs", "region", "metric", "skipped"])
     for (region, metric, inputs), group in skipped.groupby(["region", "metric", "inputs"], sort=True):
         if metric in ("psnr", *MASK_METRICS):
-            counts = "/".join(str(count) for count in sorted(group["skipped"].unique()))
+            least, most = int(group["skipped"].min()), int(group["skipped"].max())
+            counts = str(least) if least == most else f"{least} to {most}"
             what = metric if masks else f"{region} region"
             notes.append(f"{what}, {inputs} inputs: {counts} frames skipped (nothing there to score).")
     absent = sorted({m["lpips"] for m in manifests if m.get("lpips", "scored") != "scored"})
@@ -182,10 +193,11 @@ def _notes(
     notes += [f"Residual threshold of {name}: {value:g} ({choice})." for name, value, choice in sorted(choices)]
     thresholds = sorted({m["mask_threshold"] for m in manifests if "mask_threshold" in m})
     notes += [f"Motion head: probability over {value:g}, on input views." for value in thresholds]
+    notes.append(_COUNTED)
     without = sorted({(m["scenes_of_split"], len(m["skipped_scenes"])) for m in manifests if m.get("skipped_scenes")})
     notes += [f"{count} of the split's {total} scenes have no evaluation window." for total, count in without]
     if forced:
-        notes.append("† scored with a number of input views that the checkpoint was not trained for.")
+        notes.append(FORCED)
     return list(dict.fromkeys(notes))
 
 
@@ -209,7 +221,7 @@ def health_tables(healths: Sequence[Mapping[str, Any]]) -> list[Table]:
         "Re-ordered: change of PSNR when targets enter in another order. Swapped: change with another target's pose.",
         "Spread: largest standard deviation of predicted relative cameras; near 0 they are the same for all scenes.",
     ]
-    title = "The static renderer: do its cameras mean anything? Mean [95% interval over scenes]."
+    title = "The static renderer: do its cameras mean anything? Mean ± standard error over scenes."
     heads = (*columns, *(f"R² {name}" for name in degrees), "spread", "windows")
     return [Table("renderer", title, heads, tuple(rows), tuple(notes))]
 
@@ -221,12 +233,15 @@ def claims_table(findings: Sequence[Finding]) -> Table:
         text = "–"
         if finding.difference is not None:
             metric = next((name for name in MASK_METRICS if name in finding.compared), "psnr")
-            text = cell(finding.difference, metric)
+            text = interval_cell(finding.difference, metric)
         rows.append((finding.claim, finding.where, finding.compared, text, finding.verdict, finding.note))
     return Table(
         name="claims",
         title="Claims: differences on the same frames, resampled over scenes.",
         columns=("claim", "where", "difference", "mean [95% interval]", "verdict", "note"),
         rows=tuple(rows),
-        notes=("holds / does not hold: the interval excludes 0. PSNR in dB, masks in percentage points.",),
+        notes=(
+            "holds / does not hold: the interval lies above / below 0, or the limit that the claim names. PSNR in dB, "
+            "masks in percentage points.",
+        ),
     )

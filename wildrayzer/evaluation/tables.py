@@ -1,5 +1,6 @@
 """Tables from scores: a pure function of score files, manifests and configuration. Needs no torch."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,9 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from wildrayzer.config.ablations import ablations_of
 from wildrayzer.config.run import RunConfig
 from wildrayzer.evaluation.bootstrap import bootstrap_mean
 from wildrayzer.evaluation.claims import Finding, check_claims
+from wildrayzer.evaluation.paper_tables import ablation_table, paper_table
 from wildrayzer.evaluation.table_rows import FIELDS, MASK_METHODS, Table, claims_table, health_tables, split_table
 
 
@@ -33,24 +36,28 @@ class TableContext:
     """Bootstrap draws."""
     seed: int
     """Seed of the bootstrap."""
+    ablations: Mapping[str, str] = field(default_factory=dict)
+    """What each ablation changes, in words."""
 
     @classmethod
     def from_config(cls, config: RunConfig) -> "TableContext":
         """The context of a configured run."""
         features = config.features
+        splits = {name: name for name, split in config.data.splits.items() if split.use in ("test", "control")}
+        sets = {**splits, **{name: one.split for name, one in config.benchmark.sets.items()}}
         return cls(
             run=config.name,
             backbone=f"dinov3:{features.weights}" if features.backbone == "dinov3" else features.backbone,
             perceptual=config.perceptual.kind,
             deviations=config.deviations,
-            kinds={
-                name: split_kind(config, name)
-                for name, split in config.data.splits.items()
-                if split.use in ("test", "control")
-            },
-            outside=frozenset(name for name, split in config.data.splits.items() if split.layout != "embedded"),
+            kinds={name: split_kind(config, split) for name, split in sets.items()},
+            outside=frozenset(n for n, split in sets.items() if config.data.splits[split].layout != "embedded"),
             resamples=config.benchmark.bootstrap,
             seed=config.benchmark.seed,
+            ablations={
+                name: "; ".join(f"{option}: {json.dumps(value)}" for option, value in ablation.changes.items())
+                for name, ablation in ablations_of(config).items()
+            },
         )
 
 
@@ -113,6 +120,18 @@ def build_tables(
     found: list[Table] = []
     for split in context.kinds:
         here = summary[summary["split"] == split]
+        views = here[here["region"] != "mask"]
+        if len(views):
+            forced = {(m["method"], m["inputs"]) for m in manifests if m.get("split") == split and m.get("forced")}
+            laid_out = paper_table(
+                split,
+                views,
+                kind=context.kinds[split],
+                published=split in context.outside,
+                forced=forced,
+                dropped=[text for (where, _, kind), text in dropped.items() if (where, kind) == (split, "views")],
+            )
+            found += [] if laid_out is None else [laid_out]
         for masks in (False, True):
             rows = here[(here["region"] == "mask") == masks]
             if len(rows):
@@ -127,6 +146,8 @@ def build_tables(
                         published=split in context.outside,
                     )
                 )
+    ablations = ablation_table(scores, context.ablations, resamples=context.resamples, seed=context.seed)
+    found += [] if ablations is None else [ablations]
     found += health_tables(healths)
     findings = check_claims(scores, context.kinds, healths, resamples=context.resamples, seed=context.seed)
     if findings:
@@ -135,9 +156,9 @@ def build_tables(
 
 
 def family(method: str) -> str:
-    """Methods that are compared frame by frame: renderings, masks of cached residuals, masks of motion heads."""
-    kind = method.split(":")[0]
-    return "head" if kind == "head" else "cache" if kind in MASK_METHODS else "views"
+    """Rows that are compared frame by frame: renderings, masks of cached residuals, masks of input views."""
+    kind = method.partition("@")[0].partition(":")[0]
+    return "head" if kind in ("head", "coseg", "file") else "cache" if kind in MASK_METHODS else "views"
 
 
 def intersect(scores: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[str, int, str], str]]:

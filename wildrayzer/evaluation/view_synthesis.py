@@ -24,11 +24,12 @@ def target_regions(batch: WindowBatch) -> dict[str, Float[Tensor, "b t 1 h w"]]:
     """Regions of the targets that have a truth, 1 = counted.
 
     Clean twins: `full`, and with masks `static`, `transient`, `ghost`. Masks alone: `static`, since the truth under a
-    transient is not known. Neither: `full`. Pixels of unknown mask (255) are in no region but `full`.
+    transient is not known. Neither: `full` where nothing moves, and no region at all on dynamic clips, which have no
+    truth then. Pixels of unknown mask (255) are in no region but `full`.
     """
     k, (b, v, _, h, w) = batch.num_inputs, batch.images.shape
     regions = {}
-    if batch.clean is not None or batch.masks is None:
+    if batch.clean is not None or (batch.masks is None and batch.still):
         regions["full"] = batch.images.new_ones(b, v - k, 1, h, w)
     if batch.masks is None:
         return regions
@@ -46,6 +47,8 @@ def score_batch(
 ) -> dict[str, dict[str, list[float]]]:
     """`{region: {metric: value of each target frame}}`, frames of a window together, NaN where a region is empty."""
     regions = {name: region.flatten(0, 1) for name, region in target_regions(batch).items()}
+    if not regions:
+        return {}
     scores = image_metrics(rendering.float().clamp(0, 1).flatten(0, 1), batch.truth.flatten(0, 1), regions, lpips=lpips)
     return {region: {name: value.tolist() for name, value in values.items()} for region, values in scores.items()}
 

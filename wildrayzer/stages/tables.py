@@ -44,6 +44,7 @@ def write_tables(tables: Tables, folder: str | Path) -> None:
                 "where": finding.where,
                 "compared": finding.compared,
                 **({} if finding.difference is None else vars(finding.difference)),
+                "limit": finding.limit,
                 "verdict": finding.verdict,
                 "note": finding.note,
             }

@@ -3,7 +3,6 @@
 import json
 import logging
 import shutil
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -11,22 +10,28 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from wildrayzer.checkpoint import load_checkpoint, read_manifest, save_checkpoint
-from wildrayzer.config import FeaturesConfig, ModelConfig, PasteConfig, PerceptualConfig, StageConfig
+from wildrayzer.checkpoint import load_checkpoint, read_manifest, save_checkpoint, write_checkpoint
+from wildrayzer.config import FeaturesConfig, ModelConfig, PasteConfig, PerceptualConfig, StageConfig, WatchConfig
 from wildrayzer.config.base import Section
+from wildrayzer.config.model import MotionHeadConfig
 from wildrayzer.data.paste import CutoutLibrary, paste
 from wildrayzer.data.sampling import SampleSource
 from wildrayzer.data.store import FrameStore
 from wildrayzer.losses import build_perceptual
 from wildrayzer.models import WildRayZer
+from wildrayzer.models.transformer import compile_blocks
 from wildrayzer.motion.features import FeatureBackbone, build_backbone
 from wildrayzer.provenance import digest_file, digest_json, write_bytes_atomic
 from wildrayzer.training.batch import BatchBuilder
 from wildrayzer.training.distributed import World, join_world
+from wildrayzer.training.health import HealthCheck
 from wildrayzer.training.labels import PseudoLabels
+from wildrayzer.training.launch import end_with_parent, run_processes
 from wildrayzer.training.loop import Trainer
 from wildrayzer.training.objective import RECIPES, Objective
 from wildrayzer.training.plan import BatchPlan
+from wildrayzer.training.policy import fit_activations
+from wildrayzer.training.sinks import open_sinks
 from wildrayzer.training.stopping import StopRequest
 from wildrayzer.training.validation import Validation
 
@@ -51,7 +56,9 @@ class TrainingJob(Section):
     device: str
     threads: int
     processes: int
-    """Processes on this machine."""
+    """Training processes, of all nodes together."""
+    nodes: int = 1
+    """Nodes that share the processes evenly."""
     preload_mb: int
     parent: str | None = None
     """Checkpoint to start from; null starts from random weights."""
@@ -59,6 +66,8 @@ class TrainingJob(Section):
     dynamic_store: str | None = None
     masks: str | None = None
     """Pseudo-mask cache of the dynamic split."""
+    residuals: str | None = None
+    """Residual maps of the dynamic split; null takes those of `masks`."""
     cutout_annotations: str | None = None
     cutout_images: str | None = None
     validation_store: str | None = None
@@ -68,6 +77,12 @@ class TrainingJob(Section):
     metrics: str
     minutes: float | None = None
     """Walltime; the job saves and leaves before it."""
+    compile: bool = False
+    """Compile the transformer blocks."""
+    activation_gb: float | None = None
+    """Memory for activations, in 10⁹ bytes; null leaves the model's checkpoint policy."""
+    watch: WatchConfig = WatchConfig()
+    """Where figures go beside the metrics file, and health checks."""
 
     @property
     def uses_dynamic(self) -> bool:
@@ -84,6 +99,7 @@ def train(job: TrainingJob) -> None:
     """Run a job to its end, in this process or under torchrun.
 
     Raises:
+        ValueError: the job is for several nodes and this is no Slurm job of so many.
         StoppedEarlyError: walltime or pre-emption; run it again to go on.
         subprocess.CalledProcessError: a process of a torchrun job failed.
     """
@@ -92,8 +108,13 @@ def train(job: TrainingJob) -> None:
         return
     path = Path(job.state).with_suffix(".job.json")
     write_bytes_atomic(path, job.model_dump_json(indent=2).encode())
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={job.processes}"]
-    subprocess.run([*launch, "-m", "wildrayzer.stages.train", str(path)], check=True)
+    run_processes(
+        "wildrayzer.stages.train",
+        str(path),
+        processes=job.processes // job.nodes,
+        nodes=job.nodes,
+        threads=job.threads,
+    )
 
 
 def _train_here(job: TrainingJob) -> None:
@@ -111,6 +132,10 @@ def _train_here(job: TrainingJob) -> None:
             backbone=backbone,
             seed=job.seed,
         ).to(world.device)
+        if job.activation_gb is not None:
+            fit_activations(model, recipe, job.stage, processes=job.processes, budget=job.activation_gb * 1e9)
+        if job.compile:
+            compile_blocks(model)
         trainer = Trainer(
             objective=objective,
             stage=job.stage,
@@ -120,6 +145,8 @@ def _train_here(job: TrainingJob) -> None:
             identity=identity(job),
             validate=_validation(job, model, world),
             stop=StopRequest(minutes=job.minutes),
+            health=HealthCheck(job.watch.health, stage=job.recipe, steps=job.stage.steps),
+            sinks=open_sinks(job.watch, Path(job.state), name=Path(job.state).name) if world.is_main else (),
         )
         summary = trainer.run()
         if world.is_main:
@@ -134,7 +161,7 @@ def identity(job: TrainingJob) -> str:
     stores = [FrameStore(path) for path in (job.static_store, job.dynamic_store) if path]
     data = [store.digest for store in stores]
     if job.masks:
-        data.append(PseudoLabels(job.masks, frames=stores[-1].num_frames).digest)
+        data.append(PseudoLabels(job.masks, frames=stores[-1].num_frames, residuals=job.residuals).digest)
     parent = read_manifest(job.parent).weights_digest if job.parent else None
     cutouts = digest_file(job.cutout_annotations) if job.cutout_annotations else None
     return digest_json([STAGE_VERSION, job.recipe, job.seed, parts, data, parent, cutouts])
@@ -143,11 +170,21 @@ def identity(job: TrainingJob) -> str:
 def adopt_pretrained(source: str, out: str, *, model: ModelConfig) -> None:
     """Copy the checkpoint of a static renderer into a run, after checking that it is whole and of the run's sizes.
 
+    A renderer without motion head is given the run's, drawn anew and always alike, and keeps its other weights.
+
     Raises:
         ValueError: a broken checkpoint, or one of other sizes.
     """
-    check_options(load_checkpoint(source, device="cpu")[0].config, model, source)
-    shutil.copytree(source, out, dirs_exist_ok=True)
+    renderer, manifest = load_checkpoint(source, device="cpu")
+    if renderer.config.motion_head is not None or model.motion_head is None:
+        check_options(renderer.config, model, source)
+        shutil.copytree(source, out, dirs_exist_ok=True)
+        return
+    check_options(renderer.config.model_copy(update={"motion_head": model.motion_head}), model, source)
+    renewed = _with_new_head(renderer, model.motion_head, seed=0)
+    about = manifest.model_dump(exclude={"stage", "model", "parent", "weights_digest", "versions"})
+    parent = manifest.weights_digest
+    write_checkpoint(out, renewed.state_dict(), stage="pretrain", model=renewed.config, parent=parent, **about)
 
 
 def check_options(found: ModelConfig, wanted: ModelConfig, path: str) -> None:
@@ -156,7 +193,7 @@ def check_options(found: ModelConfig, wanted: ModelConfig, path: str) -> None:
     Raises:
         ValueError: naming the options that differ.
     """
-    ours, theirs = wanted.model_dump(), found.model_copy(update=_free(wanted)).model_dump()
+    ours, theirs = wanted.model_dump(), found.model_copy(update=_free(found, wanted)).model_dump()
     wrong = [
         f"model.{name} is {theirs[name]}, this run has {ours[name]}" for name in ours if ours[name] != theirs[name]
     ]
@@ -172,13 +209,30 @@ def _initial_model(job: TrainingJob) -> WildRayZer:
         torch.manual_seed(job.seed)
         return WildRayZer(job.model)
     model, _ = load_checkpoint(job.parent, device="cpu")
+    if job.recipe == "distill" and model.config.motion_head != job.model.motion_head:
+        model = _with_new_head(model, job.model.motion_head, seed=job.seed)
     check_options(model.config, job.model, job.parent)
     return _with_options(model, job.model)
 
 
-def _free(config: ModelConfig) -> dict[str, object]:
-    """Options that may differ from the parent's: they change speed or memory, not the network."""
-    return {"attention": config.attention, "checkpoint_every": config.checkpoint_every}
+def _with_new_head(model: WildRayZer, head: MotionHeadConfig | None, *, seed: int) -> WildRayZer:
+    """The same renderer with another motion head, drawn from `seed`: an ablation's, or the first it has."""
+    torch.manual_seed(seed)
+    renewed = WildRayZer(model.config.model_copy(update={"motion_head": head}))
+    renewed.load_state_dict({**renewed.state_dict(), **_renderer_state(model)})
+    return renewed
+
+
+def _renderer_state(model: WildRayZer) -> dict[str, torch.Tensor]:
+    return {name: value for name, value in model.state_dict().items() if not name.startswith("motion_head.")}
+
+
+def _free(found: ModelConfig, wanted: ModelConfig) -> dict[str, object]:
+    """Options that may differ from the parent's: they change speed, memory or the gate, not what weights there are."""
+    free: dict[str, object] = {"attention": wanted.attention, "checkpoint_every": wanted.checkpoint_every}
+    if found.motion_head is not None and wanted.motion_head is not None:
+        free["motion_head"] = found.motion_head.model_copy(update={"threshold": wanted.motion_head.threshold})
+    return free
 
 
 def _with_options(model: WildRayZer, config: ModelConfig) -> WildRayZer:
@@ -214,7 +268,9 @@ def _builder(job: TrainingJob) -> BatchBuilder:
         dynamic_store = FrameStore(job.dynamic_store, preload_mb=job.preload_mb)
         dynamic = SampleSource(dynamic_store, stage.dynamic_views or stage.views, seed=job.seed + 1)
         if job.masks:
-            labels = PseudoLabels(job.masks, frames=dynamic_store.num_frames, preload_mb=job.preload_mb)
+            labels = PseudoLabels(
+                job.masks, frames=dynamic_store.num_frames, preload_mb=job.preload_mb, residuals=job.residuals
+            )
         scenes["dynamic"] = dynamic.usable
     return BatchBuilder(
         stage=stage,
@@ -287,5 +343,6 @@ def _write_outputs(
 
 
 if __name__ == "__main__":
+    end_with_parent()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
     _train_here(TrainingJob.load(sys.argv[1]))

@@ -83,7 +83,10 @@ def _claims_figures(claims: pd.DataFrame) -> list[Block]:
         for rows, unit, scale in ((measured[~masks], "dB", 1.0), (measured[masks], "percentage points", 100.0))
         if len(rows)
     ]
-    text = "Right of 0 speaks for the claim; a claim holds when the whole interval does. Numbers as in the table below."
+    text = (
+        "Right of 0, or of the dashed mark where a claim names another limit, speaks for the claim; a claim holds when "
+        "the whole interval does. Numbers as in the table below."
+    )
     return [Figures("The method's claims, measured", tuple(pictures), text, "wide")] if pictures else []
 
 
@@ -95,6 +98,9 @@ def _forest(rows: pd.DataFrame, unit: str, scale: float) -> Picture:
             colour = VERDICT_COLOURS.get(str(row["verdict"]), GREY)
             axes.plot([low, high], [place, place], color=colour, linewidth=2.2, solid_capstyle="butt")
             axes.plot([mean], [place], "o", color=colour, markersize=5)
+            if row.get("limit", 0.0):
+                limit = scale * float(row["limit"])
+                axes.plot([limit, limit], [place - 0.3, place + 0.3], "--", color="black", linewidth=1)
         axes.axvline(0, color="black", linewidth=1)
         axes.set_yticks(places, [f"{row['compared']}\n{row['where']}" for _, row in rows.iterrows()])
         axes.set(xlabel=f"difference ({unit}), mean and 95% interval over scenes", ylim=(-0.7, len(rows) - 0.3))

@@ -25,7 +25,7 @@ class SplitMasks:
     patch: Float[np.ndarray, " f"]
     """Share of the frame that the patch mask marks."""
     pixel: Float[np.ndarray, " f"]
-    """Share of the frame that the refined mask marks."""
+    """Share of the frame that the refined mask marks; NaN for controls, which are not refined."""
     true: Float[np.ndarray, " f"] | None
     """Share of the known pixels that the true mask marks."""
 
@@ -49,12 +49,13 @@ def mask_distributions(config: RunConfig, layout: RunLayout) -> list[Block]:
 def _measure(files: MaskFiles, source: str) -> SplitMasks:
     frames = np.flatnonzero(files.maps.window >= 0)
     patch = (files.patches.all("mask")[frames] == 1).mean((1, 2))
-    pixel = np.concatenate(
-        [
+    pixel = np.full(len(frames), np.nan)
+    if files.pixels is not None:
+        parts = (
             (files.pixels.span("mask", start, start + BATCH) == 1).mean((1, 2))
             for start in range(0, files.pixels.num_frames, BATCH)
-        ]
-    )[frames]
+        )
+        pixel = np.concatenate(list(parts))[frames]
     true = None
     if files.store.has_masks:
         masks = files.store.read_masks(frames)
@@ -64,22 +65,26 @@ def _measure(files: MaskFiles, source: str) -> SplitMasks:
 
 def _table(found: list[SplitMasks], config: RunConfig) -> TextTable:
     limit = config.distill.psnr_filter
-    rows = [
-        (
-            masks.split, masks.source, str(len(masks.psnr)), f"{masks.psnr.mean():.2f}",
-            f"{(masks.psnr > limit).mean():.1%}", f"{masks.patch.mean():.1%}", f"{masks.pixel.mean():.1%}",
-            f"{(masks.pixel == 0).mean():.1%}", "–" if masks.true is None else f"{masks.true.mean():.1%}",
-        )
-        for masks in found
-    ]  # fmt: skip
+    rows = [_table_row(masks, limit) for masks in found]
     columns = ("split", "source", "frames", "mean PSNR, dB", f"over {limit:g} dB", "patch masks cover",
                "pixel masks cover", "empty pixel masks", "true masks cover")  # fmt: skip
     notes = (
         "Source: what stands for the rendering. renderer: the frozen renderer. Controls: nearest copies the nearest "
-        "input frame, blurred blurs the target.",
+        "input frame, blurred blurs the target. Controls are not refined to pixel masks.",
         "Frozen clips: what the true masks mark stands still there, so nothing should be covered.",
     )
     return TextTable("Pseudo-masks by split", columns, tuple(rows), notes)
+
+
+def _table_row(masks: SplitMasks, limit: float) -> tuple[str, ...]:
+    refined = bool(np.isfinite(masks.pixel).all())
+    return (
+        masks.split, masks.source, str(len(masks.psnr)), f"{masks.psnr.mean():.2f}",
+        f"{(masks.psnr > limit).mean():.1%}", f"{masks.patch.mean():.1%}",
+        f"{masks.pixel.mean():.1%}" if refined else "–",
+        f"{(masks.pixel == 0).mean():.1%}" if refined else "–",
+        "–" if masks.true is None else f"{masks.true.mean():.1%}",
+    )  # fmt: skip
 
 
 def _psnr(found: list[SplitMasks], config: RunConfig) -> Picture:

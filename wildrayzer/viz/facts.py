@@ -2,7 +2,6 @@
 
 import os
 import platform
-from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from wildrayzer import __version__
 from wildrayzer.checkpoint import CheckpointManifest, read_manifest
 from wildrayzer.config import CropPretextConfig, RunConfig
 from wildrayzer.layout import RunLayout
+from wildrayzer.provenance import digest_json
 from wildrayzer.viz.page import Block, Facts, Note, TextTable
 from wildrayzer.viz.runs import stage_name, training_runs
 
@@ -57,7 +57,8 @@ def stand_ins(config: RunConfig) -> Facts:
     }
     off = ": switched off" if perceptual.weight == 0 else ""
     loss = f"{losses[perceptual.kind]} (weight {perceptual.weight:g}{off})"
-    return Facts((("Feature backbone", backbone), ("Perceptual loss", loss)))
+    digest = digest_json(config.model_dump(mode="json"))
+    return Facts((("Feature backbone", backbone), ("Perceptual loss", loss), ("Digest of all options but `watch`", digest)))
 
 
 def deviations(config: RunConfig) -> Facts:
@@ -137,12 +138,14 @@ def _checkpoint_row(name: str, about: CheckpointManifest) -> tuple[str, ...]:
 
 
 def costs(layout: RunLayout) -> Block:
-    """Time and peak memory of every rule, from Snakemake's benchmark files."""
+    """Time and peak memory of every rule, from Snakemake's benchmark files; ablations' own jobs are named apart."""
     folder = Path(layout.benchmark("any")).parent.parent
-    files = sorted(folder.rglob("*.tsv"))
-    if not files:
+    ablations = sorted((folder.parent / "ablations").glob("*/benchmarks"))
+    found = [_read_costs(folder, "")] + [_read_costs(one, f"{one.parent.name}: ") for one in ablations]
+    parts = [part for parts in found for part in parts]
+    if not parts:
         return Note(f"No benchmark files under {folder}, so time and memory are left out.")
-    measured = pd.concat(_read_costs(files, folder), ignore_index=True)
+    measured = pd.concat(parts, ignore_index=True)
     rows = [
         (str(rule), str(len(jobs)), _time(jobs["s"].sum()), _time(jobs["s"].max()), _memory(jobs["max_rss"].max()))
         for rule, jobs in measured.groupby("rule", sort=False)
@@ -158,11 +161,11 @@ def costs(layout: RunLayout) -> Block:
     )
 
 
-def _read_costs(files: Iterable[Path], folder: Path) -> list[pd.DataFrame]:
-    ordered = sorted(files, key=lambda file: file.stat().st_mtime)
+def _read_costs(folder: Path, prefix: str) -> list[pd.DataFrame]:
+    ordered = sorted(folder.rglob("*.tsv"), key=lambda file: file.stat().st_mtime)
     return [
         pd.read_csv(file, sep="\t", na_values=_NOT_MEASURED, usecols=["s", "max_rss"]).assign(
-            rule=file.relative_to(folder).parts[0]
+            rule=prefix + file.relative_to(folder).parts[0]
         )
         for file in ordered
     ]

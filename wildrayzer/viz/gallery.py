@@ -36,23 +36,28 @@ class MaskFiles:
     windows: WindowList
     maps: ResidualMaps
     patches: PatchMasks
-    pixels: PixelMasks
+    pixels: PixelMasks | None
+    """None for controls, which are not refined."""
 
     @classmethod
     def open(cls, layout: RunLayout, config: RunConfig, split: str, source: str = "renderer") -> "MaskFiles | None":
-        """The last round's cache of a split, or None where a part of it is not made yet.
+        """The last round's cache of a split, or None where a part of it is not made yet (controls need no pixel masks).
 
         Raises:
             ValueError: a part is damaged, or was made from something else than the others.
         """
         where = (config.rounds, split, source)
         groups = (layout.store(split), layout.residuals(*where), layout.patch_masks(*where), layout.pixel_masks(*where))
-        if not all(map(is_store, groups)) or not Path(layout.windows(split)).is_file():
+        needed = groups if source == "renderer" else groups[:3]
+        if not all(map(is_store, needed)) or not Path(layout.windows(split)).is_file():
             return None
         store, windows = FrameStore(groups[0]), WindowList.load(layout.windows(split))
         maps = ResidualMaps(groups[1], expect={"store": store.digest, "windows": windows.digest})
         patches = PatchMasks(groups[2], expect={"residuals": maps.digest})
-        return cls(split, store, windows, maps, patches, PixelMasks(groups[3], expect={"patch_masks": patches.digest}))
+        pixels = None
+        if source == "renderer":
+            pixels = PixelMasks(groups[3], expect={"patch_masks": patches.digest})
+        return cls(split, store, windows, maps, patches, pixels)
 
 
 def galleries(config: RunConfig, layout: RunLayout) -> list[Block]:
@@ -122,6 +127,7 @@ def _gallery(files: MaskFiles, kind: str, config: RunConfig, scales: dict[str, f
 
 
 def _row(files: MaskFiles, window: Window, config: RunConfig, scales: dict[str, float]) -> GalleryRow:
+    assert files.pixels is not None, "galleries show the renderer's masks"
     start, target = int(files.store.offsets[window.scene]), window.targets[len(window.targets) // 2]
     frame = np.array([start + target])
     inputs = files.store.read(start + np.array(window.inputs))

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template, select_autoescape
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,17 @@ class Figures:
 
 
 @dataclass(frozen=True)
+class Film:
+    """A video inside the page."""
+
+    kind: ClassVar[str] = "film"
+    title: str
+    src: str
+    """Data URI."""
+    caption: str
+
+
+@dataclass(frozen=True)
 class Column:
     """Heading of a gallery; `ramp` is the colour scale from `low` to `high`."""
 
@@ -91,7 +102,7 @@ class Gallery:
         assert all(len(row.pictures) == len(self.columns) for row in self.rows), "a picture a column"
 
 
-Block = Note | Facts | TextTable | Figures | Gallery
+Block = Note | Facts | TextTable | Figures | Film | Gallery
 
 
 @dataclass(frozen=True)
@@ -107,6 +118,11 @@ class Section:
 
 def render_page(title: str, lead: str, sections: list[Section]) -> str:
     """The page as HTML: one file, no script, nothing loaded from elsewhere."""
+    return template("report.html.j2").render(title=title, lead=lead, sections=sections)
+
+
+def template(name: str) -> Template:
+    """A template of this package; text that it shows is escaped."""
     environment = Environment(
         loader=PackageLoader("wildrayzer.viz"),
         autoescape=select_autoescape(["html.j2"], default=True),
@@ -114,4 +130,4 @@ def render_page(title: str, lead: str, sections: list[Section]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("report.html.j2").render(title=title, lead=lead, sections=sections)
+    return environment.get_template(name)

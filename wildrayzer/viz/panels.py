@@ -36,14 +36,20 @@ class SplitPanels:
     @classmethod
     def load(cls, config: RunConfig, layout: RunLayout, split: str) -> "SplitPanels | None":
         """Panels of the methods that have been scored with the first number of inputs; None without the main ones."""
-        inputs = config.benchmark.inputs[0]
-        methods = [str(method) for method in config.benchmark.methods if method not in _WITHOUT_PANEL]
+        inputs = config.benchmark.inputs_of(split)[0]
+        rows = (*config.benchmark.methods, *config.benchmark.external_rows)
+        methods = [method for method in rows if method not in _WITHOUT_PANEL]
         files = {method: Path(layout.view_scores(method, split, inputs)) for method in methods}
         files = {m: file for m, file in files.items() if file.is_file() and file.with_suffix(".npz").is_file()}
         if not {MAIN, BASE} <= files.keys() or not is_store(layout.store(split)):
             return None
         panels = {method: _load(file.with_suffix(".npz")) for method, file in files.items()}
         return cls(split, inputs, panels, read_scores(files.values()), FrameStore(layout.store(split)))
+
+    @property
+    def scored(self) -> bool:
+        """Whether the split has a truth; else there are pictures alone."""
+        return not self.scores.empty
 
     @property
     def region(self) -> str:
@@ -63,8 +69,9 @@ def _load(path: Path) -> _Pictures:
 
 
 def panel_blocks(config: RunConfig, layout: RunLayout) -> list[Block]:
-    """Galleries of every dynamic and pairs test split."""
-    splits = [*config.data.of(role="dynamic", use="test"), *config.data.of(role="pairs", use="test")]
+    """Galleries of every test split, the static ones last."""
+    roles = ("dynamic", "pairs", "static")
+    splits = [split for role in roles for split in config.data.of(role=role, use="test")]
     blocks: list[Block] = []
     for split in splits:
         panels = SplitPanels.load(config, layout, split)
@@ -75,7 +82,8 @@ def panel_blocks(config: RunConfig, layout: RunLayout) -> list[Block]:
         if scenes:
             first = scenes[: config.benchmark.panels]
             blocks.append(_gallery(panels, first, f"Renderings of {split}", "The first scenes of the split."))
-        blocks.append(_worst(panels, scenes))
+        if panels.scored:
+            blocks.append(_worst(panels, scenes))
     return blocks
 
 
@@ -88,17 +96,23 @@ def _gallery(panels: SplitPanels, scenes: list[str], title: str, text: str) -> G
         *([Column("true mask")] if panels.store.has_masks else []),
         Column("truth"),
         *(Column(method.replace("_", " ")) for method in panels.methods),
-        *(ramp(f"error, {method}", 0.0, _ERROR) for method in (BASE, MAIN)),
+        *(ramp(f"error, {method}", 0.0, _ERROR) for method in (BASE, MAIN) if panels.scored),
     )
     rows = [_row(panels, scene, gated) for scene in scenes]
-    text += (
-        f" {panels.inputs} inputs, the middle target. True mask: of the target. Error: mean absolute difference over "
-        "the channels, images in 0 to 1"
-        + ("; grey where a transient hides what is behind it." if not panels.store.has_clean else ".")
-        + (f" {MAIN}'s mask: input tokens that its motion head replaced." if gated else "")
-        + f" PSNR: {panels.region} region, mean over the scene's targets."
-    )
+    text += f" {panels.inputs} inputs, the middle target. " + _legend(panels, gated)
     return _without_empty(Gallery(title, text, columns, tuple(rows)))
+
+
+def _legend(panels: SplitPanels, gated: bool) -> str:
+    texts = [f"{MAIN}'s mask: input tokens that its motion head replaced."] if gated else []
+    if panels.store.has_masks:
+        texts.append("True mask: of the target.")
+    if not panels.scored:
+        return " ".join([*texts, "The split has no truth: the frame as recorded stands in its place, without figures."])
+    moving = panels.store.has_masks and not panels.store.has_clean
+    hidden = "; grey where a transient hides what is behind it" if moving else ""
+    texts.append(f"Error: mean absolute difference over the channels, images in 0 to 1{hidden}.")
+    return " ".join([*texts, f"PSNR: {panels.region} region, mean over the scene's targets."])
 
 
 def _without_empty(gallery: Gallery) -> Gallery:
@@ -122,7 +136,7 @@ def _row(panels: SplitPanels, scene: str, gated: bool) -> GalleryRow:
     renderings = {name: _of(method, scene) for name, method in panels.methods.items()}
     truth = main["truth"][place]
     hidden = mask if not panels.store.has_clean else None
-    errors = [_error(renderings[method], truth, hidden) for method in (BASE, MAIN)]
+    errors = [_error(renderings[method], truth, hidden) for method in (BASE, MAIN) if panels.scored]
     pictures = [
         *(Picture(photo_uri(image), f"{name} of {scene}") for name, image in photographs.items()),
         *(Picture(map_uri(image), f"{name} of {scene}") for name, image in maps.items()),
@@ -133,7 +147,8 @@ def _row(panels: SplitPanels, scene: str, gated: bool) -> GalleryRow:
         ),
         *(None if image is None else Picture(map_uri(image), f"Error in {scene}") for image in errors),
     ]
-    return GalleryRow(f"{scene}, frame {frame}: {_figures(panels, scene)}", tuple(pictures))
+    figures = f": {_figures(panels, scene)}" if panels.scored else ""
+    return GalleryRow(f"{scene}, frame {frame}{figures}", tuple(pictures))
 
 
 def _of(method: _Pictures, scene: str) -> np.ndarray | None:

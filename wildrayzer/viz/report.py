@@ -4,13 +4,16 @@ from pathlib import Path
 
 from wildrayzer.config import RunConfig
 from wildrayzer.layout import RunLayout
+from wildrayzer.viz.ablations import ablation_blocks
 from wildrayzer.viz.benchmark import benchmark_blocks, health_block
 from wildrayzer.viz.curves import last_sheet, stage_figures
+from wildrayzer.viz.data_report import data_report
 from wildrayzer.viz.distributions import mask_distributions
 from wildrayzer.viz.facts import checkpoints, costs, deviations, machine, stand_ins, summary
 from wildrayzer.viz.gallery import galleries, recipe
 from wildrayzer.viz.page import Block, Note, Section, render_page
 from wildrayzer.viz.panels import panel_blocks
+from wildrayzer.viz.relations import relations
 from wildrayzer.viz.runs import stage_name, training_runs
 from wildrayzer.viz.sheets import contact_sheets, data_table
 
@@ -36,7 +39,12 @@ def build_report(config: RunConfig, layout: RunLayout) -> str:
                 costs(layout),
             ),
         ),
-        Section("data", "Data", _data_text(config), (*data_table(config, layout), *contact_sheets(config, layout))),
+        Section(
+            "data",
+            "Data",
+            _data_text(config),
+            (*data_table(config, layout), *data_report(config, layout), *contact_sheets(config, layout)),
+        ),
         Section("training", "Training", _TRAINING, tuple(_training(config, layout))),
         Section(
             "masks",
@@ -45,6 +53,8 @@ def build_report(config: RunConfig, layout: RunLayout) -> str:
             (*galleries(config, layout), *mask_distributions(config, layout)),
         ),
         Section("benchmark", "Benchmark", _BENCHMARK, (health_block(layout), *benchmark_blocks(config, layout))),
+        Section("relations", "What scores depend on", _RELATIONS, tuple(relations(config, layout))),
+        Section("ablations", "Ablations", _ABLATIONS, tuple(ablation_blocks(config, layout))),
         Section("pictures", "Renderings", _PICTURES, tuple(panel_blocks(config, layout))),
     ]
     return render_page(f"WildRayZer, run {config.name}", summary(config), sections)
@@ -55,8 +65,13 @@ _TRAINING = (
     "motion head's IoU is with its labels, its truth comes in the benchmark."
 )
 _BENCHMARK = (
-    "Means over frames with 95% intervals from resampling scenes. First whether the static renderer's cameras mean "
-    "anything, then the claims, then the tables."
+    "Means over frames with standard errors, differences with 95% intervals, both from resampling scenes. First "
+    "whether the static renderer's cameras mean anything, then the claims, then the tables."
+)
+_RELATIONS = "Small movers are hard to find, and a poor rendering hides what moves: the same scores, frame by frame."
+_ABLATIONS = (
+    "The run with a few options changed. What comes before the first change is the run's own; figures with intervals "
+    "are in the ablations table of the benchmark."
 )
 _PICTURES = (
     "static: the pretrained renderer. joint: the full method, its inputs gated by its own motion head. unmasked: "

@@ -1,10 +1,12 @@
-"""Scoring: a job for each (method, split, number of inputs), and for each set of masks."""
+"""Scoring: a job for each (row, set, number of inputs), and for each set of masks."""
 
 
 rule score_views:
     input:
-        store=RUN.store("{split}"),
+        store=lambda wildcards: RUN.store(CFG.benchmark.set_of(wildcards.split).split),
+        index=index_of,
         checkpoint=lambda wildcards: checkpoint_of(wildcards.method),
+        outside=outside_of,
         weights=weight_files(features=True, lpips=True),
     output:
         scores=RUN.view_scores("{method}", "{split}", "{inputs}"),
@@ -19,7 +21,7 @@ rule score_views:
     benchmark:
         RUN.benchmark("score_views", "{method}", "{split}", "{inputs}")
     wildcard_constraints:
-        method="|".join(CFG.benchmark.methods),
+        method="|".join([*CFG.benchmark.methods, *CFG.benchmark.external_rows]),
         inputs=r"\d+",
     conda:
         "../../environment.yml"
@@ -30,8 +32,10 @@ rule score_views:
         runtime=240,
         nodes=1,
     params:
-        benchmark=section("benchmark"),
+        benchmark=lambda wildcards: CFG.benchmark.job_options(wildcards.split),
+        recipe=lambda wildcards: vars(recipe_of(wildcards.method, CFG.benchmark)),
         features=section("features"),
+        variant=PLAN.ablation,
         device=CFG.compute.device,
     message:
         "Scoring {wildcards.method} on {wildcards.split} with {wildcards.inputs} input views"
@@ -39,90 +43,27 @@ rule score_views:
         "../scripts/score_views.py"
 
 
-rule score_masks:
+rule write_index:
     input:
-        store=RUN.store("{split}"),
-        residuals=RUN.residuals(CFG.rounds, "{split}", "{source}"),
-        patch_masks=RUN.patch_masks(CFG.rounds, "{split}", "{source}"),
-        pixel_masks=RUN.pixel_masks(CFG.rounds, "{split}", "{source}"),
+        store=lambda wildcards: RUN.store(CFG.benchmark.set_of(wildcards.split).split),
+        index=index_of,
     output:
-        scores=RUN.mask_scores("{source}", "{split}"),
-        manifest=RUN.mask_scores("{source}", "{split}").replace(".csv", ".json"),
+        RUN.index("{split}", "{inputs}"),
     log:
-        RUN.log("score_masks", "{source}", "{split}"),
+        RUN.log("write_index", "{split}", "{inputs}"),
     benchmark:
-        RUN.benchmark("score_masks", "{source}", "{split}")
-    conda:
-        "../../environment.yml"
-    threads: 1
-    resources:
-        mem_mb=2_000,
-        runtime=60,
-    params:
-        pseudo_masks=section("pseudo_masks"),
-        inputs=CFG.residuals.inputs,
-    message:
-        "Scoring the pseudo-masks of {wildcards.split} ({wildcards.source})"
-    script:
-        "../scripts/score_masks.py"
-
-
-rule score_head:
-    input:
-        store=RUN.store("{split}"),
-        checkpoint=RUN.checkpoint("{stage}", CFG.rounds),
-    output:
-        scores=RUN.head_scores("{stage}", "{split}"),
-        manifest=RUN.head_scores("{stage}", "{split}").replace(".csv", ".json"),
-    log:
-        RUN.log("score_head", "{stage}", "{split}"),
-    benchmark:
-        RUN.benchmark("score_head", "{stage}", "{split}")
+        RUN.benchmark("write_index", "{split}", "{inputs}")
     wildcard_constraints:
-        stage="distill|joint",
+        inputs=r"\d+",
     conda:
         "../../environment.yml"
     threads: 1
     resources:
-        **gpu_resources(1),
-        mem_mb=16_000 if CFG.compute.gpus else 2_000,
-        runtime=120,
-        nodes=1,
+        mem_mb=1_000,
+        runtime=15,
     params:
-        benchmark=section("benchmark"),
-        features=section("features"),
-        device=CFG.compute.device,
-        inputs=CFG.benchmark.inputs[0],
+        benchmark=lambda wildcards: CFG.benchmark.job_options(wildcards.split),
     message:
-        "Scoring the motion head ({wildcards.stage}) on {wildcards.split}"
+        "Writing down the evaluation windows of {wildcards.split} with {wildcards.inputs} input views"
     script:
-        "../scripts/score_head.py"
-
-
-rule score_renderer:
-    input:
-        store=RUN.store(CFG.data.of(role="static", use="test")[0]),
-        checkpoint=renderer_of(CFG.rounds),
-    output:
-        scores=RUN.renderer_scores,
-    log:
-        RUN.log("score_renderer"),
-    benchmark:
-        RUN.benchmark("score_renderer")
-    conda:
-        "../../environment.yml"
-    threads: 1
-    resources:
-        **gpu_resources(1),
-        mem_mb=16_000 if CFG.compute.gpus else 2_000,
-        runtime=60,
-        nodes=1,
-    params:
-        benchmark=section("benchmark"),
-        device=CFG.compute.device,
-        split=CFG.data.of(role="static", use="test")[0],
-        inputs=CFG.benchmark.inputs[0],
-    message:
-        "Asking whether the static renderer's cameras are cameras"
-    script:
-        "../scripts/score_renderer.py"
+        "../scripts/write_index.py"

@@ -2,19 +2,31 @@
 
 from pathlib import Path
 
-from wildrayzer.config import ConfigError, control_stage, parse_config
+from wildrayzer.config import control_stage
+from wildrayzer.config.features import is_hub_id
+from wildrayzer.evaluation.recipes import recipe_of
+from wildrayzer.evaluation.score_plan import (
+    ScorePlan,
+    ablation_plan,
+    compared_files,
+    plan_of,
+)
 from wildrayzer.layout import RunLayout
+from wildrayzer.sources.plan import check_sources, to_fetch
+from wildrayzer.sources.table import load_table
 
 try:
-    CFG = parse_config(config, source="configuration")
-except ConfigError as error:
+    MAIN, PLAN = plan_of(config)
+    # In an ablation's module CFG has its changes, and RUN leads to the run's files for every stage that it shares.
+    CFG, RUN = PLAN.config, PLAN.layout
+    TABLE = load_table(CFG.data.sources)
+    check_sources(CFG, TABLE)
+except ValueError as error:
     raise WorkflowError(str(error)) from None
-
-RUN = RunLayout(CFG.name)
 
 
 wildcard_constraints:
-    split="|".join(CFG.data.splits),
+    split="|".join([*CFG.data.splits, *CFG.benchmark.sets]),
     source="renderer|nearest|blurred",
     round=r"\d+",
     part=r"\d{5}",
@@ -32,6 +44,13 @@ def gpu_resources(count=1):
     return {"gpu": wanted, "gpu_model": CFG.compute.gpu_model} if wanted else {"gpu": 0}
 
 
+def ungated(model):
+    """The model section without the threshold of the motion head's gate, for jobs that do not gate."""
+    head = model["motion_head"]
+    kept = head and {name: head[name] for name in head if name != "threshold"}
+    return {**model, "motion_head": kept}
+
+
 def stage_of(recipe):
     """Options of a training stage; the control's follow from masked and joint training."""
     return (
@@ -46,6 +65,17 @@ def training_threads(recipe):
     return stage_of(recipe).threads or CFG.compute.threads
 
 
+def missing_parts():
+    """Parts of sources that the run needs and that are not in their places, by source."""
+    return to_fetch(CFG, TABLE)
+
+
+def source_message(name):
+    """What a source's job does."""
+    source = TABLE.sources[name]
+    return f"{'Asking you for' if source.provide else 'Fetching'} {source.title}"
+
+
 def training_job(recipe):
     """What a training job is told beside its files."""
     stage = (
@@ -56,15 +86,20 @@ def training_job(recipe):
     names = {"seed", "model", "perceptual"}
     if recipe in ("distill", "masked", "joint"):
         names |= {"features"}
-    if recipe == "joint":
+    if recipe == "joint" or stage_of(recipe).paste_share:
         names |= {"paste"}
     shared = CFG.model_dump(mode="json", include=names)
+    if recipe in ("pretrain", "unmasked"):
+        shared["model"] = ungated(shared["model"])
     return {
         "recipe": recipe,
         "stage": stage,
         **shared,
         "device": CFG.compute.device,
         "processes": CFG.world_size,
+        "nodes": CFG.compute.nodes,
+        "compile": CFG.compute.compile,
+        "activation_gb": CFG.compute.activation_gb,
         "preload_mb": CFG.data.store.preload_mb,
     }
 
@@ -74,8 +109,7 @@ def weight_files(*, perceptual=False, features=False, lpips=False):
     found = []
     if perceptual and CFG.perceptual.kind == "vgg19":
         found.append(CFG.perceptual.weights)
-    folder = Path(CFG.features.weights)  # or the id of a model on the hub
-    local = folder.is_absolute() or folder.parts[0] in (".", "..", "resources")
+    local = not is_hub_id(CFG.features.weights)
     if features and CFG.features.backbone == "dinov3" and local:
         found.append(CFG.features.weights)
     if lpips and CFG.benchmark.lpips_weights:
@@ -84,14 +118,19 @@ def weight_files(*, perceptual=False, features=False, lpips=False):
 
 
 def training_resources():
-    """Resources of a training job."""
-    memory = 128_000 if CFG.compute.gpus else 4_000
-    return {
-        "mem_mb": memory,
+    """Resources of a training job; memory and CPUs are those of one node."""
+    compute = CFG.compute
+    wanted = {
+        "mem_mb": 128_000 if compute.gpus else 4_000,
         "runtime": 1440,
-        "nodes": 1,
-        **gpu_resources(CFG.compute.gpus),
+        "nodes": compute.nodes,
     }
+    if compute.nodes == 1:
+        return {**wanted, **gpu_resources(compute.gpus)}
+    if compute.gpus:
+        # GRES counts by node, where `gpu` counts by job and leaves the spread to Slurm
+        return {**wanted, "gres": f"gpu:{compute.gpu_model}:{compute.gpus_per_node}"}
+    return {**wanted, "gpu": 0, "tasks": compute.nodes}
 
 
 def cutouts():
@@ -130,27 +169,3 @@ def embedded_params(split):
 def parts_of(split):
     """Jobs a split's windows are divided into; only the training split is large."""
     return CFG.residuals.shards if split == CFG.data.dynamic_train else 1
-
-
-STAGES = {
-    "static": "pretrain",
-    "static_true_masks": "pretrain",
-    "static_clean": "pretrain",
-    "distilled": "distill",
-    "joint": "joint",
-    "joint_true_masks": "joint",
-    "joint_clean": "joint",
-    "unmasked": "unmasked",
-}
-
-
-def checkpoint_of(method):
-    """Checkpoint that a method renders with; none for the image-only controls. Scores are those of the last round."""
-    stage = STAGES.get(method)
-    if stage is None:
-        return []
-    return (
-        renderer_of(CFG.rounds)
-        if stage == "pretrain"
-        else RUN.checkpoint(stage, CFG.rounds)
-    )

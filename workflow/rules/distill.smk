@@ -3,6 +3,7 @@
 
 rule train_distill:
     input:
+        unpack(lambda wildcards: cutouts() if CFG.distill.paste_share else {}),
         parent=lambda wildcards: renderer_of(wildcards.round),
         static_store=RUN.store(CFG.data.static_train),
         weights=weight_files(features=True),

@@ -49,7 +49,7 @@ else:
             mem_mb=2_000,
             runtime=15,
         params:
-            model=section("model"),
+            model=ungated(section("model")),
         message:
             f"Taking the static renderer from {CFG.pretrained}"
         script:

@@ -6,6 +6,7 @@ from wildrayzer.viz.runs import training_runs
 rule write_report:
     input:
         tables=tables(),
+        pictures=PLAN.pictures(),
         checkpoints=[RUN.checkpoint(*run) for run in training_runs(CFG)],
         metrics=[
             RUN.metrics(stage, number)
@@ -14,7 +15,12 @@ rule write_report:
         ],
         data=[RUN.data_report(split) for split in CFG.data.splits],
     output:
-        RUN.report,
+        report(
+            RUN.report,
+            caption="../report/page.rst",
+            category="Report",
+            labels={"file": "report of the run"},
+        ),
     log:
         RUN.log("write_report"),
     benchmark:
@@ -26,7 +32,7 @@ rule write_report:
         mem_mb=4_000,
         runtime=60,
     params:
-        config=CFG.model_dump(mode="json"),
+        config=CFG.model_dump(mode="json", exclude={"watch"}),
     message:
         "Writing the report"
     script:

@@ -3,12 +3,27 @@
 
 rule write_tables:
     input:
-        views=view_scores(),
-        masks=mask_scores(),
+        scores=table_scores(),
         health=RUN.renderer_scores,
     output:
-        multiext(
-            f"{RUN.tables}/", "tables.md", "tables.tex", "summary.csv", "claims.csv"
+        markdown=report(
+            f"{RUN.tables}/tables.md",
+            caption="../report/tables.rst",
+            category="Benchmark",
+            labels={"file": "tables"},
+        ),
+        latex=f"{RUN.tables}/tables.tex",
+        summary=report(
+            f"{RUN.tables}/summary.csv",
+            caption="../report/tables.rst",
+            category="Benchmark",
+            labels={"file": "means and intervals"},
+        ),
+        claims=report(
+            f"{RUN.tables}/claims.csv",
+            caption="../report/claims.rst",
+            category="Benchmark",
+            labels={"file": "claims"},
         ),
     log:
         RUN.log("write_tables"),
@@ -21,7 +36,8 @@ rule write_tables:
         mem_mb=1_000,
         runtime=15,
     params:
-        config=CFG.model_dump(mode="json"),
+        config=MAIN.model_dump(mode="json", exclude={"watch"}),
+        ablation=PLAN.ablation,
     message:
         "Writing the benchmark tables"
     script:

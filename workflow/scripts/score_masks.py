@@ -11,9 +11,10 @@ with job_log(snakemake.log[0]):
         store_path=snakemake.input.store,
         residuals_path=snakemake.input.residuals,
         patch_masks_path=snakemake.input.patch_masks,
-        pixel_masks_path=snakemake.input.pixel_masks,
+        pixel_masks_path=snakemake.input.get("pixel_masks") or None,
         config=PseudoMasksConfig(**snakemake.params.pseudo_masks),
         inputs=snakemake.params.inputs,
         scores=snakemake.output.scores,
         manifest=snakemake.output.manifest,
+        variant=snakemake.params.variant,
     )

@@ -3,6 +3,7 @@
 import torch
 
 from wildrayzer.config import BenchmarkConfig, FeaturesConfig
+from wildrayzer.evaluation.recipes import Recipe
 from wildrayzer.stages.logs import job_log
 from wildrayzer.stages.score import score_method
 from wildrayzer.training.distributed import pick_device
@@ -20,5 +21,8 @@ with job_log(snakemake.log[0]):
         scores=snakemake.output.scores,
         manifest=snakemake.output.manifest,
         panels=snakemake.output.panels,
+        recipe=Recipe(**snakemake.params.recipe),
+        folder=snakemake.input.get("outside") or None,
+        variant=snakemake.params.variant,
         device=pick_device(snakemake.params.device),
     )

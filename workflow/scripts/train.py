@@ -20,6 +20,7 @@ with job_log(snakemake.log[0]):
             **files,
             static_store=snakemake.input.static_store,
             masks=str(Path(masks).parent) if masks else None,
+            residuals=snakemake.input.get("residuals"),
             cutout_annotations=snakemake.input.get("annotations"),
             cutout_images=snakemake.input.get("images"),
             state=snakemake.params.state,
@@ -27,5 +28,7 @@ with job_log(snakemake.log[0]):
             metrics=snakemake.output.metrics,
             threads=snakemake.threads,
             minutes=snakemake.resources.runtime,
+            # no params: how a run is watched changes nothing of it, so a change must rerun nothing
+            watch=snakemake.config.get("watch") or {},
         )
     )

@@ -8,7 +8,7 @@ from wildrayzer.stages.logs import job_log
 from wildrayzer.stages.tables import load_tables, write_tables
 
 with job_log(snakemake.log[0]):
-    scores = [*snakemake.input.views, *snakemake.input.masks]
+    scores = list(snakemake.input.scores)
     tables = load_tables(
         scores,
         [str(Path(path).with_suffix(".json")) for path in scores],

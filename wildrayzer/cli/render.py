@@ -1,0 +1,76 @@
+"""`wildrayzer render`: unposed photos or a video in, views without what moves out."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wildrayzer.cli.errors import reported
+
+app = typer.Typer()
+
+
+class Device(StrEnum):
+    """Where to compute."""
+
+    auto = "auto"
+    cpu = "cpu"
+    cuda = "cuda"
+
+
+@app.command()
+def render(
+    checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder, such as results/demo/round1/joint/checkpoint")],
+    images: Annotated[
+        list[Path], typer.Argument(metavar="IMAGES...", help="Image files, or one folder of images, or one video")
+    ],
+    out: Annotated[Path, typer.Option(help="Folder to write; must not exist")],
+    video: Annotated[bool, typer.Option("--video", help="Write path.mp4: a camera path through the inputs")] = False,
+    masks: Annotated[bool, typer.Option("--masks", help="Write motion masks")] = False,
+    plucker: Annotated[bool, typer.Option("--plucker", help="Write Plücker rays and their diagnostics")] = False,
+    inputs: Annotated[
+        int | None, typer.Option(min=1, help="Input views; default: the most the checkpoint was trained with")
+    ] = None,
+    frames: Annotated[int, typer.Option(min=2, help="Frames taken of a video, evenly spread")] = 10,
+    path_frames: Annotated[int, typer.Option(min=2, help="Frames of the camera path, 24 a second")] = 96,
+    backbone: Annotated[
+        str | None, typer.Option(help="Local Hugging Face folder of the DINOv3 model, for motion heads that use it")
+    ] = None,
+    device: Annotated[Device, typer.Option(help="auto takes a CUDA device where there is one")] = Device.auto,
+    force: Annotated[
+        bool, typer.Option("--force", help="Render view counts the checkpoint was not trained with")
+    ] = False,
+) -> None:
+    """Render unposed views without what moves: pictures, and a page that shows everything.
+
+    Inputs are evenly spread over the views given; the other views lend their cameras alone. Pictures of any size are
+    cropped to the middle square and resized, as the frame store does it.
+    """
+    from wildrayzer.stages.render import render as run
+    from wildrayzer.stages.render_checks import RenderOptions
+    from wildrayzer.training.distributed import pick_device
+
+    options = RenderOptions(
+        inputs=inputs, frames=frames, video=video, path_frames=path_frames, masks=masks, plucker=plucker,
+        backbone=backbone, force=force,
+    )  # fmt: skip
+    with reported():
+        about = run(checkpoint, images, out, options, device=pick_device(device.value))
+    for text in about["forced"]:
+        typer.secho(f"forced   {text}", err=True, fg=typer.colors.YELLOW)
+    views = about["views"]
+    cropped = [view for view in views if view["kept"] < 1]
+    if cropped:
+        least = min(view["kept"] for view in cropped)
+        typer.echo(
+            f"cropped  {len(cropped)} of {len(views)} pictures to the middle square, at least {least:.0%} is kept"
+        )
+    if not about["gated"]:
+        typer.echo(f"nothing is removed: {about['checkpoint']} {about['why_not_gated']}")
+    typer.echo(
+        f"written  {out}: {len(views)} views of {about['image_size']} px, {sum(v['input'] for v in views)} inputs"
+    )
+    if "path" in about:
+        typer.echo(f"written  {out / 'path.mp4'}: {about['path']['frames']} frames, {about['path']['encoder']}")
+    typer.echo(f"look at  {out / 'index.html'}")

@@ -1,0 +1,132 @@
+"""Masks and renderings of other tools, read from files (layouts: docs/benchmarks.md). Needs no torch.
+
+Both lie in `FOLDER/SCENE/NUMBER.EXT`: scene names are the frame store's, NUMBER is the frame's number within its clip,
+five digits, from 00000. Pictures show the frame as it is stored: cropped to a square and resized to `model.image_size`.
+"""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Float, UInt8
+from PIL import Image
+
+from wildrayzer.data.sampling import EvaluationWindows
+from wildrayzer.data.store import FrameStore
+
+logger = logging.getLogger(__name__)
+
+MASK_SUFFIXES = (".npy", ".png")
+RENDERING_SUFFIXES = (".npy", ".png", ".jpg")
+_TOLERANCE = 1e-6
+
+
+class ExternalFiles:
+    """Files of a folder by scene and frame.
+
+    Args:
+        folder: holds a folder for each scene.
+        suffixes: endings to look for, in this order.
+
+    Raises:
+        ValueError: no such folder.
+    """
+
+    def __init__(self, folder: str | Path, suffixes: Sequence[str]) -> None:
+        self.folder, self.suffixes = Path(folder), tuple(suffixes)
+        if not self.folder.is_dir():
+            raise ValueError(f"{folder}: no such folder; it must hold a folder of {_listed(suffixes)} for each scene")
+
+    def find(self, scene: str, frame: int) -> Path | None:
+        """File of a frame, or None."""
+        paths = (self.folder / scene / f"{frame:05d}{suffix}" for suffix in self.suffixes)
+        return next((path for path in paths if path.is_file()), None)
+
+    def complete(self, store: FrameStore, windows: EvaluationWindows, *, inputs: bool) -> EvaluationWindows:
+        """The windows whose inputs (or else targets) all have a file; the scenes of the others are skipped.
+
+        Raises:
+            ValueError: no window has all its files.
+        """
+        kept, skipped = [], dict(windows.skipped)
+        for window in windows:
+            name = store.scenes[window.scene]
+            frames = window.inputs if inputs else window.targets
+            lacking = [frame for frame in frames if self.find(name, frame) is None]
+            if lacking:
+                skipped[name] = f"{self.folder.name}: no file of frame {', '.join(map(str, lacking))}"
+            else:
+                kept.append(window)
+        if not kept:
+            first = (windows[0].inputs if inputs else windows[0].targets)[0]
+            asked = self.folder / store.scenes[windows[0].scene] / f"{first:05d}{self.suffixes[-1]}"
+            raise ValueError(
+                f"{self.folder} has the files of no evaluation window; files are looked for under names such as "
+                f"{asked} (docs/benchmarks.md)"
+            )
+        if len(kept) < len(windows):
+            logger.warning("%s lacks files of %d of %d windows", self.folder, len(windows) - len(kept), len(windows))
+        return EvaluationWindows.of(kept, skipped)
+
+    def _path(self, scene: str, frame: int) -> Path:
+        path = self.find(scene, frame)
+        if path is None:
+            raise ValueError(f"{self.folder / scene} has no file of frame {frame} ({_listed(self.suffixes)})")
+        return path
+
+    def masks(self, scene: str, frames: Sequence[int], *, size: int) -> UInt8[np.ndarray, "n h w"]:
+        """Masks of frames: in the files 0 is static and anything else transient; 1 = transient.
+
+        Raises:
+            ValueError: a file is missing, unreadable, or of another size.
+        """
+        return np.stack([_mask(self._path(scene, frame), size) for frame in frames])
+
+    def renderings(self, scene: str, frames: Sequence[int], *, size: int) -> Float[np.ndarray, "n h w 3"]:
+        """Renderings in [0, 1]: 8-bit RGB pictures, or NPY in floating point.
+
+        Raises:
+            ValueError: a file is missing, unreadable, of another size, holds NaN, or leaves [0, 1].
+        """
+        return np.stack([_rendering(self._path(scene, frame), size) for frame in frames])
+
+
+def _listed(suffixes: Sequence[str]) -> str:
+    return " or ".join(suffixes)
+
+
+def _read(path: Path, mode: str) -> np.ndarray:
+    try:
+        if path.suffix == ".npy":
+            return np.asarray(np.load(path, allow_pickle=False))
+        with Image.open(path) as image:
+            return np.asarray(image.convert(mode))
+    except (OSError, ValueError, EOFError, SyntaxError) as error:
+        raise ValueError(f"{path}: cannot be read: {error}; write it again") from None
+
+
+def _checked(array: np.ndarray, path: Path, shape: tuple[int, ...], what: str) -> np.ndarray:
+    if array.shape != shape:
+        raise ValueError(
+            f"{path}: {what} has shape {array.shape}, the stored frames need {shape}; crop to the centre square and "
+            "resize as the frames are (docs/benchmarks.md)"
+        )
+    return array
+
+
+def _mask(path: Path, size: int) -> UInt8[np.ndarray, "h w"]:
+    return (_checked(_read(path, "L"), path, (size, size), "the mask") > 0).astype(np.uint8)
+
+
+def _rendering(path: Path, size: int) -> Float[np.ndarray, "h w 3"]:
+    array = _checked(_read(path, "RGB"), path, (size, size, 3), "the rendering")
+    if path.suffix != ".npy":
+        return array.astype(np.float32) / 255
+    if array.dtype.kind != "f":
+        raise ValueError(f"{path}: {array.dtype}; store floating point values in [0, 1] (divide by 255)")
+    if not np.isfinite(array).all():
+        raise ValueError(f"{path}: {int((~np.isfinite(array)).sum())} values are NaN or infinite; write finite values")
+    if array.min() < -_TOLERANCE or array.max() > 1 + _TOLERANCE:
+        raise ValueError(f"{path}: spans [{array.min():g}, {array.max():g}]; scale to [0, 1]")
+    return array.astype(np.float32)

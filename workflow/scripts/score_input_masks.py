@@ -1,0 +1,35 @@
+"""Score masks of the input views: a motion head, co-segmentation, or files."""
+
+import torch
+
+from wildrayzer.config import BenchmarkConfig, FeaturesConfig
+from wildrayzer.stages.logs import job_log
+from wildrayzer.stages.score_inputs import cosegmented, head_masks, masks_from_files, score_input_masks
+from wildrayzer.training.distributed import pick_device
+
+with job_log(snakemake.log[0]):
+    torch.set_num_threads(snakemake.threads)
+    name, device = snakemake.wildcards.name, pick_device(snakemake.params.device)
+    checkpoint, outside = snakemake.input.get("checkpoint"), snakemake.input.get("outside")
+    options = {
+        "config": BenchmarkConfig(**snakemake.params.benchmark),
+        "features": FeaturesConfig(**snakemake.params.features),
+        "device": device,
+    }
+    if checkpoint:
+        source = head_masks(name, checkpoint, **options)
+    elif outside:
+        source = masks_from_files(name, outside)
+    else:
+        source = cosegmented(**options, patch_size=snakemake.params.patch_size)
+    score_input_masks(
+        source,
+        split=snakemake.wildcards.split,
+        inputs=snakemake.params.inputs,
+        store_path=snakemake.input.store,
+        config=options["config"],
+        scores=snakemake.output.scores,
+        manifest=snakemake.output.manifest,
+        device=device,
+        variant=snakemake.params.variant,
+    )
