@@ -58,7 +58,9 @@ def stand_ins(config: RunConfig) -> Facts:
     off = ": switched off" if perceptual.weight == 0 else ""
     loss = f"{losses[perceptual.kind]} (weight {perceptual.weight:g}{off})"
     digest = digest_json(config.model_dump(mode="json"))
-    return Facts((("Feature backbone", backbone), ("Perceptual loss", loss), ("Digest of all options but `watch`", digest)))
+    return Facts(
+        (("Feature backbone", backbone), ("Perceptual loss", loss), ("Digest of all options but `watch`", digest))
+    )
 
 
 def deviations(config: RunConfig) -> Facts:
