@@ -43,6 +43,8 @@ def topics(splits: Sequence[str]) -> list[Topic]:
         ("frozen_test", "frozen actors"),
     ):
         found.append(Topic(f"Masks, {name}, IoU", split, "mask", "iou", "%", _MASKS))
+    for split, name in (("dynamic_test", "moving actors"), ("frozen_test", "frozen actors")):
+        found.append(Topic(f"Masks, {name}, share of the actors' pixels marked", split, "mask", "recall", "%", _MASKS))
     for split, name in (
         ("dynamic_test", "moving actors"),
         ("frozen_test", "frozen actors"),
