@@ -61,13 +61,19 @@ def start(target, *arguments):
     return process
 
 
-def parts_in(folder: Path) -> dict[str, int]:
-    """Finished parts and their inodes."""
-    found = folder.glob(".*.parts-*/part-??????")
-    return {part.name: (part / "part.json").stat().st_ino for part in found}
+def parts_in(folder: Path) -> dict[str, tuple[int, int]]:
+    """Finished parts, and what tells a rewritten one: an inode alone may be used again."""
+    found = {}
+    for part in folder.glob(".*.parts-*/part-??????"):
+        try:
+            written = (part / "part.json").stat()
+        except FileNotFoundError:
+            continue  # the job has joined its parts meanwhile
+        found[part.name] = (written.st_ino, written.st_mtime_ns)
+    return found
 
 
-def wait_for_more(folder: Path, before: dict[str, int], process) -> None:
+def wait_for_more(folder: Path, before: dict[str, tuple[int, int]], process) -> None:
     deadline = time.monotonic() + 30
     while process.is_alive() and parts_in(folder).keys() <= before.keys():
         assert time.monotonic() < deadline, "no part is finished"
