@@ -318,6 +318,13 @@ def test_a_pretrained_renderer_brings_its_network_along(tmp_path):
         derive(TINY, tmp_path / "own", pretrained=str(tmp_path))
 
 
+def test_the_demo_is_a_base_without_what_it_scored_on_splits_that_are_gone(tmp_path):
+    config = parse_config(derive(ROOT / "config" / "demo.yaml", tmp_path / "own"))
+    assert set(config.data.splits) == {"own_dynamic", "static_train", "calibration", "static_test"}
+    assert config.ablations == {}
+    assert config.benchmark.ablations == ()
+
+
 def test_configurations_of_static_and_dynamic_sets_add_up(tmp_path):
     file = tmp_path / "dynamic.yaml"
     file.write_text(yaml.safe_dump(derive(ROOT / "config" / "paper.yaml", tmp_path / "own")))

@@ -61,11 +61,22 @@ def derive(
     needed |= {embedded["splits"][key].get("seed_of") for key in needed}
     if embedded:
         embedded["splits"] = {key: split for key, split in embedded["splits"].items() if key in needed}
-    benchmark = made.get("benchmark") or {}
-    if "index" in benchmark:
-        benchmark["index"] = {key: file for key, file in benchmark["index"].items() if key in data["splits"]}
+    _keep_what_is_scored(made)
     parse_config(made, source=f"{base} with {folder} as {name}")
     return made
+
+
+def _keep_what_is_scored(made: dict[str, Any]) -> None:
+    """Leave out index files and ablations of splits that are gone."""
+    splits, benchmark = made["data"]["splits"], made.get("benchmark") or {}
+    if "index" in benchmark:
+        benchmark["index"] = {key: file for key, file in benchmark["index"].items() if key in splits}
+    ablations = made.get("ablations") or {}
+    gone = {name for name, ablation in ablations.items() if not set(ablation.get("splits", splits)) <= set(splits)}
+    if gone:
+        made["ablations"] = {name: ablation for name, ablation in ablations.items() if name not in gone}
+    if "ablations" in benchmark:
+        benchmark["ablations"] = [name for name in benchmark["ablations"] if name not in gone]
 
 
 def _model_of(pretrained: str, base: dict[str, Any]) -> dict[str, Any]:
