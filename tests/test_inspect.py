@@ -4,7 +4,6 @@ import shutil
 
 import numpy as np
 import pytest
-import torch
 
 from tests.inspect_run import SPLIT, command, flat, make_cache, make_store, write_masks, write_residuals
 from tests.test_motion_stage import save_renderer
@@ -17,13 +16,7 @@ from wildrayzer.viz.inspect.health import health, overall, sentence
 from wildrayzer.viz.inspect.provenance import origins
 from wildrayzer.viz.inspect.text import histogram
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

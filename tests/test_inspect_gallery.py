@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from tests.inspect_run import command, flat, make_cache, write_residuals
 from tests.test_motion_stage import save_renderer
@@ -17,13 +16,7 @@ from wildrayzer.provenance import read_json
 from wildrayzer.viz.inspect.files import open_cache
 from wildrayzer.viz.inspect.pictures import photo, small
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

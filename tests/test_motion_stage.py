@@ -36,12 +36,7 @@ RESIDUALS = ResidualsConfig(targets=3, inputs=2, batch=2, clusters=6, ssim_size=
 VOTING = PseudoMasksConfig(top_share=0.4, frame_quantile=0.6)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def clip(seed, frames, *, moving):

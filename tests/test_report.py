@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 import yaml
 from rich.console import Console
 from typer.testing import CliRunner
@@ -54,12 +53,7 @@ class Page(HTMLParser):
         self.text[self.section] = self.text.get(self.section, "") + data
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -24,13 +24,6 @@ def digest_file(path: str | Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
 
 
-def digest_tree(path: str | Path) -> str:
-    """16 hexadecimal digits of a folder's file names and contents."""
-    root = Path(path)
-    files = sorted(entry for entry in root.rglob("*") if entry.is_file())
-    return digest_json([[str(entry.relative_to(root)), digest_file(entry)] for entry in files])
-
-
 def write_bytes_atomic(path: str | Path, payload: bytes) -> None:
     """Write beside the target, flush to disk, rename over it: a killed process leaves the old file or the new one."""
     path = Path(path)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int, Int64, UInt8
+from jaxtyping import Int64, UInt8
 
 from wildrayzer.config.training import ViewsConfig
 from wildrayzer.data.store import FrameStore
@@ -127,10 +127,6 @@ class EvaluationWindow:
     scene: int
     inputs: tuple[int, ...]
     targets: tuple[int, ...]
-
-    def global_frames(self, store: FrameStore) -> Int[np.ndarray, "v"]:
-        """Global frame indices, inputs first."""
-        return np.asarray(self.inputs + self.targets) + store.offsets[self.scene]
 
 
 class EvaluationWindows(tuple[EvaluationWindow, ...]):
