@@ -28,8 +28,8 @@ from torch import Tensor
 from wildrayzer.config.masks import PseudoMasksConfig, RefineConfig, ResidualsConfig
 from wildrayzer.motion import maps
 from wildrayzer.motion.features import FeatureBackbone
+from wildrayzer.motion.fusion import fuse
 from wildrayzer.motion.refine import refine_frames
-from wildrayzer.motion.residuals import fuse
 from wildrayzer.motion.voting import vote
 
 SIZE, PATCH, TARGETS = 256, 16, 6

@@ -17,8 +17,10 @@ from wildrayzer.layout import RunLayout
 from wildrayzer.motion.cache import PatchMasks, ResidualMaps
 from wildrayzer.motion.cache_parts import part_path
 from wildrayzer.motion.cache_writer import CacheWriter
-from wildrayzer.stages.masks import refine_masks, vote_masks
-from wildrayzer.stages.residuals import compute_residuals, join_residuals
+from wildrayzer.stages.join_residuals import join_residuals
+from wildrayzer.stages.masks import vote_masks
+from wildrayzer.stages.refine import refine_masks
+from wildrayzer.stages.residuals import compute_residuals
 
 SPLIT = "dynamic_train"
 LENGTHS = (6, 7, 8, 12, 2)

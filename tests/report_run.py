@@ -19,8 +19,9 @@ from wildrayzer.models import WildRayZer
 from wildrayzer.motion.cache import PatchMasks, ResidualMaps
 from wildrayzer.motion.cache_writer import CacheWriter
 from wildrayzer.provenance import write_json
-from wildrayzer.stages.score import score_method, score_renderer_health
+from wildrayzer.stages.score import score_method
 from wildrayzer.stages.score_masks import score_masks
+from wildrayzer.stages.score_renderer import score_renderer_health
 from wildrayzer.stages.tables import load_tables, write_tables
 from wildrayzer.training.metrics_log import MetricsLog
 from wildrayzer.viz.runs import training_runs

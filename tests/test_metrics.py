@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wildrayzer.evaluation.lpips import CONVOLUTIONS, load_lpips
-from wildrayzer.evaluation.metrics import mask_scores, masked_psnr, masked_ssim, ssim_map
+from wildrayzer.evaluation.mask_scoring import mask_scores
+from wildrayzer.evaluation.metrics import masked_psnr, masked_ssim, ssim_map
 
 RECORDED = Path(__file__).parent / "data" / "metrics_shared.npz"
 
@@ -140,8 +141,8 @@ def test_region_mean_is_consistent(seed):
 
 
 def test_mask_scores_by_hand():
-    truth = torch.tensor([[[1, 1, 0, 0]], [[0, 0, 0, 0]], [[1, 0, 0, 0]], [[0, 0, 0, 0]]]).bool()
-    prediction = torch.tensor([[[0, 1, 1, 0]], [[1, 0, 0, 0]], [[0, 0, 0, 0]], [[0, 0, 0, 0]]]).bool()
+    truth = np.array([[[1, 1, 0, 0]], [[0, 0, 0, 0]], [[1, 0, 0, 0]], [[0, 0, 0, 0]]]).astype(bool)
+    prediction = np.array([[[0, 1, 1, 0]], [[1, 0, 0, 0]], [[0, 0, 0, 0]], [[0, 0, 0, 0]]]).astype(bool)
     scores = mask_scores(prediction, truth)
     nan = np.nan
     np.testing.assert_allclose(scores["iou"], [1 / 3, nan, 0, nan])

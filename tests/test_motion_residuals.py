@@ -10,16 +10,9 @@ from hypothesis import strategies as st
 from skimage.metrics import structural_similarity
 
 from wildrayzer.config.masks import PseudoMasksConfig, ResidualsConfig
+from wildrayzer.motion.fusion import dino_weight, fuse, zscore
 from wildrayzer.motion.maps import window_maps
-from wildrayzer.motion.residuals import (
-    dino_weight,
-    feature_dissimilarity,
-    fuse,
-    pool_to_patches,
-    psnr,
-    ssim_map,
-    zscore,
-)
+from wildrayzer.motion.residuals import feature_dissimilarity, pool_to_patches, psnr, ssim_map
 
 DATA = Path(__file__).parent / "data"
 

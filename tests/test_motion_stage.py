@@ -18,17 +18,12 @@ from wildrayzer.data.windows import WindowList
 from wildrayzer.models import WildRayZer
 from wildrayzer.motion.cache import PatchMasks, PixelMasks, ResidualMaps
 from wildrayzer.motion.cache_parts import part_path
+from wildrayzer.motion.fusion import zscore
 from wildrayzer.motion.patch_masks import vote_frames, window_rows
-from wildrayzer.motion.residuals import zscore
 from wildrayzer.motion.voting import vote
-from wildrayzer.stages.masks import (
-    calibrate_threshold,
-    compute_residuals,
-    join_residuals,
-    refine_masks,
-    vote_masks,
-)
-from wildrayzer.stages.residuals import gaussian_blur
+from wildrayzer.stages.join_residuals import join_residuals
+from wildrayzer.stages.masks import calibrate_threshold, refine_masks, vote_masks
+from wildrayzer.stages.residuals import compute_residuals, gaussian_blur
 
 SIZE, PATCH = 24, 4
 FEATURES = FeaturesConfig(backbone="descriptor")

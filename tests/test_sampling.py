@@ -1,6 +1,7 @@
 """View sampling: draws, samples, evaluation windows."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -139,5 +140,11 @@ def test_an_index_file_decides_and_is_checked(store, tmp_path):
     assert windows.skipped == {"s0": "left out by the index file", "s1": "not in the index file"}
     with pytest.raises(ValueError, match=r"scenes that are not in .*'nowhere'"):
         read({"nowhere": None})
-    with pytest.raises(ValueError, match="scene s1 has 4 frames, not 4"):
-        read({"s1": {"context": [0, 4], "target": [1]}})
+    for frame in (4, -1, "2", True):
+        with pytest.raises(ValueError, match=re.escape(f"scene s1 has the frames 0 to 3, not {frame!r}")):
+            read({"s1": {"context": [0, frame], "target": [1]}})
+    for views in ({"context": [0, 1]}, [0, 1], {"context": [0, 1], "target": []}):
+        with pytest.raises(ValueError, match=r'scene s0 is .*; write \{"context": \[numbers\]'):
+            read({"s0": views})
+    with pytest.raises(ValueError, match="leaves out every scene"):
+        read({"s0": None})

@@ -20,9 +20,10 @@ from wildrayzer.evaluation.view_synthesis import score_batch, target_regions
 from wildrayzer.models import WildRayZer
 from wildrayzer.motion.cache_writer import CacheWriter
 from wildrayzer.provenance import read_json
-from wildrayzer.stages.score import score_method, score_renderer_health
+from wildrayzer.stages.score import score_method
 from wildrayzer.stages.score_inputs import head_masks, score_input_masks
 from wildrayzer.stages.score_masks import score_masks
+from wildrayzer.stages.score_renderer import score_renderer_health
 
 SIZE, FRAMES, SCENES = 16, 8, 3
 CONFIG = BenchmarkConfig(inputs=(2,), targets=3, min_distance=4, panels=2, bootstrap=100)

@@ -17,7 +17,8 @@ from wildrayzer.evaluation.tuning import TuningSplit, tune
 from wildrayzer.evaluation.tuning_options import option_sets, parse_sweep
 from wildrayzer.motion.cache import PatchMasks, PixelMasks
 from wildrayzer.motion.cache_writer import CacheWriter
-from wildrayzer.stages.masks import calibrate_threshold, refine_masks, vote_masks
+from wildrayzer.stages.masks import calibrate_threshold, vote_masks
+from wildrayzer.stages.refine import refine_masks
 
 SIZE, GRID, FRAMES, CLIPS = 32, 8, 6, 3
 VOTING = PseudoMasksConfig(top_share=0.2, frame_quantile=0.6, absolute_test="patch", false_positive_rate=0.1)

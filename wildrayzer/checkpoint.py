@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from wildrayzer.config.base import Section
 from wildrayzer.config.model import ModelConfig
@@ -172,13 +173,20 @@ def load_checkpoint(
     """
     manifest = read_manifest(directory)
     tensors = load_tensors(directory, device=device)
-    with torch.device("meta"):
+    with torch.device("meta"), _Undrawn():
         model = WildRayZer(manifest.model)
     try:
         model.load_state_dict(tensors, assign=True)
     except RuntimeError as error:
         raise ValueError(f"{directory}: the weights do not fit the manifest's model: {error}") from None
     return model.to(device), manifest
+
+
+class _Undrawn(TorchFunctionMode):
+    """Leaves out normal initial weights: drawing them on the meta device would import torch's compiler, for seconds."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        return args[0] if func is torch.Tensor.normal_ else func(*args, **(kwargs or {}))
 
 
 def model_digest(config: ModelConfig) -> str:

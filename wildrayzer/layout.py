@@ -88,6 +88,10 @@ class RunLayout:
         """Refined pixel masks of a split."""
         return f"{self.masks(number, split, source, part='refine')}/pixel_masks.zarr"
 
+    def mask_part(self, number: int | str, split: str, source: str, part: str, parts: int | str) -> str:
+        """One job's share of the refined pixel masks."""
+        return f"{self.masks(number, split, source, part='refine')}/pixel_masks.part-{part}-of-{parts}.zarr"
+
     def thresholds(self, number: int | str, source: str = "renderer") -> str:
         """Thresholds of the absolute test."""
         return str(self._stage("masks", number, "pseudo_masks") / f"thresholds-{source}.json")

@@ -25,7 +25,11 @@ def digest_file(path: str | Path) -> str:
 
 
 def write_bytes_atomic(path: str | Path, payload: bytes) -> None:
-    """Write beside the target, flush to disk, rename over it: a killed process leaves the old file or the new one."""
+    """Write beside the target, flush to disk, rename over it: a killed process leaves the old file or the new one.
+
+    Raises:
+        OSError: naming the target; the disk is full, among others.
+    """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -38,8 +42,10 @@ def write_bytes_atomic(path: str | Path, payload: bytes) -> None:
         os.umask(umask)
         Path(temporary).chmod(0o666 & ~umask)
         Path(temporary).replace(path)
-    except BaseException:
+    except BaseException as error:
         Path(temporary).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk says nothing of which file it is
         raise
 
 

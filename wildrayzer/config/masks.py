@@ -95,3 +95,6 @@ class RefineConfig(Section):
     """Side of the erosion that gives sure foreground and sure background."""
     grabcut_scale: int = Field(1, ge=1, le=8)
     """GrabCut runs on the image enlarged this many times; small images need more pixels for its colour models."""
+    shards: int = Field(1, ge=1)
+    """Jobs the frames of the training split are divided into; each owns whole shards of the masks. 1 has no job that
+    joins them."""

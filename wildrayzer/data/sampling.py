@@ -156,13 +156,26 @@ def _from_index(store: FrameStore, file: str | Path) -> EvaluationWindows:
         if views is None:
             skipped[name] = "left out by the index file"
             continue
-        inputs, targets = tuple(views["context"]), tuple(views["target"])
-        if max(inputs + targets) >= store.length(known[name]):
-            raise ValueError(
-                f"{file}: scene {name} has {store.length(known[name])} frames, not {max(inputs + targets)}"
-            )
-        windows.append(EvaluationWindow(known[name], inputs, targets))
+        windows.append(EvaluationWindow(known[name], *_views(file, name, views, store.length(known[name]))))
+    if not windows:
+        raise ValueError(f"{file} leaves out every scene of {store.path}; name the views of at least one")
     return EvaluationWindows.of(sorted(windows, key=lambda window: window.scene), skipped)
+
+
+def _views(file: str | Path, scene: str, views: Any, length: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Inputs and targets of an entry of an index file, for a clip of `length` frames."""
+    parts = [views.get(name) for name in ("context", "target")] if isinstance(views, dict) else []
+    if not parts or not all(isinstance(part, list) and part for part in parts):
+        raise ValueError(
+            f'{file}: scene {scene} is {views!r}; write {{"context": [numbers], "target": [numbers]}}, or null to '
+            "leave it out"
+        )
+    for frame in (frame for part in parts for frame in part):
+        if type(frame) is not int or not 0 <= frame < length:
+            raise ValueError(
+                f"{file}: scene {scene} has the frames 0 to {length - 1}, not {frame!r}; give their numbers in the clip"
+            )
+    return tuple(parts[0]), tuple(parts[1])
 
 
 def evaluation_windows(

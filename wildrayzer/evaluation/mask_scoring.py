@@ -3,14 +3,12 @@
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float, UInt8
 
 from wildrayzer.config.masks import PseudoMasksConfig
 from wildrayzer.data.store import FrameStore
-from wildrayzer.evaluation.metrics import mask_scores
 from wildrayzer.motion.cache import PatchMasks, PixelMasks, ResidualMaps
-from wildrayzer.motion.residuals import fuse
+from wildrayzer.motion.fusion import fuse
 
 UNKNOWN = 255
 BATCH = 256
@@ -61,21 +59,41 @@ def _enlarge(coarse: UInt8[np.ndarray, "n g g2"], image_size: int) -> UInt8[np.n
     return coarse.repeat(patch, axis=1).repeat(patch, axis=2)
 
 
+def mask_scores(
+    prediction: Bool[np.ndarray, "n h w"], truth: Bool[np.ndarray, "n h w"]
+) -> dict[str, Float[np.ndarray, " n"]]:
+    """Per-frame scores of binary masks, True = transient.
+
+    Returns:
+        `iou`, `recall`: NaN where the truth has no foreground (such frames are left out of means and counted);
+        `precision`: NaN where the prediction has none; `coverage`: share of the frame that is predicted, never NaN.
+    """
+    both, either, predicted, true = (
+        marked.sum((1, 2)).astype(np.float64) for marked in (prediction & truth, prediction | truth, prediction, truth)
+    )
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {
+            "iou": np.where(true > 0, both / either, np.nan),
+            "recall": both / true,
+            "precision": both / predicted,
+            "coverage": prediction.mean((1, 2)),
+        }
+
+
 def score_frames(
     masks: UInt8[np.ndarray, "n h w"], truth: UInt8[np.ndarray, "n h w"]
 ) -> dict[str, Float[np.ndarray, " n"]]:
-    """IoU, recall, precision and coverage of each frame (see `metrics.mask_scores`).
+    """IoU, recall, precision and coverage of each frame (see `mask_scores`).
 
     Pixels of unknown truth (255) are left out, of the coverage too; frames that are not computed anywhere or have no
     known pixel are NaN throughout.
     """
     known = truth != UNKNOWN
-    scores = mask_scores(torch.from_numpy((masks == 1) & known), torch.from_numpy(truth == 1))
+    scores = mask_scores((masks == 1) & known, truth == 1)
     share = known.mean((1, 2))
     usable: Bool[np.ndarray, " n"] = ~(masks == UNKNOWN).any((1, 2)) & (share > 0)
-    columns = {name: value.numpy() for name, value in scores.items()}
-    columns["coverage"] = columns["coverage"] / np.where(share > 0, share, 1.0)
-    return {name: np.where(usable, value, np.nan) for name, value in columns.items()}
+    scores["coverage"] = scores["coverage"] / np.where(share > 0, share, 1.0)
+    return {name: np.where(usable, value, np.nan) for name, value in scores.items()}
 
 
 def true_masks(store: FrameStore, frames: np.ndarray) -> UInt8[np.ndarray, "n h w"]:

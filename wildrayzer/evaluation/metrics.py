@@ -1,11 +1,11 @@
-"""Image and mask metrics restricted to a region (paper, supplement B.2).
+"""Image metrics restricted to a region (paper, supplement B.2).
 
 Every function works per image and returns NaN where its region is empty; `region` weighs pixels, 1 = counted. To score
 the static part of a picture pass `1 - mask`, since masks mark the transient with 1.
 """
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
@@ -53,14 +53,10 @@ def ssim_map(
             "window; give larger ones"
         )
     x, y = prediction.double(), truth.double()
-    offsets = torch.arange(SSIM_WINDOW, dtype=torch.float64, device=x.device) - SSIM_WINDOW // 2
-    kernel = torch.exp(-offsets.square() / (2 * SSIM_SIGMA**2))
-    kernel = (kernel / kernel.sum()).expand(3, 1, 1, SSIM_WINDOW)
-    pad = SSIM_WINDOW // 2 if padding else 0
+    down, across = (_window_matrix(side, padding, x.device) for side in x.shape[-2:])
 
     def blur(image: Tensor) -> Tensor:
-        rows = functional.conv2d(image, kernel, padding=(0, pad), groups=3)
-        return functional.conv2d(rows, kernel.transpose(2, 3), padding=(pad, 0), groups=3)
+        return down @ image @ across.T
 
     mean_x, mean_y = blur(x), blur(y)
     var_x, var_y = blur(x * x) - mean_x**2, blur(y * y) - mean_y**2
@@ -70,27 +66,22 @@ def ssim_map(
     return luminance * (2 * covariance + c2) / (var_x + var_y + c2)
 
 
+def _window_matrix(length: int, padding: bool, device: torch.device) -> Float[Tensor, "o l"]:
+    """The window as a banded matrix over a line of pixels: products are faster than convolutions in float64."""
+    radius = SSIM_WINDOW // 2
+    taps = torch.exp(
+        -torch.arange(-radius, radius + 1, dtype=torch.float64, device=device).square() / (2 * SSIM_SIGMA**2)
+    )
+    padded = torch.zeros(length, length + 2 * radius, dtype=torch.float64, device=device)
+    for offset, tap in enumerate(taps / taps.sum()):
+        padded.diagonal(offset).fill_(tap)
+    matrix = padded[:, radius : length + radius]
+    return matrix if padding else matrix[radius : length - radius]
+
+
 def _region_mean(values: Float[Tensor, "n 1 h2 w2"], region: Float[Tensor, "n 1 h w"]) -> Float[Tensor, " n"]:
     """Σ values · M / ΣM per image with the region area-pooled to the size of `values`; NaN for an empty region."""
     weight = region.to(values.dtype)
     if weight.shape[-2:] != values.shape[-2:]:
         weight = functional.interpolate(weight, size=values.shape[-2:], mode="area")
     return (values * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3))
-
-
-def mask_scores(prediction: Bool[Tensor, "n h w"], truth: Bool[Tensor, "n h w"]) -> dict[str, Float[Tensor, " n"]]:
-    """Per-frame scores of binary masks, True = transient.
-
-    Returns:
-        `iou`, `recall`: NaN where the truth has no foreground (such frames are left out of means and counted);
-        `precision`: NaN where the prediction has none; `coverage`: share of the frame that is predicted, never NaN.
-    """
-    axes = (1, 2)
-    both, either = (prediction & truth).sum(axes).double(), (prediction | truth).sum(axes).double()
-    predicted, true = prediction.sum(axes).double(), truth.sum(axes).double()
-    return {
-        "iou": torch.where(true > 0, both / either, torch.nan),
-        "recall": both / true,
-        "precision": both / predicted,
-        "coverage": prediction.double().mean(axes),
-    }

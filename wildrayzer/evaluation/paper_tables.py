@@ -121,7 +121,7 @@ def ablation_table(scores: pd.DataFrame, changes: Mapping[str, str], *, resample
     Returns:
         None without ablations.
     """
-    lines, shown = [], set()
+    lines, shown, apart = [], set(), {}
     for method in sorted(m for m in scores["method"].unique() if "@" in m):
         row, _, ablation = method.partition("@")
         shown.add(ablation)
@@ -131,6 +131,10 @@ def ablation_table(scores: pd.DataFrame, changes: Mapping[str, str], *, resample
                 base, changed = (here[here["method"] == name] for name in (row, method))
                 if changed.empty or not np.isfinite(changed["value"]).any():
                     continue
+                if other := set(base["scene"]) ^ set(changed["scene"]):
+                    apart[ablation, split] = f"{ablation}, {split}: {len(other)} scenes scored on one side alone."
+                shared = base.merge(changed, on=["scene", "frame"])[["scene", "frame"]]
+                base, changed = base.merge(shared), changed.merge(shared)
                 figures = [
                     cell(bootstrap_mean(side["value"], side["scene"], resamples=resamples, seed=seed), metric)
                     for side in (base, changed)
@@ -143,7 +147,7 @@ def ablation_table(scores: pd.DataFrame, changes: Mapping[str, str], *, resample
     if not lines:
         return None
     columns = ("ablation", "row", "split", "inputs", "run", "ablation's", "run − ablation [95% interval]", "scenes")
-    notes = [f"{name}: {changes[name]}." for name in sorted(shown) if name in changes]
+    notes = [*(f"{name}: {changes[name]}." for name in sorted(shown) if name in changes), *apart.values()]
     notes.append(f"Differences on the same frames, resampled over scenes. {', '.join(MASK_METRICS)} in percent.")
     return Table("ablations", "Ablations beside the run. Mean ± standard error over scenes.", columns, tuple(lines),
                  tuple(notes))  # fmt: skip

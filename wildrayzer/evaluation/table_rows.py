@@ -181,7 +181,8 @@ def _notes(
             least, most = int(group["skipped"].min()), int(group["skipped"].max())
             counts = str(least) if least == most else f"{least} to {most}"
             what = metric if masks else f"{region} region"
-            notes.append(f"{what}, {inputs} inputs: {counts} frames skipped (nothing there to score).")
+            why = "nothing there to score" if masks else "nothing there to score, or a picture equal to its truth"
+            notes.append(f"{what}, {inputs} inputs: {counts} frames skipped ({why}).")
     absent = sorted({m["lpips"] for m in manifests if m.get("lpips", "scored") != "scored"})
     notes += [f"LPIPS {reason}." for reason in absent]
     definitions = {k: v for m in manifests for k, v in m.get("definitions", {}).items() if k in set(rows["metric"])}

@@ -166,6 +166,9 @@ def intersect(scores: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[str, int, 
 
     Returns:
         The scores, and for each (split, inputs, family) that lost some a sentence that says which.
+
+    Raises:
+        ValueError: methods that have no frame in common.
     """
     groups = scores.assign(family=scores["method"].map(family))
     kept, dropped = [], {}
@@ -174,6 +177,12 @@ def intersect(scores: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[str, int, 
             method: set(zip(rows["scene"], rows["frame"], strict=True)) for method, rows in group.groupby("method")
         }
         shared, everything = set.intersection(*frames.values()), set.union(*frames.values())
+        if not shared:
+            counts = ", ".join(f"{method} {len({scene for scene, _ in own})} scenes" for method, own in frames.items())
+            raise ValueError(
+                f"{split}, {inputs} inputs: no frame was scored with every method ({counts}); score them on the same "
+                "scenes, or leave a row out"
+            )
         inside = pd.Series(list(zip(group["scene"], group["frame"], strict=True)), index=group.index).isin(shared)
         kept.append(group[inside])
         if shared != everything:

@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, UInt8
 from scipy import ndimage
 
 from wildrayzer.config.masks import PseudoMasksConfig
-from wildrayzer.motion.residuals import dino_weight
+from wildrayzer.motion.fusion import dino_weight
 from wildrayzer.provenance import digest_json, read_json, write_json
 
 _LEAST_SCALE = 1e-6

@@ -33,11 +33,15 @@ _RESIDUALS = (
     Layout("window", "int32", -1, (), 4096, 65536),
 )
 
+_FRAME_NUMBER = Layout("frame_number", "int64", -1, (), 4096, 65536)
+_PIXEL_MASKS = (Layout("mask", "uint8", NOT_COMPUTED, ("row", "column"), 1, 512),)
+
 LAYOUTS: dict[str, tuple[Layout, ...]] = {
     "residuals": _RESIDUALS,
-    # A part holds the frames of its windows alone, and which they are.
-    "residuals_part": (*_RESIDUALS, Layout("frame_number", "int64", -1, (), 4096, 65536)),
+    # A part holds its own frames alone, and which they are.
+    "residuals_part": (*_RESIDUALS, _FRAME_NUMBER),
     "patch_masks": (Layout("mask", "uint8", NOT_COMPUTED, _PATCHES, 64, 4096),),
-    "pixel_masks": (Layout("mask", "uint8", NOT_COMPUTED, ("row", "column"), 1, 512),),
+    "pixel_masks": _PIXEL_MASKS,
+    "pixel_masks_part": (*_PIXEL_MASKS, _FRAME_NUMBER),
 }
 """Layouts by the name in a group's attributes."""

@@ -1,10 +1,11 @@
-"""Part stores of the residual stage, and the one function that joins them.
+"""Part stores of the residuals and of the refined masks, and what joins them.
 
 Two processes never write the same shard: each job owns a whole part store, and one job joins them all.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Int
@@ -14,16 +15,72 @@ from wildrayzer.motion.cache_layout import LAYOUTS
 from wildrayzer.motion.cache_writer import CacheWriter
 
 
-class ResidualPart(CacheGroup):
-    """The residual maps of some of the windows; `frame_number` says which frames they are."""
+class Part(CacheGroup):
+    """What one job has made of a group; `frame_number` says which frames it holds."""
+
+    kind: ClassVar[str]
+    """What its values are, for messages."""
+
+
+class ResidualPart(Part):
+    """The residual maps of some of the windows."""
 
     layout = "residuals_part"
     stage = "residuals"
+    kind = "residual"
 
 
-def part_path(folder: str | Path, part: int, parts: int) -> Path:
-    """Where part `part` (from 0) of `parts` lies."""
-    return Path(folder) / f"residuals.part-{part:05d}-of-{parts:05d}.zarr"
+class MaskPart(Part):
+    """The pixel masks of some whole shards."""
+
+    layout = "pixel_masks_part"
+    stage = "refine"
+    kind = "mask"
+
+
+def part_path(folder: str | Path, part: int, parts: int, *, group: str = "residuals") -> Path:
+    """Where part `part` (from 0) of `parts` of a group lies."""
+    return Path(folder) / f"{group}.part-{part:05d}-of-{parts:05d}.zarr"
+
+
+def part_frames(frames: int, part: int, parts: int) -> range:
+    """Frames whose masks part `part` (from 0) of `parts` makes: whole shards of the joined masks, in order."""
+    shard = LAYOUTS["pixel_masks"][0].shard
+    shards = -(-frames // shard)
+    start, stop = (min(frames, number * shards // parts * shard) for number in (part, part + 1))
+    return range(start, stop)
+
+
+def open_mask_parts(
+    paths: Sequence[str | Path], *, frames: int, expect: Mapping[str, str] | None = None
+) -> list[MaskPart]:
+    """The parts of a split's pixel masks in the order of their frames, after checking that every frame is there once.
+
+    Args:
+        paths: all part stores.
+        frames: frames of the split.
+        expect: digests that every part must have.
+
+    Raises:
+        ValueError: a part is missing or there twice, parts are of different origin, or a frame is missing or there
+            twice.
+    """
+    if not paths:
+        raise ValueError("there are no mask parts to join; run the stage refine")
+    parts = [MaskPart(path, expect=expect) for path in paths]
+    _check_parts(parts)
+    parts.sort(key=lambda part: part.about["part"])
+    expected = 0
+    for part in parts:
+        for frame in part.all("frame_number").tolist():
+            if frame < expected:
+                raise ValueError(f"{part.path.name} holds frame {frame} a second time; run the stage refine again")
+            if frame > expected:
+                raise ValueError(f"frame {expected} is in no mask part; run the stage refine again")
+            expected += 1
+    if expected != frames:
+        raise ValueError(f"mask parts hold {expected} frames, the split has {frames}; run the stage refine again")
+    return parts
 
 
 def join_parts(
@@ -62,40 +119,41 @@ def join_parts(
         whole = np.full((total, *values.shape[1:]), spec.fill, dtype=spec.dtype)
         whole[frame] = values
         joined[spec.name] = whole
-    about = {key: value for key, value in first.about.items() if key not in ("part", "parts")}
-    with CacheWriter(
-        out_path,
-        "residuals",
-        frames=total,
-        sizes=first.sizes,
-        digests=first.digests,
-        scenes=first.scenes,
-        offsets=first.offsets,
-        about=about,
-    ) as writer:
+    with CacheWriter(out_path, "residuals", frames=total, **joined_attributes(first)) as writer:
         writer.append(**joined)
 
 
-def _check_parts(parts: Sequence[ResidualPart]) -> None:
+def joined_attributes(part: Part) -> dict[str, Any]:
+    """What the joined group says of itself, as `CacheWriter` takes it, from any of its parts."""
+    return {
+        "sizes": part.sizes,
+        "digests": part.digests,
+        "scenes": part.scenes,
+        "offsets": part.offsets,
+        "about": {key: value for key, value in part.about.items() if key not in ("part", "parts")},
+    }
+
+
+def _check_parts(parts: Sequence[Part]) -> None:
     first = parts[0]
-    count = first.about["parts"]
+    count, kind, stage = first.about["parts"], first.kind, first.stage
     for part in parts:
         for name, value in first.digests.items():
             if part.digests.get(name) != value:
                 raise ValueError(
-                    f"residual parts do not belong together: {name} is {value} in {first.path.name} and "
-                    f"{part.digests.get(name)} in {part.path.name}; run the stage residuals again"
+                    f"{kind} parts do not belong together: {name} is {value} in {first.path.name} and "
+                    f"{part.digests.get(name)} in {part.path.name}; run the stage {stage} again"
                 )
         if part.about["parts"] != count or part.sizes != first.sizes:
             raise ValueError(
-                f"residual parts do not belong together: {part.path.name} is one of {part.about['parts']} on a grid "
+                f"{kind} parts do not belong together: {part.path.name} is one of {part.about['parts']} on a grid "
                 f"{tuple(part.sizes.values())}, {first.path.name} one of {count} on {tuple(first.sizes.values())}"
             )
     numbers = sorted(part.about["part"] for part in parts)
     if missing := sorted(set(range(count)) - set(numbers)):
-        raise ValueError(f"residual part {missing[0]} of {count} is missing; run the stage residuals for it")
+        raise ValueError(f"{kind} part {missing[0]} of {count} is missing; run the stage {stage} for it")
     if len(numbers) > count:
-        raise ValueError(f"{len(numbers)} residual parts where {count} are expected; one is there twice")
+        raise ValueError(f"{len(numbers)} {kind} parts where {count} are expected; one is there twice")
 
 
 def _check_windows(

@@ -10,7 +10,7 @@ from wildrayzer.config.masks import PseudoMasksConfig
 from wildrayzer.motion.absolute import AbsoluteThresholds, calibrate, evidence, passes
 from wildrayzer.motion.cache import ResidualMaps
 from wildrayzer.motion.cache_layout import NOT_COMPUTED
-from wildrayzer.motion.residuals import fuse
+from wildrayzer.motion.fusion import fuse
 from wildrayzer.motion.voting import vote
 
 SAME_ORIGIN = ("renderer", "backbone", "config", "code")

@@ -1,15 +1,13 @@
-"""Residual maps between target and rendering, and their fusion into saliency (method.md, stage 2 steps 1 to 4)."""
+"""Residual maps between target and rendering (method.md, stage 2 steps 1 to 3)."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from wildrayzer.config.masks import PseudoMasksConfig
 from wildrayzer.motion.features import anchored
 
 _SSIM_SIGMA = 1.5
@@ -19,8 +17,6 @@ _CHUNK_PIXELS = {"cpu": 1 << 15, "cuda": 1 << 23}
 _LEAST_MSE = 1e-10
 # Lines up to this length are filtered by one matrix, longer ones in blocks of this many pixels.
 _WHOLE_LINE, _BLOCK = 128, 32
-# Rounding alone gives equal images residuals of up to 1e-5; the poorest real map varies a hundred times as much.
-_LEAST_STD = 1e-4
 
 
 def psnr(target: Float[Tensor, "n 3 h w"], rendered: Float[Tensor, "n 3 h w"]) -> Float[Tensor, " n"]:
@@ -169,35 +165,3 @@ def _band(length: int, taps: Float[Tensor, " k"]) -> Float[Tensor, "l l"]:
 def pool_to_patches(maps: Float[Tensor, "n h w"], patch_size: int) -> Float[Tensor, "n gh gw"]:
     """Mean of a map over each patch."""
     return functional.avg_pool2d(maps[:, None], patch_size)[:, 0]
-
-
-def zscore(maps: Float[np.ndarray, "*f g g2"]) -> Float[np.ndarray, "*f g g2"]:
-    """Each frame's map minus its mean, over its population standard deviation; a constant frame (one that varies by
-    less than 1e-4) becomes zeros."""
-    values = maps.astype(np.float64)
-    mean = values.mean(axis=(-2, -1), keepdims=True)
-    std = values.std(axis=(-2, -1), keepdims=True)
-    return np.where(std > _LEAST_STD, (values - mean) / np.maximum(std, _LEAST_STD), 0.0)
-
-
-def dino_weight(psnr: Float[np.ndarray, "*f"], config: PseudoMasksConfig) -> Float[np.ndarray, "*f"]:
-    """Weight of the feature residual for frames rendered at `psnr` dB; the SSIM residual gets the rest.
-
-    `fixed`: `dino_weight` (release). `adaptive` (paper: features while the renderer is poor, SSIM as it improves; the
-    paper gives no formula): `dino_weight_low` up to `psnr_low`, `dino_weight_high` from `psnr_high`, linear between.
-    """
-    if config.weighting == "fixed":
-        return np.full(psnr.shape, config.dino_weight)
-    progress = np.clip((psnr.astype(np.float64) - config.psnr_low) / (config.psnr_high - config.psnr_low), 0, 1)
-    return config.dino_weight_low + (config.dino_weight_high - config.dino_weight_low) * progress
-
-
-def fuse(
-    d_dino: Float[np.ndarray, "*f g g2"],
-    d_ssim: Float[np.ndarray, "*f g g2"],
-    psnr: Float[np.ndarray, "*f"],
-    config: PseudoMasksConfig,
-) -> Float[np.ndarray, "*f g g2"]:
-    """Saliency: w · Z(D_dino) + (1 − w) · Z(D_ssim), w from the frame's own PSNR; float64, mean 0 in each frame."""
-    weight = dino_weight(psnr, config)[..., None, None]
-    return weight * zscore(d_dino) + (1 - weight) * zscore(d_ssim)

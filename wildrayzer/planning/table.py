@@ -19,6 +19,8 @@ RULES = {
     "calibrate_threshold": "pseudo_masks",
     "vote_masks": "pseudo_masks",
     "refine_masks": "refine",
+    "refine_part": "refine",
+    "join_masks": "refine",
     "distill": "distill",
     "masked": "masked",
     "joint": "joint",

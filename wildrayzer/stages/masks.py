@@ -1,32 +1,21 @@
-"""Jobs of stage 2 after the residuals, on the CPU alone: thresholds, voting, refinement (method.md)."""
+"""Jobs of stage 2 between residuals and refinement, from cached maps alone: thresholds, voting (method.md)."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
-from wildrayzer.config.masks import PseudoMasksConfig, RefineConfig
-from wildrayzer.data.store import PRELOAD_MB, FrameStore
+from wildrayzer.config.masks import PseudoMasksConfig
 from wildrayzer.motion.absolute import AbsoluteThresholds
-from wildrayzer.motion.cache import PatchMasks, ResidualMaps
-from wildrayzer.motion.cache_layout import NOT_COMPUTED
+from wildrayzer.motion.cache import ResidualMaps
 from wildrayzer.motion.cache_writer import CacheWriter
 from wildrayzer.motion.patch_masks import SAME_ORIGIN, calibrate_on, check_thresholds, vote_frames
-from wildrayzer.motion.refine import Job, refine_frames
 from wildrayzer.provenance import digest_json, write_json
-from wildrayzer.stages.residuals import compute_residuals, join_residuals, mean_or_none
-
-__all__ = ["calibrate_threshold", "compute_residuals", "join_residuals", "refine_masks", "vote_masks"]
+from wildrayzer.stages.join_residuals import mean_or_none
 
 VOTING_VERSION = 1
 """Raised when a change of code changes patch masks."""
-REFINE_VERSION = 1
-"""Raised when a change of code changes pixel masks."""
-
-_FRAMES_AT_ONCE = 32
 
 
 def calibrate_threshold(
@@ -82,62 +71,6 @@ def vote_masks(
     computed = masks[maps.window >= 0]
     extra = {"coverage_of_voting_alone": voted / max(1, computed.size), "absolute_test": config.absolute_test}
     _write_mask_summary(out_path, computed, {**extra, "mean_psnr": mean_or_none(maps.psnr[maps.window >= 0])}, digests)
-
-
-def refine_masks(
-    *,
-    patch_masks_path: str | Path,
-    store_path: str | Path,
-    config: RefineConfig,
-    out_path: str | Path,
-    workers: int = 1,
-) -> None:
-    """Pixel masks of every frame on `workers` threads; a summary goes beside them as JSON.
-
-    Raises:
-        ValueError: patch masks of another frame store, or broken ones.
-    """
-    store = FrameStore(store_path, preload_mb=PRELOAD_MB)
-    patches = PatchMasks(patch_masks_path, expect={"store": store.digest})
-    digests = {
-        "patch_masks": patches.digest,
-        **{name: patches.digests[name] for name in ("residuals", "store", *SAME_ORIGIN[:2])},
-        "options": digest_json(config.model_dump(mode="json")),
-        "refine": str(REFINE_VERSION),
-    }
-    marked, empty, computed, pixels = 0, 0, 0, 0
-    with CacheWriter(
-        out_path,
-        "pixel_masks",
-        frames=patches.num_frames,
-        sizes={"row": store.image_size, "column": store.image_size},
-        digests=digests,
-        scenes=patches.scenes,
-        offsets=patches.offsets,
-        about={**patches.about, "refine": config.model_dump(mode="json")},
-    ) as writer:
-        batches = -(-patches.num_frames // _FRAMES_AT_ONCE)
-        jobs = _refine_jobs(patches, store)
-        refined = refine_frames(jobs, config, workers=workers)
-        for masks in track(refined, "refining masks", total=batches, console=Console(stderr=True)):
-            writer.append(mask=masks)
-            known = masks[masks[:, 0, 0] != NOT_COMPUTED]
-            marked, pixels, computed = marked + int(known.sum()), pixels + known.size, computed + len(known)
-            empty += int((~known.any(axis=(1, 2))).sum())
-    summary = {
-        "frames": patches.num_frames,
-        "frames_computed": computed,
-        "coverage": marked / max(1, pixels),
-        "empty_share": empty / max(1, computed),
-        "digests": digests,
-    }
-    write_json(Path(out_path).with_suffix(".json"), summary)
-
-
-def _refine_jobs(patches: PatchMasks, store: FrameStore) -> Iterator[Job]:
-    for start in range(0, patches.num_frames, _FRAMES_AT_ONCE):
-        frames = np.arange(start, min(start + _FRAMES_AT_ONCE, patches.num_frames))
-        yield patches.span("mask", start, start + len(frames)), store.read(frames), frames.tolist()
 
 
 def _thresholds(path: str | Path | None, config: PseudoMasksConfig, maps: ResidualMaps) -> AbsoluteThresholds | None:

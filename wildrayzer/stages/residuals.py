@@ -1,4 +1,4 @@
-"""Residual jobs: render the windows with the frozen renderer, store their maps in parts, join these (method.md)."""
+"""Residual jobs: render the windows with the frozen renderer, store their maps in parts (method.md)."""
 
 import logging
 import math
@@ -20,12 +20,10 @@ from wildrayzer.config.masks import ResidualsConfig
 from wildrayzer.data.store import PRELOAD_MB, FrameStore
 from wildrayzer.data.windows import Window, WindowList
 from wildrayzer.models import WildRayZer
-from wildrayzer.motion.cache import ResidualMaps
-from wildrayzer.motion.cache_parts import join_parts
 from wildrayzer.motion.cache_writer import CacheWriter
 from wildrayzer.motion.features import FeatureBackbone, build_backbone
 from wildrayzer.motion.maps import WindowMaps, window_maps
-from wildrayzer.provenance import digest_json, write_json
+from wildrayzer.provenance import digest_json
 
 logger = logging.getLogger(__name__)
 
@@ -219,44 +217,3 @@ def _write_part(
                 window=np.repeat(numbers, found.psnr.shape[1]).astype(np.int32),
                 frame_number=np.asarray(frames, np.int64),
             )
-
-
-def join_residuals(
-    part_paths: Sequence[str | Path], *, windows_path: str | Path, out_path: str | Path, psnr_filter: float = 17.0
-) -> None:
-    """Join all part stores of a split to `residuals.zarr`; a summary goes beside it as JSON.
-
-    Args:
-        part_paths: of `compute_residuals`, all parts.
-        windows_path: the split's window list.
-        out_path: of the joined group.
-        psnr_filter: in dB; the summary says which share of the frames exceeds it and will be learned from.
-
-    Raises:
-        ValueError: see `join_parts`; also parts of another window list.
-    """
-    windows = WindowList.load(windows_path)
-    offsets = np.concatenate([[0], np.cumsum(windows.lengths)]).astype(np.int64)
-    targets = [offsets[window.scene] + np.asarray(window.targets) for window in windows.windows]
-    join_parts(part_paths, out_path, targets=targets, expect={"windows": windows.digest})
-    maps = ResidualMaps(out_path)
-    computed = maps.window >= 0
-    psnr = maps.psnr[computed]
-    summary = {
-        "source": maps.about.get("source"),
-        "backbone": maps.about.get("backbone"),
-        "windows": len(windows),
-        "clips_skipped": len(windows.skipped),
-        "frames": maps.num_frames,
-        "frames_computed": int(computed.sum()),
-        "mean_psnr": mean_or_none(psnr),
-        "kept_share": mean_or_none(psnr > psnr_filter),
-        "psnr_filter": psnr_filter,
-        "digests": maps.digests,
-    }
-    write_json(Path(out_path).with_suffix(".json"), summary)
-
-
-def mean_or_none(values: np.ndarray) -> float | None:
-    """Mean, or null where there is nothing."""
-    return float(values.mean(dtype=np.float64)) if values.size else None

@@ -11,7 +11,7 @@ from wildrayzer.data.store import FrameStore
 from wildrayzer.data.windows import Window, WindowList
 from wildrayzer.layout import RunLayout
 from wildrayzer.motion.cache import PatchMasks, PixelMasks, ResidualMaps
-from wildrayzer.motion.residuals import dino_weight, fuse
+from wildrayzer.motion.fusion import dino_weight, fuse
 from wildrayzer.viz.page import Block, Column, Gallery, GalleryRow, Note, Picture
 from wildrayzer.viz.pictures import cluster_picture, heat, map_uri, mask_picture, photo_uri, ramp
 from wildrayzer.viz.sheets import is_store, splits_by_kind, spread

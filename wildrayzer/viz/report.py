@@ -70,8 +70,8 @@ _BENCHMARK = (
 )
 _RELATIONS = "Small movers are hard to find, and a poor rendering hides what moves: the same scores, frame by frame."
 _ABLATIONS = (
-    "The run with a few options changed. What comes before the first change is the run's own; figures with intervals "
-    "are in the ablations table of the benchmark."
+    "The run with a few options changed. What comes before the first change is the run's own. Ablations that are part "
+    "of the run's tables have their figures in the benchmark above, the others here."
 )
 _PICTURES = (
     "static: the pretrained renderer. joint: the full method, its inputs gated by its own motion head. unmasked: "

@@ -166,6 +166,12 @@ def embedded_params(split):
     return {**made, "splits": splits}
 
 
-def parts_of(split):
-    """Jobs a split's windows are divided into; only the training split is large."""
-    return CFG.residuals.shards if split == CFG.data.dynamic_train else 1
+def parts_of(split, stage="residuals"):
+    """Jobs that a stage divides a split into; only the training split is large."""
+    return getattr(CFG, stage).shards if split == CFG.data.dynamic_train else 1
+
+
+def part_names(split, stage="residuals"):
+    """Wildcards `part` and `parts` of each of these jobs."""
+    count = parts_of(split, stage)
+    return [(f"{part:05d}", f"{count:05d}") for part in range(count)]

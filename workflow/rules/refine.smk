@@ -1,4 +1,7 @@
-"""Stage 2c: patch masks become pixel masks (morphology, small components, GrabCut); parallel over frames, no GPU."""
+"""Stage 2c: patch masks become pixel masks (morphology, small components, GrabCut); parallel over frames, no GPU.
+
+One job writes a split's masks. Where `refine.shards` is over 1, those of the training split are made in parts instead.
+"""
 
 
 rule refine_masks:
@@ -11,6 +14,10 @@ rule refine_masks:
         RUN.log("refine_masks", "round{round}", "{split}", "{source}"),
     benchmark:
         RUN.benchmark("refine_masks", "round{round}", "{split}", "{source}")
+    wildcard_constraints:
+        split="|".join(
+            [split for split in CFG.data.splits if parts_of(split, "refine") == 1]
+        ),
     conda:
         "../../environment.yml"
     threads: CFG.compute.threads
@@ -18,8 +25,80 @@ rule refine_masks:
         mem_mb=4_000,
         runtime=240,
     params:
-        refine=section("refine"),
+        refine=CFG.refine.model_dump(mode="json", exclude={"shards"}),
     message:
         "Refining the masks of {wildcards.split} ({wildcards.source})"
     script:
         "../scripts/refine_masks.py"
+
+
+if CFG.refine.shards > 1:
+
+    rule refine_part:
+        input:
+            masks=RUN.patch_masks("{round}", "{split}", "{source}"),
+            store=RUN.store("{split}"),
+        output:
+            part=temp(
+                directory(
+                    RUN.mask_part("{round}", "{split}", "{source}", "{part}", "{parts}")
+                )
+            ),
+        log:
+            RUN.log(
+                "refine_part",
+                "round{round}",
+                "{split}",
+                "{source}",
+                "{part}",
+                "{parts}",
+            ),
+        benchmark:
+            RUN.benchmark(
+                "refine_part",
+                "round{round}",
+                "{split}",
+                "{source}",
+                "{part}",
+                "{parts}",
+            )
+        conda:
+            "../../environment.yml"
+        threads: CFG.compute.threads
+        resources:
+            mem_mb=4_000,
+            runtime=240,
+        params:
+            refine=CFG.refine.model_dump(mode="json", exclude={"shards"}),
+        message:
+            "Refining the masks of {wildcards.split} ({wildcards.source}), part {wildcards.part} of {wildcards.parts}"
+        script:
+            "../scripts/refine_part.py"
+
+    rule join_masks:
+        input:
+            parts=lambda wildcards: [
+                RUN.mask_part(
+                    wildcards.round, wildcards.split, wildcards.source, *part
+                )
+                for part in part_names(wildcards.split, "refine")
+            ],
+            masks=RUN.patch_masks("{round}", "{split}", "{source}"),
+        output:
+            masks=directory(RUN.pixel_masks("{round}", "{split}", "{source}")),
+        log:
+            RUN.log("join_masks", "round{round}", "{split}", "{source}"),
+        benchmark:
+            RUN.benchmark("join_masks", "round{round}", "{split}", "{source}")
+        wildcard_constraints:
+            split=CFG.data.dynamic_train,
+        conda:
+            "../../environment.yml"
+        threads: 1
+        resources:
+            mem_mb=2_000,
+            runtime=60,
+        message:
+            "Joining the masks of {wildcards.split} ({wildcards.source}); every frame must be there once"
+        script:
+            "../scripts/join_masks.py"

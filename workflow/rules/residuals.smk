@@ -45,14 +45,9 @@ rule join_residuals:
     input:
         parts=lambda wildcards: [
             RUN.residual_part(
-                wildcards.round,
-                wildcards.split,
-                wildcards.source,
-                f"{part:05d}",
-                parts,
+                wildcards.round, wildcards.split, wildcards.source, *part
             )
-            for parts in [f"{parts_of(wildcards.split):05d}"]
-            for part in range(int(parts))
+            for part in part_names(wildcards.split)
         ],
         windows=RUN.windows("{split}"),
     output:

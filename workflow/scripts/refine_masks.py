@@ -2,7 +2,7 @@
 
 from wildrayzer.config import RefineConfig
 from wildrayzer.stages.logs import job_log
-from wildrayzer.stages.masks import refine_masks
+from wildrayzer.stages.refine import refine_masks
 
 with job_log(snakemake.log[0]):
     refine_masks(

@@ -4,7 +4,7 @@ import torch
 
 from wildrayzer.config import BenchmarkConfig
 from wildrayzer.stages.logs import job_log
-from wildrayzer.stages.score import score_renderer_health
+from wildrayzer.stages.score_renderer import score_renderer_health
 from wildrayzer.training.distributed import pick_device
 
 with job_log(snakemake.log[0]):

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from wildrayzer.evaluation.mask_scoring import BATCH, UNKNOWN, score_frames, true_masks
-from wildrayzer.motion.residuals import zscore
+from wildrayzer.motion.fusion import zscore
 from wildrayzer.viz.inspect.files import CacheFiles
 
 Values = Float[np.ndarray, " f"]

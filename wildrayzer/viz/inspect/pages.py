@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from wildrayzer.motion.residuals import dino_weight
+from wildrayzer.motion.fusion import dino_weight
 from wildrayzer.viz.inspect.charts import places, plots
 from wildrayzer.viz.inspect.figures import LOWEST_FIRST, SORTINGS, FrameFigures, WindowRows, mean, ordered, window_mean
 from wildrayzer.viz.inspect.files import CacheFiles

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from wildrayzer.motion.residuals import fuse
+from wildrayzer.motion.fusion import fuse
 from wildrayzer.viz.inspect.files import CacheFiles
 from wildrayzer.viz.page import Column
 from wildrayzer.viz.pictures import cluster_picture, heat, mask_picture, ramp

@@ -1,0 +1,158 @@
+"""Refinement jobs: pixel masks of a split, in one job or in parts and a job that joins them; no GPU (method.md)."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import UInt8
+from rich.console import Console
+from rich.progress import track
+
+from wildrayzer.config.masks import RefineConfig
+from wildrayzer.data.store import PRELOAD_MB, FrameStore
+from wildrayzer.motion.cache import PatchMasks
+from wildrayzer.motion.cache_layout import NOT_COMPUTED
+from wildrayzer.motion.cache_parts import MaskPart, joined_attributes, open_mask_parts, part_frames
+from wildrayzer.motion.cache_writer import CacheWriter
+from wildrayzer.motion.patch_masks import SAME_ORIGIN
+from wildrayzer.motion.refine import Job, refine_frames
+from wildrayzer.provenance import digest_json, write_json
+
+REFINE_VERSION = 1
+"""Raised when a change of code changes pixel masks."""
+
+_FRAMES_AT_ONCE = 32
+
+
+def refine_masks(
+    *,
+    patch_masks_path: str | Path,
+    store_path: str | Path,
+    config: RefineConfig,
+    out_path: str | Path,
+    workers: int = 1,
+) -> None:
+    """Pixel masks of every frame on `workers` threads; a summary goes beside them as JSON.
+
+    Raises:
+        ValueError: patch masks of another frame store, or broken ones.
+    """
+    patches, store = _open(patch_masks_path, store_path)
+    masks = _refined(patches, store, config, range(patches.num_frames), workers)
+    _write(out_path, masks, frames=patches.num_frames, **_attributes(patches, store, config))
+
+
+def refine_part(
+    *,
+    patch_masks_path: str | Path,
+    store_path: str | Path,
+    config: RefineConfig,
+    out_path: str | Path,
+    part: int,
+    parts: int,
+    workers: int = 1,
+) -> None:
+    """Pixel masks of the frames of one part as a part store; the frames of a part do not depend on how it is made.
+
+    Args:
+        patch_masks_path: of the split.
+        store_path: frames of the split.
+        config: the `refine` section.
+        out_path: of the part store, see `cache_parts.part_path`.
+        part: number of the part, from 0.
+        parts: how many there are; more than the masks have shards leave some empty.
+        workers: threads.
+
+    Raises:
+        ValueError: patch masks of another frame store, or broken ones.
+    """
+    patches, store = _open(patch_masks_path, store_path)
+    frames = part_frames(patches.num_frames, part, parts)
+    attributes = _attributes(patches, store, config)
+    attributes["about"] |= {"part": part, "parts": parts}
+    with CacheWriter(out_path, "pixel_masks_part", frames=len(frames), **attributes) as writer:
+        first = frames.start
+        for masks in _refined(patches, store, config, frames, workers):
+            writer.append(mask=masks, frame_number=np.arange(first, first + len(masks)))
+            first += len(masks)
+
+
+def join_masks(part_paths: Sequence[str | Path], *, patch_masks_path: str | Path, out_path: str | Path) -> None:
+    """Join all part stores of a split to `pixel_masks.zarr`, the same as `refine_masks` writes; with its summary.
+
+    Args:
+        part_paths: of `refine_part`, all parts.
+        patch_masks_path: what they were refined from.
+        out_path: of the joined group.
+
+    Raises:
+        ValueError: see `open_mask_parts`; also parts of other patch masks.
+    """
+    patches = PatchMasks(patch_masks_path)
+    parts = open_mask_parts(part_paths, frames=patches.num_frames, expect={"patch_masks": patches.digest})
+    _write(out_path, _joined(parts), frames=patches.num_frames, **joined_attributes(parts[0]))
+
+
+def _open(patch_masks_path: str | Path, store_path: str | Path) -> tuple[PatchMasks, FrameStore]:
+    store = FrameStore(store_path, preload_mb=PRELOAD_MB)
+    return PatchMasks(patch_masks_path, expect={"store": store.digest}), store
+
+
+def _attributes(patches: PatchMasks, store: FrameStore, config: RefineConfig) -> dict[str, Any]:
+    """What a group of pixel masks says of itself, as `CacheWriter` takes it."""
+    options = config.model_dump(mode="json", exclude={"shards"})
+    return {
+        "sizes": {"row": store.image_size, "column": store.image_size},
+        "digests": {
+            "patch_masks": patches.digest,
+            **{name: patches.digests[name] for name in ("residuals", "store", *SAME_ORIGIN[:2])},
+            "options": digest_json(options),
+            "refine": str(REFINE_VERSION),
+        },
+        "scenes": patches.scenes,
+        "offsets": patches.offsets,
+        "about": {**patches.about, "refine": options},
+    }
+
+
+def _refined(
+    patches: PatchMasks, store: FrameStore, config: RefineConfig, frames: range, workers: int
+) -> Iterator[UInt8[np.ndarray, "n h w"]]:
+    """Pixel masks of a span of frames, some at a time, in order."""
+    starts = range(frames.start, frames.stop, _FRAMES_AT_ONCE)
+    refined = refine_frames(_jobs(patches, store, frames, starts), config, workers=workers)
+    yield from track(refined, "refining masks", total=len(starts), console=Console(stderr=True))
+
+
+def _jobs(patches: PatchMasks, store: FrameStore, frames: range, starts: range) -> Iterator[Job]:
+    for start in starts:
+        numbers = np.arange(start, min(start + _FRAMES_AT_ONCE, frames.stop))
+        yield patches.span("mask", start, start + len(numbers)), store.read(numbers), numbers.tolist()
+
+
+def _joined(parts: Sequence[MaskPart]) -> Iterator[UInt8[np.ndarray, "n h w"]]:
+    for part in parts:
+        for start in range(0, part.num_frames, _FRAMES_AT_ONCE):
+            yield part.take("mask", np.arange(start, min(start + _FRAMES_AT_ONCE, part.num_frames)))
+
+
+def _write(
+    out_path: str | Path, blocks: Iterable[UInt8[np.ndarray, "n h w"]], *, frames: int, **attributes: Any
+) -> None:
+    """The group of all frames, and its summary."""
+    marked, empty, computed, pixels = 0, 0, 0, 0
+    with CacheWriter(out_path, "pixel_masks", frames=frames, **attributes) as writer:
+        for masks in blocks:
+            writer.append(mask=masks)
+            known = masks[masks[:, 0, 0] != NOT_COMPUTED]
+            marked, pixels, computed = marked + int(known.sum()), pixels + known.size, computed + len(known)
+            empty += int((~known.any(axis=(1, 2))).sum())
+    summary = {
+        "frames": frames,
+        "frames_computed": computed,
+        "coverage": marked / max(1, pixels),
+        "empty_share": empty / max(1, computed),
+        "digests": attributes["digests"],
+    }
+    write_json(Path(out_path).with_suffix(".json"), summary)

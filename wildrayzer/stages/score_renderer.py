@@ -1,0 +1,63 @@
+"""Scoring jobs of a renderer's health: cameras, order of frames, swapped poses."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from wildrayzer.checkpoint import load_checkpoint
+from wildrayzer.config.benchmark import BenchmarkConfig
+from wildrayzer.data.store import PRELOAD_MB, FrameStore
+from wildrayzer.evaluation.health import renderer_health
+from wildrayzer.evaluation.methods import WindowBatch, window_batches, windows_of
+from wildrayzer.evaluation.scores import describe_split
+from wildrayzer.provenance import code_versions, write_json
+
+STAGE_VERSION = 2
+"""Raised when a change of code changes the figures."""
+
+
+def score_renderer_health(
+    *,
+    split: str,
+    inputs: int,
+    store_path: str | Path,
+    checkpoint_dir: str | Path,
+    config: BenchmarkConfig,
+    out: str | Path,
+    device: str | torch.device = "cpu",
+) -> None:
+    """Write one JSON with a renderer's camera R², sensitivity to frame order and to swapped poses; see `health`.
+
+    Args:
+        split: its name in the tables and in `benchmark.index`.
+        inputs: input views.
+        store_path: the split's frames; with true cameras, or R² is left out.
+        checkpoint_dir: the static renderer.
+        config: the `benchmark` section.
+        out: JSON to write.
+        device: where to render.
+
+    Raises:
+        ValueError: no windows, or windows with fewer than two targets.
+    """
+    store = FrameStore(store_path, preload_mb=PRELOAD_MB)
+    windows = windows_of(store, split, inputs, config)
+    model, about = load_checkpoint(checkpoint_dir, device=device)
+
+    def batches() -> Iterator[tuple[WindowBatch, np.ndarray | None]]:
+        for batch in window_batches(store, windows, device=device):
+            if not store.has_cameras:
+                yield batch, None
+                continue
+            scenes = [store.scenes.index(scene) for scene in batch.scenes]
+            c2w, _ = store.cameras((store.offsets[scenes][:, None] + batch.frames).ravel())
+            yield batch, c2w.reshape(*batch.frames.shape, 4, 4)
+
+    health = renderer_health(model.eval(), batches(), resamples=config.bootstrap, seed=config.seed)
+    extra = {"kind": "health", "stage_version": STAGE_VERSION, "split": split, "inputs": inputs}
+    about_split = describe_split(
+        len(store), windows.skipped, {"store": store.digest, "checkpoint": about.weights_digest}
+    )
+    write_json(out, {"schema": 1, **code_versions(), **extra, **about_split, **health})

@@ -1,0 +1,16 @@
+"""Refine the patch masks of one part of a split."""
+
+from wildrayzer.config import RefineConfig
+from wildrayzer.stages.logs import job_log
+from wildrayzer.stages.refine import refine_part
+
+with job_log(snakemake.log[0]):
+    refine_part(
+        patch_masks_path=snakemake.input.masks,
+        store_path=snakemake.input.store,
+        config=RefineConfig(**snakemake.params.refine),
+        part=int(snakemake.wildcards.part),
+        parts=int(snakemake.wildcards.parts),
+        out_path=snakemake.output.part,
+        workers=snakemake.threads,
+    )
