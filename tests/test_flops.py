@@ -83,7 +83,7 @@ def workload(recipe, *, batch=2, inputs=2, targets=3):
     wanted = RECIPES[recipe]
     return Workload(
         batch, inputs, targets,
-        motion=wanted.uses_motion, renders=wanted.trains_renderer,
+        motion=wanted.uses_motion, gate_only=recipe == "masked", renders=wanted.trains_renderer,
         trains_renderer=wanted.trains_renderer, trains_motion=wanted.trains_motion,
     )  # fmt: skip
 

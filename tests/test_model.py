@@ -178,6 +178,18 @@ def test_gating_modes():
     assert torch.equal(overridden.motion_logits, gated.motion_logits)
 
 
+def test_a_gate_alone_sees_the_inputs_and_asks_nothing_of_the_renderer():
+    model = build()
+    images, features = sample(3)
+    whole = model(images, 2, features=features, motion=True)
+    gate = model(images, 2, features=features[:, :2], motion=True, gate_only=True)
+    assert torch.equal(gate.motion_logits, whole.motion_logits[:, :2])
+    assert torch.equal(gate.token_mask, whole.token_mask)
+    assert torch.equal(gate.render, whole.render)
+    gate.motion_logits.sum().backward()
+    assert all(parameter.grad is None for parameter in model.renderer_parameters())
+
+
 def test_token_mask_is_the_mean_probability_of_a_patch():
     model = build()
     probability = torch.zeros(1, 1, 1, 16, 16)

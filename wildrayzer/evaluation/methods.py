@@ -167,7 +167,7 @@ def render_method(
         assert batch.clean is not None  # check_method
         images = torch.cat([batch.clean[:, :k], images[:, k:]], dim=1)
     if recipe.gate == "own":
-        result = model(images, k, features=head_features(model, images, backbone), motion=True)
+        result = model(images, k, features=head_features(model, images[:, :k], backbone), motion=True, gate_only=True)
     else:
         result = model(images, k, token_mask=_token_mask(model, batch, recipe, masks))
     return result.render.float(), result
@@ -184,7 +184,7 @@ def load_backbone(model: WildRayZer, config: FeaturesConfig, device: torch.devic
 def head_features(
     model: WildRayZer, images: Float[Tensor, "b v 3 h w"], backbone: FeatureBackbone | None
 ) -> Float[Tensor, "b v fh fw c"] | None:
-    """Backbone features of all views, or None for a motion head that uses none.
+    """Backbone features of views, or None for a motion head that uses none.
 
     Raises:
         ValueError: the model's motion head is missing, or needs a backbone that was not given.

@@ -57,6 +57,7 @@ class Workload:
         inputs: input views of a sample.
         targets: target views of a sample.
         motion: whether the motion head runs.
+        gate_only: whether it sees the inputs alone.
         renders: whether targets are rendered; distillation stops after the rays.
         trains_renderer: whether gradients reach the renderer.
         trains_motion: whether gradients reach the motion head.
@@ -66,6 +67,7 @@ class Workload:
     inputs: int
     targets: int
     motion: bool = False
+    gate_only: bool = False
     renders: bool = True
     trains_renderer: bool = True
     trains_motion: bool = False
@@ -206,12 +208,12 @@ class _Counter:
         options = self.config.motion_head
         assert options is not None
         batch, patches, width = self.work.batch, self.patches, self.width
-        views = self.work.views
+        views = self.work.inputs if self.work.gate_only else self.work.views
         sources = [width, width, *([options.feature_width] if options.use_features else [])]
         cost = sum((linear(batch * views * patches, source, width) for source in sources), Cost())
         cost += _two_layers(batch * views * patches, len(sources) * width, width, width)
         # joint attention runs over the views of a call: all of them in distillation, else inputs and targets apart
-        groups = [views] if not self.work.renders else [self.work.inputs, self.work.targets]
+        groups = [views] if self.work.gate_only or not self.work.renders else [self.work.inputs, self.work.targets]
         for group in groups:
             rows, length = (batch, group * patches) if options.cross_view else (batch * group, patches)
             cost += self._stack(options.blocks, rows, length)
@@ -221,7 +223,7 @@ class _Counter:
         side, channels = self.config.grid, self.width // 2
         cost = linear(images * self.patches, self.width, self.width)
         cost += convolution(images, side, self.width, channels, 3) + convolution(images, side, channels, channels, 3)
-        for _ in range(math.ceil(math.log2(self.config.patch_size))):
+        for _ in range(math.floor(math.log2(self.config.patch_size))):
             side, half = 2 * side, max(1, channels // 2)
             cost += convolution(images, side, channels, half, 1)
             cost += convolution(images, side, half, half, 3) + convolution(images, side, half, half, 3)

@@ -43,7 +43,7 @@ class UpsamplingStage(nn.Module):
 class MaskDecoder(nn.Module):
     """Tokens on the patch grid to logits at image resolution.
 
-    ceil(log2 patch) doublings; where the patch size is no power of two a bilinear resize to the image size follows.
+    floor(log2 patch) doublings; where the patch size is no power of two a bilinear resize to the image size follows.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -58,7 +58,7 @@ class MaskDecoder(nn.Module):
             nn.Conv2d(channels, channels, 3, padding=1),
         )
         self.stages = nn.ModuleList()
-        for stage in range(math.ceil(math.log2(config.patch_size))):
+        for stage in range(math.floor(math.log2(config.patch_size))):
             self.stages.append(UpsamplingStage(channels, _STAGE_GROUPS[min(stage, len(_STAGE_GROUPS) - 1)]))
             channels = max(1, channels // 2)
         self.logit = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.GELU(), nn.Conv2d(channels, 1, 1))

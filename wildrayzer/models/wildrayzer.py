@@ -29,8 +29,8 @@ class ViewSynthesis:
     """Target views in [0, 1]."""
     render_inputs: Float[Tensor, "b k 3 h w"] | None = None
     """Input views rendered again."""
-    motion_logits: Float[Tensor, "b v 1 h w"] | None = None
-    """Motion logits of all views; positive = transient."""
+    motion_logits: Float[Tensor, "b m 1 h w"] | None = None
+    """Motion logits of all views, or of the inputs with `gate_only`; positive = transient."""
     token_mask: Bool[Tensor, "b k n"] | None = None
     """Input tokens that the noise token replaced (1 = transient)."""
 
@@ -150,8 +150,9 @@ class WildRayZer(nn.Module):
         images: Float[Tensor, "b v 3 h w"],
         num_inputs: int,
         *,
-        features: Float[Tensor, "b v fh fw c"] | None = None,
+        features: Float[Tensor, "b m fh fw c"] | None = None,
         motion: bool = False,
+        gate_only: bool = False,
         token_mask: Bool[Tensor, "b k n"] | None = None,
         extra_token_mask: Bool[Tensor, "b k n"] | None = None,
         render_inputs: bool = False,
@@ -162,8 +163,9 @@ class WildRayZer(nn.Module):
         Args:
             images: in [0, 1], inputs first, then targets.
             num_inputs: how many of the views are inputs; at least 1, and at least one view must be left as a target.
-            features: backbone features of all views, for the motion head.
+            features: backbone features of all views, or of the inputs with `gate_only`, for the motion head.
             motion: predict motion logits of all views; without `token_mask` they gate the inputs, detached.
+            gate_only: predict the logits of the inputs alone, for the gate; they carry no gradient to the renderer.
             token_mask: gate for the input tokens (1 = transient), in place of the predicted one.
             extra_token_mask: tokens to replace on top of the gate (masked reconstruction).
             render_inputs: render the input views as well.
@@ -186,10 +188,15 @@ class WildRayZer(nn.Module):
 
         logits = None
         if motion:
-            parts = ((inputs, rays_in), (targets, rays_out[:, num_inputs - views :]))
+            seen = tokens.detach() if gate_only else tokens
+            parts = (
+                [(inputs, rays_in.detach())]
+                if gate_only
+                else [(inputs, rays_in), (targets, rays_out[:, num_inputs - views :])]
+            )
             logits = torch.cat(
                 [
-                    self.motion_logits(None if features is None else features[:, part], tokens[:, part], rays)
+                    self.motion_logits(None if features is None else features[:, part], seen[:, part], rays)
                     for part, rays in parts
                 ],
                 dim=1,

@@ -61,9 +61,10 @@ def head_masks(
 
     def masks(batch: WindowBatch) -> np.ndarray:
         count = batch.num_inputs
-        result = model(batch.images, count, features=head_features(model, batch.images, backbone), motion=True)
+        own = head_features(model, batch.images[:, :count], backbone)
+        result = model(batch.images, count, features=own, motion=True, gate_only=True)
         assert result.motion_logits is not None
-        marked = result.motion_logits[:, :count, 0].float().sigmoid() > config.mask_threshold
+        marked = result.motion_logits[:, :, 0].float().sigmoid() > config.mask_threshold
         return marked.to(torch.uint8).cpu().numpy()
 
     digests = {"checkpoint": about.weights_digest, "backbone": backbone.name if backbone else "none"}

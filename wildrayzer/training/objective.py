@@ -32,6 +32,10 @@ class StageRecipe:
         """Whether the stage runs the motion head at all."""
         return self.trains_motion or self.gates_tokens
 
+    def gates_only(self, stage: StageConfig) -> bool:
+        """Whether the head does nothing but replace input tokens: it need not see the targets, nor take a gradient."""
+        return self.gates_tokens and not self.trains_motion and stage.motion_gate != "predicted"
+
 
 RECIPES = {
     "pretrain": StageRecipe("pretrain", trains_renderer=True, trains_motion=False, gates_tokens=False),
@@ -122,12 +126,13 @@ class Objective(nn.Module):
         return self.stage.motion_weight * motion.value, self._motion_figures(batch, logits, motion.value)
 
     def _reconstruct(self, batch: Batch, step: int, part: int) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        uses_motion = self.recipe.uses_motion
+        uses_motion, gate_only = self.recipe.uses_motion, self.recipe.gates_only(self.stage)
         result = self.model(
             batch.images,
             batch.num_inputs,
-            features=self._features(batch) if uses_motion else None,
+            features=self._features(batch, batch.num_inputs if gate_only else None) if uses_motion else None,
             motion=uses_motion,
+            gate_only=gate_only,
             token_mask=None if self.recipe.gates_tokens and self.stage.token_gate else self._no_tokens(batch),
             extra_token_mask=self._extra_tokens(batch, step, part),
         )
@@ -146,13 +151,14 @@ class Objective(nn.Module):
             figures |= self._motion_figures(batch, result.motion_logits, motion.value)
         return loss, figures
 
-    def _features(self, batch: Batch) -> Float[Tensor, "b v fh fw c"] | None:
+    def _features(self, batch: Batch, views: int | None = None) -> Float[Tensor, "b v fh fw c"] | None:
+        """Backbone features of the first `views`, all by default."""
         head = self.model.config.motion_head
         if head is None or not head.use_features:
             return None
         assert self.backbone is not None
-        features = self.backbone(batch.images.flatten(0, 1))
-        return features.unflatten(0, batch.images.shape[:2])
+        images = batch.images[:, :views]
+        return self.backbone(images.flatten(0, 1)).unflatten(0, images.shape[:2])
 
     def _gate(self, batch: Batch, logits: Tensor | None) -> Float[Tensor, "b t 1 h w"] | None:
         if self.stage.motion_gate == "none":

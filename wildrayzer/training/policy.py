@@ -19,6 +19,7 @@ def workload(recipe: StageRecipe, stage: StageConfig, *, batch: int, inputs: int
         inputs=max(stage.views.inputs) if inputs is None else inputs,
         targets=stage.views.targets,
         motion=recipe.uses_motion,
+        gate_only=recipe.gates_only(stage),
         renders=recipe.trains_renderer,
         trains_renderer=recipe.trains_renderer,
         trains_motion=recipe.trains_motion,
