@@ -30,7 +30,7 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	touch $@
 
 demo: setup ## the whole workflow on the embedded data set, on the CPU
-	$(SNAKEMAKE) --rerun-incomplete -- all
+	$(SNAKEMAKE) --rerun-incomplete --prioritize joint -- all
 	$(BIN)/wildrayzer summary --configfile $(CONFIG) $(SUMMARY)
 
 report: setup ## the HTML report of the last run

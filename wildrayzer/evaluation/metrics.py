@@ -21,7 +21,7 @@ def masked_psnr(
     Two equal images give infinity.
     """
     error = (prediction.double() - truth.double()).square().mean(1, keepdim=True)
-    return -10.0 * torch.log10(_region_mean(error, region))
+    return -10.0 * torch.log10(region_mean(error, region))
 
 
 def masked_ssim(
@@ -40,7 +40,7 @@ def masked_ssim(
     Raises:
         ValueError: an image is smaller than the window.
     """
-    return _region_mean(ssim_map(prediction, truth, padding=padding).mean(1, keepdim=True), region)
+    return region_mean(ssim_map(prediction, truth, padding=padding).mean(1, keepdim=True), region)
 
 
 def ssim_map(
@@ -79,7 +79,7 @@ def _window_matrix(length: int, padding: bool, device: torch.device) -> Float[Te
     return matrix if padding else matrix[radius : length - radius]
 
 
-def _region_mean(values: Float[Tensor, "n 1 h2 w2"], region: Float[Tensor, "n 1 h w"]) -> Float[Tensor, " n"]:
+def region_mean(values: Float[Tensor, "n 1 h2 w2"], region: Float[Tensor, "n 1 h w"]) -> Float[Tensor, " n"]:
     """Σ values · M / ΣM per image with the region area-pooled to the size of `values`; NaN for an empty region."""
     weight = region.to(values.dtype)
     if weight.shape[-2:] != values.shape[-2:]:

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wildrayzer.evaluation.lpips import DEFINITIONS, NO_WEIGHTS, MaskedLPIPS
-from wildrayzer.evaluation.metrics import masked_psnr, masked_ssim
+from wildrayzer.evaluation.metrics import masked_psnr, masked_ssim, region_mean, ssim_map
 
 REGIONS = ("full", "static", "transient")
 IMAGE_DEFINITIONS = {
@@ -35,8 +35,9 @@ def image_metrics(
     lpips: MaskedLPIPS | None = None,
 ) -> dict[str, dict[str, Float[Tensor, " n"]]]:
     """`{region: {metric: value of each image}}` for images in [0, 1]; NaN where a region is empty."""
+    similarity = ssim_map(prediction, truth).mean(1, keepdim=True)  # once: `masked_ssim` of every region
     scores = {
-        name: {"psnr": masked_psnr(prediction, truth, region), "ssim": masked_ssim(prediction, truth, region)}
+        name: {"psnr": masked_psnr(prediction, truth, region), "ssim": region_mean(similarity, region)}
         for name, region in regions.items()
     }
     if lpips is not None:
