@@ -15,6 +15,8 @@ from wildrayzer.config.training import PasteConfig, StageConfig
 from wildrayzer.config.watch import WatchConfig
 
 TRAINING_STAGES = ("pretrain", "distill", "masked", "joint")
+PAPER_DISTILL_SHARE = 0.5
+"""Share of dynamic clips in the paper's distillation."""
 
 
 class ComputeConfig(Section):
@@ -218,4 +220,6 @@ class RunConfig(Section):
                 found.append(f"{name}.crop_pretext.steps: {stage.crop_pretext.steps}")
             if stage.views.flip or stage.views.permute_colours:
                 found.append(f"{name}.views: flip and colour permutation")
+        if self.distill.dynamic_share != PAPER_DISTILL_SHARE:
+            found.append(f"distill.dynamic_share: {self.distill.dynamic_share}")
         return tuple(found)
