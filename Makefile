@@ -11,8 +11,9 @@ OVERRIDES := --config name=demo-fast pretrained=resources/demo-renderer
 SUMMARY := --name demo-fast
 endif
 
-# the default scheduler solves an integer programme again and again while jobs run: a sixth of a core on a small machine
-SNAKEMAKE = $(BIN)/snakemake --scheduler greedy --cores $(CORES) --configfile $(CONFIG) $(OVERRIDES) --quiet rules
+# The default scheduler solves an integer programme again and again while jobs run: a sixth of a core on a small machine.
+# What is ready is looked at again after each time span of the rate limit; at the default of a second, that is a tenth of one.
+SNAKEMAKE = $(BIN)/snakemake --scheduler greedy --max-jobs-per-timespan 500/5s --cores $(CORES) --configfile $(CONFIG) $(OVERRIDES) --quiet rules
 
 .PHONY: setup demo report test lint format lock clean
 .DEFAULT_GOAL := help
