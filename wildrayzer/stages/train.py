@@ -37,7 +37,7 @@ from wildrayzer.training.validation import Validation
 
 logger = logging.getLogger(__name__)
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 """Raised when a change of code changes what training gives."""
 
 
