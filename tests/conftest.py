@@ -15,3 +15,13 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """Folder of a tiny run of the whole workflow; tests that change it take a copy."""
+    from tests.test_workflow import snakemake
+
+    folder = tmp_path_factory.mktemp("run")
+    snakemake(folder, "--", "all")
+    return folder

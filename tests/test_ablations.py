@@ -1,6 +1,7 @@
 """Ablations: what they share with the run, where they lie, and the tables that set them beside it."""
 
 import copy
+import os
 import re
 from pathlib import Path
 
@@ -15,9 +16,12 @@ from wildrayzer.config import ConfigError, parse_config
 from wildrayzer.config.ablations import BUILT_IN, ablations_of, own_stages, variant_of
 from wildrayzer.evaluation.paper_tables import ablation_table
 from wildrayzer.evaluation.score_plan import ScorePlan, ablation_plan, compared_files, plan_of
-from wildrayzer.evaluation.tables import build_tables
+from wildrayzer.evaluation.scores import write_scores
+from wildrayzer.evaluation.tables import TableContext, build_tables
 from wildrayzer.layout import RunLayout
 from wildrayzer.models import WildRayZer
+from wildrayzer.stages.tables import load_tables, write_tables
+from wildrayzer.viz.ablations import ablation_blocks
 
 RAW = yaml.safe_load(Path("tests/config/tiny.yaml").read_text())
 
@@ -137,6 +141,46 @@ def test_the_table_sets_an_ablation_beside_the_run():
     assert ablation_table(scores_of(view_rows("joint")), {}, resamples=100, seed=0) is None
 
 
+def test_an_ablation_scored_on_fewer_scenes_is_compared_on_those():
+    base = mask_rows("pseudo:renderer", "dynamic_test", 0.5, 0.2)
+    fewer = [row for row in mask_rows("pseudo:renderer@dino_only", "dynamic_test", 0.3, 0.1) if row[3] < "s3"]
+    table = ablation_table(scores_of(base, fewer), {}, resamples=100, seed=0)
+    # scenes 0 to 4 have 50.0 to 50.4; the mean of the first three is 50.1, of all it would be 50.2
+    assert table.rows[0][4].startswith("50.1 ± ")
+    assert table.rows[0][-1] == "3"
+    assert "dino_only, dynamic_test: 2 scenes scored on one side alone." in table.notes
+
+
+def write_files(rows, file):
+    about = {"kind": "masks", "method": rows[0][0], "split": rows[0][1], "inputs": 2}
+    about |= {"scenes_of_split": 5, "skipped_scenes": {}}
+    write_scores(rows, file, Path(file).with_suffix(".json"), about)
+    return file
+
+
+def test_the_report_has_the_tables_of_ablations_unless_the_run_was_scored_since(tmp_path):
+    config = run()
+    layout = RunLayout(config.name, str(tmp_path))
+    plan = ablation_plan(config, "dino_only", root=str(tmp_path))
+    files = [
+        write_files(mask_rows("pseudo:renderer", "pairs_test", 0.5, 0.2), layout.mask_scores("renderer", "pairs_test")),
+        write_files(mask_rows("pseudo:renderer@dino_only", "pairs_test", 0.3, 0.1),
+                    plan.layout.mask_scores("renderer", "pairs_test")),
+    ]  # fmt: skip
+    manifests = [Path(file).with_suffix(".json") for file in files]
+    write_tables(load_tables(files, manifests, [], TableContext.from_config(config)), plan.layout.tables)
+    facts, table = ablation_blocks(config, layout)
+    assert facts.rows == (("dino_only", 'pseudo_masks.weighting: "fixed"; pseudo_masks.dino_weight: 1.0'),)
+    assert [row[:3] for row in table.rows] == [
+        ("dino_only", "pseudo:renderer, iou", "pairs_test"),
+        ("dino_only", "pseudo:renderer, coverage", "pairs_test"),
+    ]
+    made = (Path(plan.layout.tables) / "tables.md").stat().st_mtime
+    os.utime(files[0], (made + 1, made + 1))
+    (note,) = ablation_blocks(config, layout)
+    assert note.text.startswith("dino_only was compared with earlier scores of the run")
+
+
 def test_claims_about_ablations_are_made_where_they_are_scored():
     plain = scores_of(mask_rows("pseudo:renderer", "dynamic_test", 0.5, 0.2))
     assert not any("alone" in finding.claim for finding in build_tables(plain, [], [], CONTEXT).findings)
@@ -153,6 +197,25 @@ def test_claims_about_ablations_are_made_where_they_are_scored():
         ("fused maps beat SSIM alone", "does not hold"),
         ("pseudo-masks teach more than pasted objects", "holds"),
     } <= found
+
+
+def test_copy_paste_only_in_the_run_brings_its_claim_on_what_is_scored():
+    raw = yaml.safe_load(Path("config/demo.yaml").read_text())
+    raw["benchmark"]["ablations"] = ["paste_only"]
+    raw["ablations"]["paste_only"]["splits"] = ["dynamic_test"]
+    config = parse_config(raw)
+    plan = ablation_plan(config, "paste_only")
+    assert {name for name, _ in plan.input_mask_jobs()} == {"distill"}
+    main = ScorePlan(config, RunLayout(config.name))
+    assert {main.layout.head_scores(*job) for job in plan.input_mask_jobs()} <= set(compared_files(main, plan))
+    rows = [
+        mask_rows(f"head:distill{suffix}", split, iou, 0.1)
+        for suffix, iou, splits in (("", 0.4, main.mask_splits()), ("@paste_only", 0.1, plan.mask_splits()))
+        for split in splits
+    ]
+    findings = build_tables(scores_of(*rows), [], [], TableContext.from_config(config)).findings
+    found = [(f.where, f.compared, f.verdict) for f in findings if "pasted objects" in f.claim]
+    assert found == [("dynamic_test, 2 inputs", "head:distill − head:distill@paste_only, mask iou", "holds")]
 
 
 def test_another_head_starts_afresh_on_the_same_renderer(tmp_path):

@@ -107,14 +107,15 @@ def test_without_a_controller_nothing_is_submitted(tmp_path, monkeypatch):
 
 def test_jobs_that_a_killed_call_left_here_are_cancelled(tmp_path, monkeypatch):
     rows = f"7|wildrayzer_a|{tmp_path}\n8|wildrayzer_a|/elsewhere\n9|other|{tmp_path}\n"
+    rows += f"5_[2-4]|wildrayzer_b|{tmp_path}\n"  # tasks of an array that have not started
     (tmp_path / "queue").write_text(rows)
     stand_in(
         tmp_path, monkeypatch,
         squeue=f"cat {tmp_path}/queue",
-        scancel=f'echo "$@" > {tmp_path}/cancelled; sed -i /^7/d {tmp_path}/queue',
+        scancel=f'echo "$@" > {tmp_path}/cancelled; sed -i "/^[57]/d" {tmp_path}/queue',
     )  # fmt: skip
-    assert cancel_left_over(tmp_path) == ["7"]
-    assert (tmp_path / "cancelled").read_text() == "7\n"
+    assert cancel_left_over(tmp_path) == ["7", "5_[2-4]"]
+    assert (tmp_path / "cancelled").read_text() == "7 5_[2-4]\n"
     assert cancel_left_over(tmp_path) == []
 
 

@@ -5,6 +5,7 @@ import hashlib
 import multiprocessing
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -184,6 +185,61 @@ def test_a_damaged_shard_and_another_schema_are_refused(tmp_path):
         FrameStore(path)
 
 
+def flipped(content: bytes, *, times: int) -> Iterator[bytes]:
+    """The content with one bit turned, at places spread evenly."""
+    for place in np.linspace(0, len(content) - 1, times).astype(int).tolist():
+        yield content[:place] + bytes([content[place] ^ 1 << place % 8]) + content[place + 1 :]
+
+
+def everything(path: Path, *, preload_mb: int) -> list[bytes]:
+    store = FrameStore(path, preload_mb=preload_mb)
+    frames = np.arange(store.num_frames)
+    about = [store.digest.encode(), repr(store.scenes).encode(), repr(store.attributes).encode()]
+    return [
+        *about,
+        store.offsets.tobytes(),
+        store.read(frames).tobytes(),
+        *(a.tobytes() for a in store.cameras(frames)),
+    ]
+
+
+@pytest.mark.parametrize("preload_mb", [0, 10])
+@pytest.mark.parametrize("key", ["offsets", "rows", "c2w", "intrinsics"])
+def test_damage_of_an_array_without_shards_is_named(tmp_path, key, preload_mb):
+    path = tmp_path / "a.zarr"
+    write(path, content())
+    whole = everything(path, preload_mb=preload_mb)
+    (file,) = (file for file in (path / key / "c").rglob("*") if file.is_file())
+    before, said = file.read_bytes(), []
+    for damaged in (*flipped(before, times=20), before[:-1], b""):
+        file.write_bytes(damaged)
+        try:
+            assert everything(path, preload_mb=preload_mb) == whole
+        except ValueError as error:
+            said.append(str(error))
+    assert len(said) >= 20, "a bit or two of a chunk carry nothing"
+    assert all(f"{path / key}: the array is damaged" in line for line in said)
+    file.unlink()
+    with pytest.raises(ValueError, match="the file is missing; delete the store and run its stage again"):
+        everything(path, preload_mb=preload_mb)
+
+
+@pytest.mark.parametrize("file", ["zarr.json", "frames/zarr.json", "c2w/zarr.json"])
+def test_damaged_metadata_is_named(tmp_path, file):
+    path = tmp_path / "a.zarr"
+    write(path, content())
+    whole = everything(path, preload_mb=0)
+    before, said = (path / file).read_bytes(), []
+    for damaged in (*flipped(before, times=60), before[:-1], b""):
+        (path / file).write_bytes(damaged)
+        try:
+            assert everything(path, preload_mb=0) == whole
+        except ValueError as error:
+            said.append(str(error))
+    assert len(said) >= 40, "spaces between the fields carry nothing"
+    assert all(str(path) in line for line in said)
+
+
 def parts(folder: Path, form: StoreForm, scenes: list[dict[str, np.ndarray]]) -> list[Path]:
     """A part a scene."""
     made = []
@@ -258,7 +314,7 @@ def test_stores_of_schema_1_are_read(tmp_path):
     write(tmp_path / "a.zarr", scenes)
     group = zarr.open_group(tmp_path / "a.zarr", mode="r+")
     del group["rows"]
-    group.attrs.put({**{k: v for k, v in group.attrs.items() if k != "empty_shards"}, "schema": 1})
+    group.attrs.put({**{k: v for k, v in group.attrs.items() if k not in ("empty_shards", "seal")}, "schema": 1})
     for preload_mb in (0, 100):
         store = FrameStore(tmp_path / "a.zarr", preload_mb=preload_mb)
         assert np.array_equal(store.read(np.array([14, 5])), np.stack([scenes[2]["frames"][6], scenes[1]["frames"][0]]))
@@ -310,6 +366,26 @@ def test_jpeg_stores_lose_little_and_plain_zarr_reads_them(tmp_path):
     assert codec_of(array.metadata.to_dict()) == JpegFrames(95)
     chunk = (tmp_path / "a.zarr" / "frames" / "c" / "0" / "0" / "0" / "0").read_bytes()
     assert chunk[:3] == b"\xff\xd8\xff", "a chunk is a JPEG file"
+
+
+def test_a_bit_turned_in_a_jpeg_is_noticed_and_stores_without_checksums_are_read(tmp_path):
+    options = {"image_size": SIZE, "store": StoreConfig(frames_per_shard=4), "cameras": False}
+    with FrameStoreWriter(tmp_path / "a.zarr", codec="jpeg", **options) as writer:
+        writer.add_scene("one", smooth(4))
+    read = FrameStore(tmp_path / "a.zarr").read(np.arange(4))
+    (file,) = (file for file in (tmp_path / "a.zarr" / "frames" / "c").rglob("*") if file.is_file())
+    whole = file.read_bytes()
+    for damaged in flipped(whole, times=50):
+        file.write_bytes(damaged)
+        with pytest.raises(ValueError, match="the shard is damaged"):
+            FrameStore(tmp_path / "a.zarr").read(np.arange(4))
+    plain, out = JpegFrames(95, checked=False), np.empty((SIZE, SIZE, 3), np.uint8)
+    chunk = plain.encode(smooth(1)[0])
+    assert chunk == JpegFrames(95).encode(smooth(1)[0])[:-4]
+    plain.decode(chunk, out)
+    assert np.array_equal(out, read[0])
+    codecs = [{"name": "wildrayzer.jpeg", "configuration": {"quality": 95}}]
+    assert codec_of({"codecs": [{"configuration": {"codecs": codecs}}]}) == plain
 
 
 def test_codecs_refuse_what_is_no_frame_of_their_shape():

@@ -22,7 +22,8 @@ from wildrayzer.motion.fusion import zscore
 from wildrayzer.motion.patch_masks import vote_frames, window_rows
 from wildrayzer.motion.voting import vote
 from wildrayzer.stages.join_residuals import join_residuals
-from wildrayzer.stages.masks import calibrate_threshold, refine_masks, vote_masks
+from wildrayzer.stages.masks import calibrate_threshold, vote_masks
+from wildrayzer.stages.refine import refine_masks
 from wildrayzer.stages.residuals import compute_residuals, gaussian_blur
 
 SIZE, PATCH = 24, 4

@@ -1,21 +1,25 @@
 """The plan of a run: work, rates, tables, and its comparison with a finished run."""
 
 import json
+import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
+from tests.test_workflow import planned
 from wildrayzer.cli.main import app
-from wildrayzer.config import FeaturesConfig, load_config
+from wildrayzer.config import FeaturesConfig, load_config, parse_config
 from wildrayzer.layout import RunLayout
 from wildrayzer.models.flops import model_cost, total
 from wildrayzer.planning.data import split_sizes
 from wildrayzer.planning.forecast import Rates, forecast, gpu_rates, measured_step_rate
-from wildrayzer.planning.jobs import PlannedStage, planned_stages, training_operations
+from wildrayzer.planning.jobs import planned_stages, training_operations
 from wildrayzer.planning.loader import loader_line
 from wildrayzer.planning.machine import gpu_figures, matmul_rate
-from wildrayzer.planning.table import comparison, duration, measured, plan_table, size
+from wildrayzer.planning.stage import PlannedStage
+from wildrayzer.planning.table import RULES, Taken, comparison, duration, measured, plan_table, size
 from wildrayzer.planning.work import BackboneSizes, backbone_cost, backbone_sizes, vgg19_cost
 from wildrayzer.training.objective import RECIPES
 from wildrayzer.training.policy import workload
@@ -23,6 +27,11 @@ from wildrayzer.training.policy import workload
 ROOT = Path(__file__).parents[1]
 PAPER = load_config(ROOT / "config" / "paper.yaml")
 TINY = load_config(Path(__file__).parent / "config" / "tiny.yaml")
+
+
+def squeezed(text):
+    """A table without the spaces that line up its columns."""
+    return re.sub(" +", " ", text)
 
 
 def stages_of(config, tmp_path):
@@ -128,13 +137,35 @@ def test_rates_measured_here_are_plausible():
     assert measured_step_rate(TINY, steps=1) > 1e5
 
 
-def test_rounds_repeat_all_but_pretraining(tmp_path):
+def test_later_rounds_repeat_training_and_its_masks(tmp_path):
     once, _ = stages_of(TINY, tmp_path)
-    twice, _ = stages_of(TINY.model_copy(update={"rounds": 2}), tmp_path)
+    twice, sizes = stages_of(TINY.model_copy(update={"rounds": 2}), tmp_path)
     assert twice["pretrain"] == once["pretrain"]
-    for name in ("residuals", "distill", "joint"):
+    for name in ("distill", "joint"):
         assert twice[name].jobs == 2 * once[name].jobs
         assert sum(twice[name].operations.values()) == pytest.approx(2 * sum(once[name].operations.values()))
+    # masks that are scored are made in the last round alone
+    more = twice["refine"].disk - once["refine"].disk
+    assert more == pytest.approx(0.05 * sizes["dynamic_train"].frames * 24**2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "refine"),
+    [({}, 4), ({"refine": {"shards": 3}}, 7), ({"rounds": 2}, 5), ({"pseudo_masks": {"absolute_test": "off"}}, 4)],
+)
+def test_as_many_jobs_are_planned_as_the_workflow_has(tmp_path, changes, refine):
+    raw = TINY.model_dump(mode="json")
+    for name, value in changes.items():
+        raw[name] = {**raw[name], **value} if isinstance(value, dict) else value
+    options = [f"{name}={json.dumps(value)}" for name, value in changes.items()]
+    config = ["--config", *options] if options else []
+    taken = Counter()
+    for rule, count in planned(tmp_path, *config, "--", "all").items():
+        if rule != "all":
+            taken["scores" if rule.startswith("score_") else RULES[rule.removeprefix("train_")]] += count
+    stages, _ = stages_of(parse_config(raw, source="test"), tmp_path)
+    assert {name: stage.jobs for name, stage in stages.items()} == taken
+    assert taken["refine"] == refine
 
 
 def test_a_loader_that_starves_is_named(tmp_path):
@@ -162,27 +193,50 @@ def finished_run(folder):
 
 def test_comparison_reads_snakemakes_benchmarks(tmp_path):
     run = finished_run(tmp_path)
-    assert measured(run) == {"distill": (1, 20.0, 10.0), "scores": (2, 40.0, 4.0), "tables": (1, 20.0, 1.0)}
-    stage = PlannedStage("distill", jobs=1, core_seconds=5.0)
-    text = comparison(forecast([stage], Rates(None, {}, ())), run)
-    assert "| distill | 1 | 1 | 5 | 10 | 0.50 | 20 s |" in text
-    tables = PlannedStage("scores", jobs=1, core_seconds=3.0)
+    assert measured(run) == {
+        "distill": Taken(1, 20.0, 10.0),
+        "scores": Taken(2, 40.0, 4.0),
+        "tables": Taken(1, 20.0, 1.0),
+    }
+    stages = [PlannedStage("distill", jobs=1, core_seconds=5.0), PlannedStage("joint", jobs=1, core_seconds=7.0)]
+    lines = squeezed(comparison(forecast(stages, Rates(None, {}, ())), run)).splitlines()
+    assert lines[2:] == [
+        "| distill | 1 | 1 | cores | 5 | 10 | 0.50 | 20 s |",
+        "| joint | 1 | 0 | cores | 7 | | | |",
+        "| together | | | cores | 5 | 10 | 0.50 | |",
+        "- not planned: scores, 2 job(s), 4 s of cores",
+        "- not planned: tables, 1 job(s), 1 s of cores",
+    ]
+    scores = PlannedStage("scores", jobs=1, core_seconds=3.0)
     (run / "benchmarks" / "score_views" / "a.tsv").write_text("s\th:m:s\tmax_rss\tcpu_time\n1.0\t0:00:01\t100\tNA\n")
-    assert "| scores | 1 | 2 | 3 | 0 |  | 21 s |" in comparison(forecast([tables], Rates(None, {}, ())), run)
+    text = squeezed(comparison(forecast([scores], Rates(None, {}, ())), run))
+    assert "| scores | 1 | 2 | cores | 3 | 0 | | 21 s |" in text
     with pytest.raises(ValueError, match="no Snakemake benchmark files in benchmarks/"):
         measured(tmp_path / "nothing")
 
 
+def test_gpu_stages_are_compared_in_walltime(tmp_path):
+    stage = PlannedStage("distill", jobs=1, gpus=4, operations={"bfloat16": 320.0}, core_seconds=2.0)
+    text = squeezed(comparison(forecast([stage], Rates({"bfloat16": 10.0}, {}, ())), finished_run(tmp_path)))
+    # 320 operations on four GPUs of 10 a second, and two seconds before them, against 20 s
+    assert "| distill | 1 | 1 | GPU jobs | 10 | 20 | 0.50 | 20 s |" in text
+    assert "| together | | | GPU jobs | 10 | 20 | 0.50 | |" in text
+    assert "| cores |" not in text
+
+
+def test_a_run_in_parts_is_compared_with_its_stage(tmp_path):
+    for rule, cpu in (("refine_masks", 1), ("refine_part", 2), ("join_masks", 4), ("residual_part", 8)):
+        path = tmp_path / "benchmarks" / rule / "job.tsv"
+        path.parent.mkdir(parents=True)
+        path.write_text(f"s\th:m:s\tmax_rss\tcpu_time\n1.0\t0:00:01\t100\t{cpu}\n")
+    assert measured(tmp_path) == {"refine": Taken(3, 3.0, 7.0), "residuals": Taken(1, 1.0, 8.0)}
+
+
 def test_every_rule_with_a_benchmark_has_a_stage():
-    import re
-
-    from wildrayzer.planning.table import RULES
-
     text = "".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
     named = set(re.findall(r'\.benchmark\(\s*"(\w+)"', text))
-    assert {"distill", "refine_masks"} <= named
-    unknown = {name for name in named if name not in RULES and not name.startswith("score_")}
-    assert unknown == set()
+    assert {"distill", "refine_masks", "refine_part", "join_masks"} <= named
+    assert {name for name in named if name not in RULES and not name.startswith("score_")} == set()
 
 
 def test_quantities_for_people():
@@ -205,7 +259,7 @@ def test_the_command_prints_the_papers_plan(tmp_path):
         "core-seconds to start a job, stored frames take 65% of their bytes; assumed",
         "dre10k_train",
     ):
-        assert word in result.output
+        assert word in squeezed(result.output)
     missing = CliRunner().invoke(
         app, ["plan", "--config", str(ROOT / "config" / "paper.yaml"), "--against", str(tmp_path / "no")]
     )
@@ -215,5 +269,5 @@ def test_the_command_prints_the_papers_plan(tmp_path):
 
 def test_the_table_sums_its_stages():
     stages = [PlannedStage("a", jobs=2, core_seconds=7200.0, disk=1e9), PlannedStage("b", jobs=1, core_seconds=3600.0)]
-    text = plan_table(forecast(stages, Rates(None, {}, ())))
+    text = squeezed(plan_table(forecast(stages, Rates(None, {}, ()))))
     assert text.splitlines()[-1] == "| together | 3 | | 0.0 | 3.00 | | | 1 GB |"

@@ -10,6 +10,7 @@ import pytest
 
 from tests.slurm.loopback import NODES, loopback_cluster, missing
 from tests.slurm.run import snakemake
+from tests.test_workflow import another_runs_cache
 
 NEEDED = "WILDRAYZER_NEED_SLURM" in os.environ
 pytestmark = [
@@ -33,7 +34,7 @@ def run(cluster, tmp_path_factory):
         folder, "--", *(f"{BASE}/frames/{name}.zarr" for name in ("static_train", "static_test", "dynamic_train"))
     )
     masks = f"{BASE}/round1/masks/dynamic_train/renderer/pixel_masks.zarr"
-    snakemake(folder, "--retries", "0", "--", masks, cluster=cluster)
+    snakemake(folder, "--retries", "0", "--config", "refine={shards: 2}", "--", masks, cluster=cluster)
     return folder
 
 
@@ -55,6 +56,14 @@ def test_residuals_were_scattered_and_joined(run, cluster):
     assert set(cluster.jobs().values()) == {"COMPLETED"}
 
 
+def test_refinement_was_scattered_and_joined(run):
+    logs = run / "results" / "slurm-logs"
+    assert [len(list((logs / f"rule_{rule}").rglob("*.log"))) for rule in ("refine_part", "join_masks")] == [2, 1]
+    masks = run / BASE / "round1/masks/dynamic_train/renderer"
+    assert not list(masks.glob("pixel_masks.part-*"))
+    assert json.loads((masks / "pixel_masks.json").read_text())["frames"] == 48
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -68,11 +77,23 @@ def test_residuals_were_scattered_and_joined(run, cluster):
             "4 GPUs of model h100 of one node, the nodes of partition",
         ),
         (["--config", "compute={gpus: 6, gpus_per_node: 2}"], "pretrain.batch = 4 does not divide over 6 processes"),
+        (
+            ["--slurm-array-jobs", "residual_part", "--jobs", "2"],
+            "slurm-array-jobs = 'residual_part': the executor would",
+        ),
     ],
 )
 def test_what_the_cluster_cannot_run_is_refused_before_submission(cluster, tmp_path, change, message):
     before = cluster.jobs()
     result = snakemake(tmp_path, *change, "--", "pretrain", cluster=cluster, check=False)
+    assert result.returncode != 0
+    assert message in result.stdout
+    assert cluster.jobs() == before
+
+
+def test_a_cache_of_another_run_is_refused_before_submission(cluster, tmp_path):
+    before, message = cluster.jobs(), another_runs_cache(tmp_path)
+    result = snakemake(tmp_path, "--", "pretrain", cluster=cluster, check=False)
     assert result.returncode != 0
     assert message in result.stdout
     assert cluster.jobs() == before

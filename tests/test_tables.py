@@ -178,6 +178,27 @@ def test_methods_on_different_scenes_are_intersected_and_said_so(job_files):
     assert finding.note == "2 scenes scored on one side alone are left out"
 
 
+def test_methods_without_a_scene_in_common_are_refused():
+    apart = [row for row in view_rows("theirs") if row[3] in ("s3", "s4")]
+    with pytest.raises(ValueError, match=re.escape(
+        "dynamic_test, 2 inputs: no frame was scored with every method (static 3 scenes, theirs 2 scenes); score them"
+    )):  # fmt: skip
+        build_tables(scores_of(view_rows("static", scenes=3), apart), [], [], CONTEXT)
+
+
+def test_scenes_without_a_window_and_pictures_equal_to_their_truth_are_counted_and_said_so(tmp_path):
+    rows = view_rows("joint")
+    rows[0] = (*rows[0][:-1], np.inf)
+    files = write_job(tmp_path, rows, scenes_of_split=9, skipped_scenes={"s5": "4 frames, 6 are needed"})
+    detailed = load_tables(files[:1], files[1:], [], CONTEXT).tables[1]
+    assert "1 of the split's 9 scenes have no evaluation window." in detailed.notes
+    assert (
+        "static region, 2 inputs: 1 frames skipped (nothing there to score, or a picture equal to its truth)."
+        in detailed.notes
+    )
+    assert detailed.rows[0][-3:] == ("5", "14", "1")
+
+
 def test_motion_heads_do_not_shrink_the_frames_of_cached_masks():
     head = [("head:joint", *row[1:]) for row in mask_rows("x", "dynamic_test", 0.4, 0.1)[:4]]
     common, dropped = intersect(scores_of(mask_rows("pseudo:renderer", "dynamic_test", 0.5, 0.2), head))

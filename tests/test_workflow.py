@@ -1,12 +1,16 @@
 """The workflow: a tiny run from raw frames to the report, what is run again after a change, and the form of rules."""
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from wildrayzer.layout import RunLayout
 
 ROOT = Path(__file__).parents[1]
 TINY = ROOT / "tests" / "config" / "tiny.yaml"
@@ -33,13 +37,6 @@ def planned(folder, *arguments):
         assert "Nothing to be done" in result.stdout + result.stderr
         return {}
     return {name: int(count) for name, count in (line.split() for line in table[1].splitlines())}
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("run")
-    snakemake(folder, "--", "all")
-    return folder
 
 
 @pytest.mark.slow
@@ -88,6 +85,25 @@ def test_table_options_rerun_scores_and_tables_alone(finished):
 
 
 @pytest.mark.slow
+def test_refinement_in_parts_gives_the_same_files(finished, tmp_path):
+    masks = Path("results", "tiny", "round1", "masks", "dynamic_train", "renderer")
+    for name in ("results", ".snakemake"):
+        shutil.copytree(finished / name, tmp_path / name)
+    shutil.rmtree(tmp_path / masks / "pixel_masks.zarr")
+    options = ("--config", "refine={shards: 3}", "--", str(masks / "pixel_masks.zarr"))
+    assert planned(tmp_path, *options) == {"refine_part": 3, "join_masks": 1}
+    snakemake(tmp_path, *options)
+    assert not list((tmp_path / masks).glob("pixel_masks.part-*"))
+    one, three = (
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        for folder in (finished / masks, tmp_path / masks)
+    )
+    assert {path: content for path, content in three.items() if not path.name.startswith(".snakemake")} == {
+        path: content for path, content in one.items() if not path.name.startswith(".snakemake")
+    }
+
+
+@pytest.mark.slow
 def test_paste_options_leave_the_stages_before_alone(finished):
     again = planned(finished, "--config", "paste={margin: 0.1}", "--", "joint")
     assert set(again) == {"train_joint", "joint"}
@@ -95,15 +111,25 @@ def test_paste_options_leave_the_stages_before_alone(finished):
 
 @pytest.mark.parametrize(
     ("target", "last"),
-    [("pretrain", "train_pretrain"), ("pseudo_masks", "vote_masks"), ("distill", "train_distill"),
-     ("joint", "train_joint"), ("benchmark_tables", "write_tables")],
+    [("evaluation_index", "write_index"), ("pretrain", "train_pretrain"), ("pseudo_masks", "vote_masks"),
+     ("distill", "train_distill"), ("joint", "train_joint"), ("benchmark_tables", "write_tables")],
 )  # fmt: skip
 def test_named_targets_need_what_leads_to_them_and_no_more(tmp_path, target, last):
-    order = ["train_pretrain", "residual_part", "vote_masks", "refine_masks", "train_distill", "train_masked",
-             "train_joint", "write_tables", "write_report"]  # fmt: skip
+    order = ["write_index", "train_pretrain", "residual_part", "vote_masks", "refine_masks", "train_distill",
+             "train_masked", "train_joint", "write_tables", "write_report"]  # fmt: skip
     jobs = planned(tmp_path, "--", target)
     assert last in jobs
     assert not set(order[order.index(last) + 1 :]) & set(jobs)
+
+
+def test_refinement_of_the_training_split_is_scattered(tmp_path):
+    once, thrice = (planned(tmp_path, "--config", f"refine={{shards: {shards}}}", "--", "refine") for shards in (1, 3))
+    assert once["refine_masks"] == 4
+    assert not {"refine_part", "join_masks"} & set(once), "one job writes the masks where there is one"
+    assert (thrice["refine_part"], thrice["join_masks"], thrice["refine_masks"]) == (3, 1, 3)
+    assert {name: count for name, count in thrice.items() if name not in ("refine_part", "join_masks")} == {
+        **once, "refine_masks": 3,
+    }  # fmt: skip
 
 
 def test_two_rounds_repeat_residuals_to_joint(tmp_path):
@@ -126,6 +152,27 @@ def test_a_faulty_configuration_is_refused_before_any_job(tmp_path, change, mess
     assert result.returncode != 0
     assert message in result.stdout + result.stderr
     assert "Job stats" not in result.stdout + result.stderr
+
+
+def another_runs_cache(folder):
+    """Frames of this run in a folder, and beside them residuals of other frames."""
+    layout = RunLayout("tiny")
+    for path, attributes in (
+        (layout.store("dynamic_train"), {"digest": "frames"}),
+        (layout.residuals(1, "dynamic_train"), {"digest": "maps", "digests": {"store": "others"}}),
+    ):
+        (folder / path).mkdir(parents=True)
+        (folder / path / "zarr.json").write_text(json.dumps({"attributes": attributes}))
+    return "renderer/residuals.zarr was made from something else: store is others, expected frames"
+
+
+def test_a_cache_of_another_run_is_refused_before_any_job(tmp_path):
+    message = another_runs_cache(tmp_path)
+    result = snakemake(tmp_path, "--", RunLayout("tiny").raw("static_test"), check=False)
+    assert result.returncode != 0
+    assert "nothing was started:" in result.stderr
+    assert message in result.stderr
+    assert sorted(path.name for path in (tmp_path / "results" / "tiny").iterdir()) == ["frames", "round1"]
 
 
 def test_paper_configuration_does_not_inherit_the_demo(tmp_path):

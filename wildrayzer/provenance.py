@@ -24,6 +24,21 @@ def digest_file(path: str | Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
 
 
+def check_digests(path: str | Path, found: Mapping[str, str], expected: Mapping[str, str], stage: str) -> None:
+    """Refuse a cache that something else made.
+
+    Raises:
+        ValueError: naming every digest that differs.
+    """
+    wrong = [
+        f"{name} is {found.get(name, 'not recorded')}, expected {value}"
+        for name, value in expected.items()
+        if found.get(name) != value
+    ]
+    if wrong:
+        raise ValueError(f"{path} was made from something else: {'; '.join(wrong)}; run the stage {stage} again")
+
+
 def write_bytes_atomic(path: str | Path, payload: bytes) -> None:
     """Write beside the target, flush to disk, rename over it: a killed process leaves the old file or the new one.
 
@@ -64,7 +79,7 @@ def read_json(path: str | Path) -> Any:
     path = Path(path)
     try:
         return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: no valid JSON ({error}); delete it and run the stage again") from None
 
 

@@ -4,8 +4,9 @@ A case is a function that disturbs a run of Snakemake while the job trains. Weig
 with those of the same configuration trained without a cluster and without disturbance.
 """
 
+import contextlib
+import json
 import os
-import resource
 import shutil
 import signal
 import subprocess
@@ -21,7 +22,7 @@ from wildrayzer.layout import RunLayout
 RUN = RunLayout("tiny")
 OUTPUTS = [RUN.checkpoint("pretrain"), RUN.metrics("pretrain")]
 STATE = RUN.state("pretrain")
-STEPS = 400
+STEPS = 1000
 SECONDS = 600.0
 
 
@@ -69,9 +70,12 @@ class Case:
         """Until the controller has the job in one of these states."""
         wait_for(lambda: self.cluster.jobs().get(number) in states, seconds=SECONDS, what=f"job {number} {states}")
 
-    def log(self) -> str:
-        """Log of the job's last try, and what Snakemake said."""
-        return (self.folder / RUN.log("pretrain")).read_text() + (self.folder / "snakemake.log").read_text()
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to what runs in the cluster's jobs."""
+        for pid in self.cluster.processes_of():
+            with contextlib.suppress(OSError):
+                if b"slurmstepd" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    os.kill(pid, number)
 
     def end(self) -> None:
         """Leave nothing running."""
@@ -110,21 +114,28 @@ def preempted(case: Case) -> str:
 
 
 def over_time(case: Case) -> str:
-    """Slurm ends the job at its walltime, which it did not know; Snakemake submits it again."""
+    """Slurm ends the job, which stands still meanwhile, at a walltime unknown to it; Snakemake submits it again."""
     case.start()
     case.wait_for_steps()
     ours = case.job
+    case.send(signal.SIGSTOP)
     case.cluster.command("scontrol", "update", f"jobid={ours}", "timelimit=1")
-    case.wait_for_job(ours, "TIMEOUT", "FAILED", "COMPLETED")
+    case.wait_for_job(ours, "TIMEOUT", "FAILED")
     return f"Snakemake {case.finish()}, first job {case.cluster.jobs()[ours]}"
 
 
 def before_time(case: Case) -> str:
-    """The job knows its walltime of a minute, saves and leaves after half of it, and goes on in the next try."""
-    case.start("--set-resources", "train_pretrain:runtime=1")
-    code = case.finish()
-    left = "the job's walltime is nearly over" in case.log() or len(case.cluster.jobs()) > 1
-    return f"Snakemake {code}, {'left before its walltime' if left else 'ended before half its walltime'}"
+    """The job knows its walltime of two minutes, half of which passes in one step: it saves and leaves."""
+    case.start("--set-resources", "train_pretrain:runtime=2")
+    case.wait_for_steps()
+    ours, log = case.job, case.folder / RUN.log("pretrain")
+    case.send(signal.SIGSTOP)
+    time.sleep(61.0)
+    case.send(signal.SIGCONT)
+    left = "the job's walltime is nearly over"
+    wait_for(lambda: log.is_file() and left in log.read_text(), seconds=60.0, what="leaving before the walltime")
+    case.wait_for_job(ours, "FAILED")
+    return f"Snakemake {case.finish()}, first job saved, left and {case.cluster.jobs()[ours]}"
 
 
 def node_lost(case: Case) -> str:
@@ -198,21 +209,13 @@ def play(name: str, *, cluster: LoopbackCluster, frames: Path, reference: Path, 
         return f"not ended: {error}", ["(no result)"]
     finally:
         case.end()
-    return seen, differences(reference, folder, OUTPUTS)
+    return f"{seen}; {last_try(folder)}", differences(reference, folder, OUTPUTS)
 
 
-def disk_full(frames: Path, reference: Path, folder: Path) -> tuple[str, list[str]]:
-    """No file may grow over 50 kB, so that saving a state fails half-way; then the limit goes and the run goes on."""
-    shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(frames, folder, symlinks=True)
-    words = command(folder, *training_options(), "--", *OUTPUTS, configs=[TINY])
-    result = subprocess.run(
-        words, cwd=ROOT, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, resource.RLIM_INFINITY)),
-    )  # fmt: skip
-    named = "File too large" in (folder / RUN.log("pretrain")).read_text()
-    whole = not list((folder / STATE).glob("step-*.pt")) and not (folder / OUTPUTS[0] / "manifest.json").exists()
-    second = snakemake(folder, *training_options(), "--", *OUTPUTS, configs=[TINY], check=False)
-    seen = f"first run {result.returncode} ({'named' if named else 'not named'}), "
-    seen += f"{'no half-written file' if whole else 'half-written files'}, second run {second.returncode}"
-    return seen, differences(reference, folder, OUTPUTS)
+def last_try(folder: Path) -> str:
+    """Where the try that ended the training began."""
+    manifest = folder / OUTPUTS[0] / "manifest.json"
+    if not manifest.is_file():
+        return "no try ended"
+    begun = json.loads(manifest.read_text())["extra"]["summary"]["resumed_from"]
+    return f"last try from step {begun} of {STEPS} on"

@@ -1,13 +1,15 @@
 """Files damaged between two stages: cut short, or one bit turned; what reads them must refuse them by name.
 
-A damage is *named* when the reader refuses it and says which artefact, *harmless* when everything read is unchanged (a
-byte that carries no content, or, for a resume state, the state before it), and *silent* otherwise.
+A damage is *named* when the reader says which artefact it is and refuses it (or, a resume state, takes the one before
+it), *harmless* when everything read is unchanged (a byte that carries no content), and *silent* otherwise.
 """
 
+import contextlib
+import logging
 import random
 import shutil
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,33 +18,36 @@ import numpy as np
 from wildrayzer.checkpoint import load_checkpoint
 from wildrayzer.data.store import FrameStore
 from wildrayzer.layout import RunLayout
-from wildrayzer.motion.cache import PatchMasks, PixelMasks, ResidualMaps
+from wildrayzer.motion.cache import CacheGroup, PatchMasks, PixelMasks, ResidualMaps
 from wildrayzer.training.state import ResumeFolder
-
-RUN = RunLayout("tiny")
-MASKS = "dynamic_train"
 
 
 def _read_store(path: Path) -> list[bytes]:
     store = FrameStore(path)
     everything = np.arange(store.num_frames)
-    parts = [store.read(everything).tobytes(), store.offsets.tobytes()]
+    about = [store.digest, store.scenes, store.attributes, store.image_size]
+    parts = [repr(about).encode(), store.read(everything).tobytes(), store.offsets.tobytes()]
     return [*parts, *(part.tobytes() for part in store.cameras(everything))]
+
+
+def _about(group: CacheGroup) -> bytes:
+    return repr([group.digest, group.digests, group.scenes, group.sizes, group.about]).encode()
 
 
 def _read_residuals(path: Path) -> list[bytes]:
     maps = ResidualMaps(path)
-    return [maps.all(name).tobytes() for name in ("d_dino", "d_ssim", "clusters", "psnr", "window", "offsets")]
+    names = ("d_dino", "d_ssim", "clusters", "psnr", "window", "offsets")
+    return [_about(maps), *(maps.all(name).tobytes() for name in names)]
 
 
 def _read_patches(path: Path) -> list[bytes]:
     masks = PatchMasks(path)
-    return [masks.all("mask").tobytes(), masks.offsets.tobytes()]
+    return [_about(masks), masks.all("mask").tobytes(), masks.offsets.tobytes()]
 
 
 def _read_pixels(path: Path) -> list[bytes]:
     masks = PixelMasks(path)
-    return [masks.read(np.arange(masks.num_frames)).tobytes(), masks.offsets.tobytes()]
+    return [_about(masks), masks.read(np.arange(masks.num_frames)).tobytes(), masks.offsets.tobytes()]
 
 
 def _read_checkpoint(path: Path) -> list[bytes]:
@@ -64,29 +69,35 @@ class Artefact:
     """Something that a stage leaves for the next ones."""
 
     name: str
-    path: str
+    rule: str
+    """That makes it."""
     read: Callable[[Path], list[bytes]]
-    pattern: str
+    pattern: str = "**/*"
     """Files to damage."""
+    path: str | None = None
+    """Where it lies; without it, at the rule's first output."""
+    run: str | None = None
+    """Run that it belongs to; without it, the tiny run."""
 
 
 ARTEFACTS = (
-    Artefact("frame store", RUN.store("static_train"), _read_store, "frames/c/**/*"),
-    Artefact("residuals", RUN.residuals(1, MASKS), _read_residuals, "*/c/**/*"),
-    Artefact("patch masks", RUN.patch_masks(1, MASKS), _read_patches, "mask/c/**/*"),
-    Artefact("pixel masks", RUN.pixel_masks(1, MASKS), _read_pixels, "mask/c/**/*"),
-    Artefact("checkpoint", RUN.checkpoint("pretrain"), _read_checkpoint, "model.safetensors"),
-    Artefact("resume state", RUN.state("pretrain"), _read_state, "step-*.pt"),
+    Artefact("frame store", "prepare_split", _read_store),
+    Artefact("frame store as JPEG", "prepare_split", _read_store, run="jpeg"),
+    Artefact("residuals", "join_residuals", _read_residuals),
+    Artefact("patch masks", "vote_masks", _read_patches),
+    Artefact("pixel masks", "refine_masks", _read_pixels),
+    Artefact("checkpoint", "train_pretrain", _read_checkpoint, "model.safetensors"),
+    Artefact("resume state", "train_pretrain", _read_state, "step-*.pt", RunLayout("tiny").state("pretrain")),
 )
 
 
-def damage(reference: Path, folder: Path, artefact: Artefact, *, times: int, seed: int = 0) -> dict[str, Counter[str]]:
+def damage(made: Path, folder: Path, artefact: Artefact, *, times: int, seed: int = 0) -> dict[str, Counter[str]]:
     """Cut and flip files of a copy so often each, one at a time, and count what its reader says."""
     place = folder / "damaged"
     shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(reference / artefact.path, place)
+    shutil.copytree(made, place)
     whole = artefact.read(place)
-    files = sorted(file for file in place.glob(artefact.pattern) if file.is_file())
+    files = sorted(file for file in place.glob(artefact.pattern) if file.is_file() and file.stat().st_size)
     chosen = random.Random(f"{seed}-{artefact.name}")
     counts: dict[str, Counter[str]] = {}
     for kind, harm in (("cut short", _cut), ("bit turned", _flip)):
@@ -102,11 +113,30 @@ def damage(reference: Path, folder: Path, artefact: Artefact, *, times: int, see
 
 
 def _verdict(artefact: Artefact, place: Path, whole: list[bytes]) -> str:
+    with _warnings() as said:
+        try:
+            found = artefact.read(place)
+        except (ValueError, OSError, RuntimeError, LookupError, TypeError, AttributeError) as error:
+            return "named" if str(place) in str(error) else "refused without its name"
+    if found != whole:
+        return "silent"
+    return "named" if any(str(place) in line for line in said) else "harmless"
+
+
+@contextlib.contextmanager
+def _warnings() -> Iterator[list[str]]:
+    """What the package logs meanwhile."""
+    said: list[str] = []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = lambda record: said.append(record.getMessage())
+    logger = logging.getLogger("wildrayzer")
+    before, logger.propagate = logger.propagate, False
+    logger.addHandler(handler)
     try:
-        found = artefact.read(place)
-    except (ValueError, OSError, RuntimeError) as error:
-        return "named" if str(place) in str(error) else f"refused without its name ({error})"
-    return "harmless" if found == whole else "silent"
+        yield said
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = before
 
 
 def _cut(content: bytes, chosen: random.Random) -> bytes:

@@ -7,21 +7,19 @@ ended goes on where it was, and a part can be made again with --again.
 """
 
 import argparse
+import contextlib
 import json
-import os
 import random
-import re
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from tests.slurm import cluster_faults, damage, jobs, kills, loopback
-from tests.slurm.run import ROOT, TINY
+from tests.slurm import cluster_faults, damage, fetched, full_disk, jobs, kills, loopback
+from tests.slurm.reference import Reference, rules
 
-STAGES = ("sources", "frames", "pretrain", "residuals", "pseudo_masks", "refine", "distill", "masked", "joint",
-          "unmasked", "benchmark", "benchmark_masks", "tables", "report")  # fmt: skip
 Row = dict[str, str]
 """Columns `fault`, `times` and `result`; `ok` is "yes", "no" or "not reached"."""
 HEAD = """\
@@ -34,39 +32,45 @@ a run was taken up (`seconds`, `samples_per_second`, `time`, `resumed_from`; the
 which holds the absolute path of the raw files. Logs and Snakemake's benchmark files are not compared.
 
 - *SIGKILL in RULE*: a job of the rule, in a process of its own with the modules loaded, is killed at moments drawn
-  evenly from the length of an undisturbed try, run again and compared; two times of three a second kill meets what the
-  first has left.
+  evenly from the length of an undisturbed try, run again and compared; every other time a second kill meets what the
+  first has left. `fetch_stills` fetches a split from a server on the same machine.
 - *SIGKILL under Snakemake*: the same through Snakemake's local executor, the last two kills with Snakemake itself.
-- *damaged*: a random file of the artefact is cut at a random place, or a random bit of it turned; *named*: what reads
-  it refuses it by its path; *harmless*: all that is read is unchanged.
+- *damaged*: a random file of the artefact, metadata included, is cut at a random place, or a random bit of it turned;
+  *named*: what reads it refuses it by its path, or, a resume state, names it and takes the one before; *harmless*: all
+  that is read is unchanged; *silent*: something else is read.
 - The rest is done to a training job on the loopback cluster; its weights and figures are compared with those of the
   same training without a cluster.
 """
 TAIL = """\
 ## Not reached
 
-- A real power cut: files that `rename` has put in place but the disk has not. Weights, states, manifests and scores are
-  flushed before the rename; shards of frame stores and caches are left to the file system.
+- A real power cut: files that `rename` has put in place but the disk has not. Weights, states, manifests, scores and
+  shards of frame stores are flushed before the rename; caches are left to the file system.
 - Network file systems: two clients with different views of one file. The profile's `latency-wait` is all there is.
 - GPUs that hang or fail in mid-job, and NCCL time-outs: there is no GPU on the test machine.
-- A full disk itself needs a file system of its own; the limit on the size of a file fails the same write calls.
-- Damage in a CSV of scores, a JSON report or a raw file that keeps it readable: these have no checksum.
+- Damage that keeps a CSV of scores, a JSON report, a checkpoint's manifest or a raw file readable: these have no
+  checksum.
 """
 
 
 def main() -> int:
     """Make the rows asked for and write the table."""
     options = _options()
+    options.work = options.work.resolve()
     options.work.mkdir(parents=True, exist_ok=True)
+    options.reference = Reference(options.work / "reference")
     book = options.work / "rows.json"
     rows: dict[str, Row] = json.loads(book.read_text()) if book.exists() else {}
-    for key, make in _parts(options):
-        if (options.only and not key.startswith(options.only)) or (key in rows and not options.again):
+    parts = dict(_parts(options))
+    for number, (key, make) in enumerate(parts.items(), 1):
+        if (options.only and not key.startswith(tuple(options.only))) or (key in rows and not options.again):
             continue
+        begun = time.monotonic()
         rows[key] = row = make()
-        sys.stderr.write(f"{key}: {row['times']}, {row['result']}\n")
+        seconds = time.monotonic() - begun
+        sys.stderr.write(f"{number}/{len(parts)} {key}: {row['times']}, {row['result']} ({seconds:.0f} s)\n")
         book.write_text(json.dumps(rows, indent=2, ensure_ascii=False))
-    text = table(rows, [key for key, _ in _parts(options) if key not in rows])
+    text = table([rows[key] for key in parts if key in rows], [key for key in parts if key not in rows])
     (Path(options.out).write_text if options.out else sys.stdout.write)(text)
     return any(row["ok"] == "no" for row in rows.values())
 
@@ -78,13 +82,14 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--kills", type=int, default=10, help="kills of each rule's job")
     parser.add_argument("--damages", type=int, default=40, help="damages of each kind for each artefact")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", help="rows whose name starts with this text")
+    parser.add_argument("--only", nargs="+", metavar="TEXT", help="rows whose name starts with one of these texts")
     parser.add_argument("--again", action="store_true", help="make rows anew that are known")
     return parser.parse_args()
 
 
 def _parts(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Row]]]:
-    for rule in _rules():
+    yield "job fetch_stills", lambda: _fetch(options)
+    for rule in rules():
         yield f"job {rule}", lambda rule=rule: _job(rule, options)
     for stage in kills.STAGES:
         yield f"snakemake {stage.name}", lambda stage=stage: _kill(stage, options)
@@ -95,56 +100,37 @@ def _parts(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Row]
         yield f"cluster: {name}", lambda name=name: _cluster(name, options)
 
 
-def _reference(options: argparse.Namespace, *, until: jobs.Job | None = None) -> Path:
-    """An undisturbed run, up to a job or of everything, made by the jobs themselves, each in a process of its own."""
-    folder: Path = options.work / "reference"
-    planned = _planned(options)
-    before = Path.cwd()
-    os.chdir(folder)
-    for job in planned:
-        if not all(Path(name).exists() for name in job.given.output):
+def _fetch(options: argparse.Namespace) -> Row:
+    folder = options.work / "fetched"
+    jobs.remove(folder)
+    with fetched.served(fetched.packed(options.reference)) as address:
+        job = fetched.planned(folder, address)
+        with contextlib.chdir(folder):
             job.run()
-        if job is until:
-            break
-    os.chdir(before)
-    return folder
-
-
-def _planned(options: argparse.Namespace) -> list[jobs.Job]:
-    if not hasattr(options, "planned"):
-        jobs.import_all()
-        options.planned = jobs.load_jobs(options.work / "reference", configs=[TINY], targets=["all"])
-    planned: list[jobs.Job] = options.planned
-    return planned
-
-
-def _rules() -> list[str]:
-    """Rules of the workflow that run a script, in the order of the data; those of ablations are the same again."""
-    texts = [(ROOT / "workflow" / "rules" / f"{name}.smk") for name in STAGES]
-    return [rule for text in texts for rule in re.findall(r"^ *rule (\w+):", text.read_text(), re.MULTILINE)]
+        return _killed(job, folder, options, leavings=[fetched.LEAVINGS])
 
 
 def _job(rule: str, options: argparse.Namespace) -> Row:
-    mine = [job for job in _planned(options) if job.rule == rule]
-    if not mine:
-        return {"fault": f"SIGKILL in {rule}", "times": "0", "result": "no job of the tiny run", "ok": "not reached"}
-    job = max(mine, key=lambda one: "dynamic_train" in str(one.given.output))
-    reference, here = _reference(options, until=job), options.work / "killed"
+    job = options.reference.job(rule)
+    state = job.given.params.get("state")
+    return _killed(job, options.reference.folder, options, leavings=[state] if state else [])
+
+
+def _killed(job: jobs.Job, reference: Path, options: argparse.Namespace, *, leavings: list[str]) -> Row:
+    here = options.work / "killed"
     jobs.remove(here)
     shutil.copytree(reference, here, symlinks=True)
-    before = Path.cwd()
-    os.chdir(here)
-    states = [state] if (state := job.given.params.get("state")) else []
-    seen = jobs.disturb(
-        job, reference, kills=options.kills, states=states, chosen=random.Random(f"{options.seed}-{rule}")
-    )
-    os.chdir(before)
+    chosen = random.Random(f"{options.seed}-{job.rule}")
+    with contextlib.chdir(here):
+        seen = jobs.disturb(job, reference, kills=options.kills, states=leavings, chosen=chosen)
     result = f"differs: {', '.join(seen.wrong[:3])}" if seen.wrong else "same"
-    return {"fault": f"SIGKILL in {rule}", "times": str(seen.killed), "result": result, "ok": _word(not seen.wrong)}
+    return {"fault": f"SIGKILL in {job.rule}", "times": str(seen.killed), "result": result, "ok": _word(not seen.wrong)}
 
 
 def _kill(stage: kills.Stage, options: argparse.Namespace) -> Row:
-    run = kills.KilledRun(_reference(options), options.work / "killed", stage, seed=options.seed)
+    reference: Reference = options.reference
+    reference.job(stage.rule)
+    run = kills.KilledRun(reference.folder, options.work / "killed", stage, seed=options.seed)
     seen = run.disturb(options.kills)
     times = f"{seen.killed - seen.whole} jobs, {seen.whole} with Snakemake"
     result = f"differs: {', '.join(seen.wrong)}" if seen.wrong else "same"
@@ -157,7 +143,9 @@ def _kill(stage: kills.Stage, options: argparse.Namespace) -> Row:
 
 
 def _damage(artefact: damage.Artefact, options: argparse.Namespace) -> Row:
-    counts = damage.damage(_reference(options), options.work, artefact, times=options.damages, seed=options.seed)
+    made = options.reference.job(artefact.rule, artefact.run)
+    place = options.reference.folder / (artefact.path or made.given.output[0])
+    counts = damage.damage(place, options.work, artefact, times=options.damages, seed=options.seed)
     words = [f"{kind}: {', '.join(f'{n} {what}' for what, n in sorted(c.items()))}" for kind, c in counts.items()]
     fine = all(set(count) <= {"named", "harmless"} for count in counts.values())
     times = f"{options.damages} cut, {options.damages} flipped"
@@ -171,13 +159,11 @@ def _prepared(options: argparse.Namespace) -> tuple[Path, Path]:
 
 
 def _disk_full(options: argparse.Namespace) -> Row:
-    seen, wrong = cluster_faults.disk_full(*_prepared(options), options.work / "full")
-    return {
-        "fault": "disk full while saving a state",
-        "times": "1",
-        "result": _result(seen, wrong),
-        "ok": _word(not wrong),
-    }
+    fault = "disk full while a state is saved"
+    if reason := full_disk.missing():
+        return {"fault": fault, "times": "0", "result": f"no small file system here ({reason})", "ok": "not reached"}
+    seen, wrong = full_disk.disk_full(*_prepared(options), options.work / "full")
+    return {"fault": fault, "times": "1", "result": _result(seen, wrong), "ok": _word(not wrong)}
 
 
 def _cluster(name: str, options: argparse.Namespace) -> Row:
@@ -199,12 +185,12 @@ def _word(fine: bool) -> str:
     return "yes" if fine else "no"
 
 
-def table(rows: dict[str, Row], not_made: list[str]) -> str:
+def table(rows: list[Row], not_made: list[str]) -> str:
     """The document."""
-    holding = sum(row["ok"] == "yes" for row in rows.values())
+    holding = sum(row["ok"] == "yes" for row in rows)
     lines = [HEAD, f"{holding} of {len(rows)} rows hold.", ""]
     lines += ["| fault | times | seen | holds |", "| --- | --- | --- | --- |"]
-    lines += [f"| {row['fault']} | {row['times']} | {row['result']} | {row['ok']} |" for row in rows.values()]
+    lines += [f"| {row['fault']} | {row['times']} | {row['result']} | {row['ok']} |" for row in rows]
     lines += ["", f"Rows not made yet: {', '.join(not_made)}."] if not_made else []
     return "\n".join([*lines, "", TAIL])
 

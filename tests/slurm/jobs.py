@@ -5,13 +5,14 @@ have been removed as Snakemake does before each try. So hundreds of tries take m
 hits the work itself. This process must start no threads and read no arrays before it forks.
 """
 
+import itertools
 import os
 import random
 import shutil
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import CodeType, SimpleNamespace
@@ -83,22 +84,33 @@ def remove(path: Path) -> None:
     shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def load_jobs(folder: Path, *, configs: Sequence[str], targets: Sequence[str]) -> list[Job]:
-    """All jobs that lead to the targets, in an order in which they can run. Snakemake's logs go to the folder."""
+def load_jobs(
+    folder: Path, *, configs: Sequence[str], targets: Sequence[str], changes: Mapping[str, Any] | None = None
+) -> list[Job]:
+    """All jobs that lead to the targets, in an order in which they can run. Snakemake's logs go to the folder.
+
+    Args:
+        folder: of the run.
+        configs: configuration files.
+        targets: rules or files.
+        changes: options over those of the files.
+    """
     from snakemake.api import SnakemakeApi
     from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
 
     folder.mkdir(parents=True, exist_ok=True)
+    before = signal.getsignal(signal.SIGTERM)
     with SnakemakeApi(OutputSettings(quiet={Quietness.ALL})) as api:
         workflow = api.workflow(
             resource_settings=ResourceSettings(cores=2),
-            config_settings=ConfigSettings(configfiles=[Path(config) for config in configs]),
+            config_settings=ConfigSettings(config=changes or {}, configfiles=[Path(config) for config in configs]),
             snakefile=ROOT / "Snakefile",
             workdir=folder,
         )
         dag_api = workflow.dag(DAGSettings(targets=set(targets)))
         dag_api.execute_workflow(executor="dryrun")
         ordered = [job for level in workflow._workflow.dag.toposorted() for job in level]
+        signal.signal(signal.SIGTERM, before)  # its scheduler waits for jobs, and these would inherit that
         return [_job(job) for job in ordered if job.rule.script]
 
 
@@ -130,8 +142,8 @@ class Outcome:
 def disturb(job: Job, reference: Path, *, kills: int, states: Sequence[str], chosen: random.Random) -> Outcome:
     """In a copy of the reference, which is the working directory: kill the job so often, run it again after each kill.
 
-    After every second kill the job runs to its end and is compared; after the others it is killed once more first, so
-    that leavings of one kill meet the next.
+    After a kill the job runs to its end and is compared; every other time it is killed once more before, so that the
+    leavings of one kill meet the next.
 
     Args:
         states: folders that the job resumes from, removed before each fresh start.
@@ -141,9 +153,11 @@ def disturb(job: Job, reference: Path, *, kills: int, states: Sequence[str], cho
     _fresh(states)
     length = job.run()
     outcome.wrong += [f"undisturbed: {name}" for name in differences(reference, here, outputs)]
-    while outcome.killed < kills and not outcome.wrong:
+    for tries in itertools.cycle((1, 2)):
+        if outcome.killed >= kills or outcome.wrong:
+            break
         _fresh(states)
-        for _ in range(2 if outcome.killed % 3 else 1):
+        for _ in range(tries):
             if job.kill_after(chosen.uniform(0.0, length)):
                 outcome.killed += 1
             else:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.slurm.compare import differences
+from tests.slurm.jobs import remove
 from tests.slurm.run import ROOT, TINY, command, environment
 from wildrayzer.layout import RunLayout
 
@@ -25,29 +26,41 @@ WHOLE = 2
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage, the files that one or a few of its jobs make, and its resume states."""
+    """A stage, the files that one or a few of its jobs make, and what else it leaves: resume states, parts."""
 
     name: str
+    rule: str
+    """The last rule of it."""
     outputs: tuple[str, ...]
-    state: str | None = None
+    others: tuple[str, ...] = ()
+    """Patterns."""
 
     def reset(self, folder: Path) -> None:
         """As if the stage had never run."""
-        for name in [*self.outputs, *([self.state] if self.state else [])]:
-            path = folder / name
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+        for path in [
+            *(folder / name for name in self.outputs),
+            *(p for name in self.others for p in folder.glob(name)),
+        ]:
+            remove(path)
 
 
 def _training(name: str, number: int | None) -> Stage:
-    return Stage(name, (RUN.checkpoint(name, number), RUN.metrics(name, number)), RUN.state(name, number))
+    outputs = (RUN.checkpoint(name, number), RUN.metrics(name, number))
+    return Stage(name, f"train_{name}", outputs, (RUN.state(name, number),))
 
 
 SPLIT = "dynamic_train"
+STORE = RUN.store("static_train")
 STAGES = (
-    Stage("frames", (RUN.store("static_train"), RUN.data_report("static_train"))),
+    Stage(
+        "frames",
+        "prepare_split",
+        (STORE, RUN.data_report("static_train"), RUN.data_sheet("static_train")),
+        (f"{Path(STORE).parent}/.{Path(STORE).name}.*",),
+    ),
     _training("pretrain", None),
-    Stage("residuals", (RUN.residuals(1, SPLIT),)),
-    Stage("refine", (RUN.pixel_masks(1, SPLIT),)),
+    Stage("residuals", "join_residuals", (RUN.residuals(1, SPLIT),), (f"{RUN.masks(1, SPLIT)}/residuals.part-*",)),
+    Stage("refine", "refine_masks", (RUN.pixel_masks(1, SPLIT),)),
 )
 """Some of each kind; `tests.slurm.jobs` kills the jobs of all. Outputs are named in full: nothing else is made."""
 
@@ -86,7 +99,7 @@ class KilledRun:
             for pid in self._scripts() - not_these:
                 if _has_lock(pid):
                     return pid
-            time.sleep(0.01)
+            time.sleep(0.02)
         return None
 
     def _scripts(self) -> set[int]:
@@ -128,7 +141,9 @@ class KilledRun:
             pid = self.job(running, not_these=seen)
             if pid is None:  # it ended before its kill
                 outcome.finished_first += 1
-                outcome.wrong += self.different()
+                outcome.wrong += self.different() or self._failed(running)
+                if outcome.wrong:
+                    return outcome
                 self.stage.reset(self.folder)
                 running = self.start(retries=2 * kills)
                 continue
@@ -143,9 +158,12 @@ class KilledRun:
             if whole:
                 running.wait()
                 running = self.start(retries=0)
-        code = running.wait()
-        outcome.wrong += self.different() or ((f"Snakemake ended with {code}",) if code else ())
+        running.wait()
+        outcome.wrong += self.different() or self._failed(running)
         return outcome
+
+    def _failed(self, ended: subprocess.Popen[bytes]) -> tuple[str, ...]:
+        return (f"Snakemake ended with {ended.returncode}",) if ended.returncode else ()
 
 
 def _has_lock(pid: int) -> bool:

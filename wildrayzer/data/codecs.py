@@ -1,7 +1,7 @@
 """How one frame becomes the bytes of one chunk: zstd without loss, or JPEG for training splits that ask for it.
 
-Both are Zarr v3 codecs: `zstd` is Zarr's own, `wildrayzer.jpeg` is registered here, and each of its chunks is a plain
-JPEG file (4:4:4). A chunk of zeros takes no bytes, whatever the codec.
+Both are Zarr v3 codecs: `zstd` is Zarr's own, `wildrayzer.jpeg` is registered here, and each of its chunks is a
+JPEG file (4:4:4) with its checksum behind it. A chunk of zeros takes no bytes, whatever the codec.
 """
 
 from collections.abc import Mapping
@@ -11,9 +11,10 @@ from typing import Any, ClassVar, Literal, cast
 import cv2
 import numpy as np
 from jaxtyping import UInt8
+from numcodecs.checksum32 import CRC32C  # type: ignore[import-untyped]
 from numcodecs.zstd import Zstd  # type: ignore[import-untyped]
 from zarr.abc.codec import ArrayBytesCodec
-from zarr.codecs import ZstdCodec
+from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.array_spec import ArraySpec
 from zarr.core.buffer import Buffer, NDArrayLike, NDBuffer
 from zarr.registry import register_codec
@@ -53,6 +54,8 @@ class JpegFrames:
     """JPEG without subsampling of the colours."""
 
     quality: int = 95
+    checked: bool = True
+    """A CRC-32C follows the file: JPEG notices no turned bit. Stores of earlier versions have none."""
     lossless: ClassVar[bool] = False
 
     def encode(self, frame: UInt8[np.ndarray, "h w 3"]) -> bytes:
@@ -61,18 +64,28 @@ class JpegFrames:
             cv2.IMWRITE_JPEG_QUALITY, self.quality,
             cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444,
         ]  # fmt: skip
-        return cv2.imencode(".jpg", frame[..., ::-1], options)[1].tobytes()
+        coded = cv2.imencode(".jpg", frame[..., ::-1], options)[1]
+        return bytes(CRC32C(location="end").encode(coded)) if self.checked else coded.tobytes()
 
     def decode(self, payload: bytes, out: UInt8[np.ndarray, "h w 3"]) -> None:
         """Fill `out` from the bytes; raises ValueError where they are no frame of its shape."""
+        wanted = f"no JPEG of {out.shape[1]}×{out.shape[0]} pixels"
+        if self.checked:
+            try:
+                payload = bytes(CRC32C(location="end").decode(payload))
+            except (RuntimeError, ValueError) as error:
+                raise ValueError(f"{wanted} ({error})") from None
         image = cv2.imdecode(np.frombuffer(payload, np.uint8), cv2.IMREAD_COLOR_RGB)
         if image is None or image.shape != out.shape:
-            raise ValueError(f"no JPEG of {out.shape[1]}×{out.shape[0]} pixels")
+            raise ValueError(wanted)
         out[:] = image
 
     def zarr_options(self) -> dict[str, Any]:
         """Arguments of `create_array` that name the codec."""
-        return {"serializer": JpegCodec(quality=self.quality), "compressors": None}
+        return {
+            "serializer": JpegCodec(quality=self.quality),
+            "compressors": Crc32cCodec() if self.checked else None,
+        }
 
 
 FrameCodec = ZstdFrames | JpegFrames
@@ -80,7 +93,7 @@ FrameCodec = ZstdFrames | JpegFrames
 
 @dataclass(frozen=True)
 class JpegCodec(ArrayBytesCodec):
-    """`JpegFrames` for chunks [1 h w 3] of uint8, as plain Zarr calls it."""
+    """`JpegFrames` for chunks [1 h w 3] of uint8, as plain Zarr calls it; the checksum is a codec of Zarr's own."""
 
     quality: int = 95
     is_fixed_size = False
@@ -100,11 +113,11 @@ class JpegCodec(ArrayBytesCodec):
 
     async def _decode_single(self, chunk_bytes: Buffer, chunk_spec: ArraySpec) -> NDBuffer:
         out = np.empty(chunk_spec.shape, np.uint8)
-        JpegFrames(self.quality).decode(chunk_bytes.to_bytes(), out[0])
+        JpegFrames(self.quality, checked=False).decode(chunk_bytes.to_bytes(), out[0])
         return chunk_spec.prototype.nd_buffer.from_ndarray_like(cast(NDArrayLike, out))
 
     async def _encode_single(self, chunk_array: NDBuffer, chunk_spec: ArraySpec) -> Buffer | None:
-        payload = JpegFrames(self.quality).encode(np.asarray(chunk_array.as_numpy_array())[0])
+        payload = JpegFrames(self.quality, checked=False).encode(np.asarray(chunk_array.as_numpy_array())[0])
         return chunk_spec.prototype.buffer.from_bytes(payload)
 
 
@@ -123,9 +136,9 @@ def codec_of(metadata: Mapping[str, Any]) -> FrameCodec:
         ValueError: the array is not coded as a frame store's is.
     """
     (sharding,) = metadata["codecs"]
-    for codec in sharding["configuration"]["codecs"]:
-        if codec["name"] == "zstd":
-            return ZstdFrames(int(codec["configuration"]["level"]))
-        if codec["name"] == JPEG:
-            return JpegFrames(int(codec["configuration"]["quality"]))
+    codecs = {codec["name"]: codec.get("configuration", {}) for codec in sharding["configuration"]["codecs"]}
+    if "zstd" in codecs:
+        return ZstdFrames(int(codecs["zstd"]["level"]))
+    if JPEG in codecs:
+        return JpegFrames(int(codecs[JPEG]["quality"]), checked="crc32c" in codecs)
     raise ValueError("is neither zstd nor JPEG")

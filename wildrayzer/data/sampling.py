@@ -164,7 +164,7 @@ def _from_index(store: FrameStore, file: str | Path) -> EvaluationWindows:
 
 def _views(file: str | Path, scene: str, views: Any, length: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Inputs and targets of an entry of an index file, for a clip of `length` frames."""
-    parts = [views.get(name) for name in ("context", "target")] if isinstance(views, dict) else []
+    parts: list[Any] = [views.get(name) for name in ("context", "target")] if isinstance(views, dict) else []
     if not parts or not all(isinstance(part, list) and part for part in parts):
         raise ValueError(
             f'{file}: scene {scene} is {views!r}; write {{"context": [numbers], "target": [numbers]}}, or null to '

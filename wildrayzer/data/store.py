@@ -8,7 +8,7 @@ frame number = `offsets[scene]` + frame of the clip, the index of the cameras to
 a scene's frames lie in `frames`, `clean` and `masks` from row `rows[scene]` on (`rows` int64 [S]).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ import zarr
 from jaxtyping import Float, Int, UInt8
 
 from wildrayzer.data.codecs import codec_of
-from wildrayzer.data.shards import ShardReader
+from wildrayzer.data.seal import SEAL, check_seal, read_attributes
+from wildrayzer.data.shards import ShardReader, shard_file
 from wildrayzer.data.store_join import SCHEMA
 from wildrayzer.data.store_parts import UNKNOWN
 from wildrayzer.data.store_writer import FrameStoreWriter, unfinished
@@ -42,18 +43,11 @@ class FrameStore:
         if not (self.path / "zarr.json").is_file():
             state = "is unfinished" if unfinished(self.path) or self.path.exists() else "does not exist"
             raise ValueError(f"frame store {self.path} {state}; run the stage `frames` again")
+        attributes = self._checked_attributes()
         self._group = zarr.open_group(self.path, mode="r")
-        attributes = dict(self._group.attrs)
-        if "digest" not in attributes:
-            raise ValueError(f"frame store {self.path} is unfinished; run the stage `frames` again")
-        if attributes["schema"] not in (1, SCHEMA):
-            raise ValueError(
-                f"frame store {self.path} has schema {attributes['schema']}, this version reads {SCHEMA}; "
-                "delete it and run the stage `frames` again"
-            )
-        self.scenes: list[str] = list(attributes["scenes"])  # type: ignore[arg-type]
-        self.image_size = int(attributes["image_size"])  # type: ignore[arg-type]
-        self.attributes: dict[str, Any] = dict(attributes["attributes"])  # type: ignore[arg-type]
+        self.scenes: list[str] = list(attributes["scenes"])
+        self.image_size = int(attributes["image_size"])
+        self.attributes: dict[str, Any] = dict(attributes["attributes"])
         self.digest = str(attributes["digest"])
         arrays: dict[str, Any] = dict(self._group.arrays())
         self._shapes = {key: arrays[key].shape[1:] for key in ("frames", "clean", "masks") if key in arrays}
@@ -61,13 +55,50 @@ class FrameStore:
         self._shards = {key: self._reader(key, arrays[key], empty.get(key)) for key in self._shapes}
         self._cameras: dict[str, Any] = {key: arrays[key] for key in ("c2w", "intrinsics") if key in arrays}
         self._held: dict[str, np.ndarray] = {}
-        self.offsets: np.ndarray = arrays["offsets"][:]
-        self._rows: np.ndarray = arrays["rows"][:] if "rows" in arrays else self.offsets[:-1]
+        if SEAL in attributes:  # earlier versions wrote no chunks of zeros
+            self._check_files(arrays)
+        self.offsets = self._small(arrays["offsets"])
+        self._rows = self._small(arrays["rows"]) if "rows" in arrays else self.offsets[:-1]
         if self._image_bytes() <= preload_mb * 2**20:
             self.preload()
 
     def __len__(self) -> int:
         return len(self.scenes)
+
+    def _checked_attributes(self) -> dict[str, Any]:
+        again = "delete it and run the stage `frames` again"
+        attributes = read_attributes(self.path)
+        if "digest" not in attributes:
+            raise ValueError(f"frame store {self.path} is unfinished; run the stage `frames` again")
+        if attributes.get("schema") not in (1, SCHEMA):
+            raise ValueError(
+                f"frame store {self.path} has schema {attributes.get('schema')}, this version reads {SCHEMA}; {again}"
+            )
+        check_seal(self.path, remedy=again)
+        return attributes
+
+    def _check_files(self, arrays: Mapping[str, Any]) -> None:
+        """Zarr reads a chunk without a file as zeros; shards have checks of their own."""
+        for key in {"offsets", "rows", "c2w", "intrinsics"} & arrays.keys():
+            array = arrays[key]
+            for number in range(-(-array.shape[0] // array.chunks[0])):
+                file = shard_file(self.path / key, number, array.ndim)
+                if not file.is_file():
+                    raise ValueError(f"{file}: the file is missing; delete the store and run its stage again")
+
+    def _small(self, array: Any, where: Any = slice(None)) -> np.ndarray:
+        """Content of an array without shards: all of it, or the rows `where`.
+
+        Raises:
+            ValueError: it is damaged.
+        """
+        try:
+            return np.asarray(array.oindex[where])
+        except (ValueError, RuntimeError) as error:
+            place = self.path / array.basename
+            raise ValueError(
+                f"{place}: the array is damaged ({error}); delete the store and run its stage again"
+            ) from None
 
     def _reader(self, key: str, array: Any, empty: list[int] | None) -> ShardReader:
         shape, chunks = array.shape[1:], array.shards[0]
@@ -121,7 +152,9 @@ class FrameStore:
                 for start, stop, row in self._runs():
                     self._shards[key].read_rows(row, held[start:stop])
                 self._held[key] = held
-        self._cameras = {key: array[:] for key, array in self._cameras.items()}
+        self._cameras = {
+            key: array if isinstance(array, np.ndarray) else self._small(array) for key, array in self._cameras.items()
+        }
         return self
 
     def _runs(self) -> Iterator[tuple[int, int, int]]:
@@ -163,4 +196,4 @@ class FrameStore:
         c2w, intrinsics = self._cameras["c2w"], self._cameras["intrinsics"]
         if isinstance(c2w, np.ndarray):
             return c2w[frames], intrinsics[frames]
-        return c2w.oindex[frames], intrinsics.oindex[frames]
+        return self._small(c2w, frames), self._small(intrinsics, frames)

@@ -16,7 +16,9 @@ from typing import Any
 
 import numpy as np
 import zarr
+from zarr.codecs import ZstdCodec
 
+from wildrayzer.data.seal import put_sealed
 from wildrayzer.data.shards import shard_file
 from wildrayzer.data.store_parts import StoreForm
 from wildrayzer.provenance import read_json
@@ -25,6 +27,8 @@ SCHEMA = 2
 """Version of the store's layout. 1: no `rows`, every scene starts where the one before ends."""
 CAMERA_ROWS = 8192
 """Frames in a chunk of the camera arrays."""
+SMALL: dict[str, Any] = {"compressors": ZstdCodec(checksum=True), "config": {"write_empty_chunks": True}}
+"""Of the arrays without shards: a flipped bit is an error, and a chunk without a file was lost."""
 _NO_LINK = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EXDEV, errno.EMLINK, errno.EACCES, errno.ENOSYS}
 
 
@@ -103,8 +107,8 @@ def join_parts(out: Path, folders: Sequence[Path], form: StoreForm, attributes: 
             key, shape=(scenes.end, *shape), chunks=(1, *shape), shards=(shard, *shape), dtype=np.uint8, fill_value=0,
             **form.codec_of(key).zarr_options(),
         )  # fmt: skip
-    group.create_array("offsets", data=np.cumsum([0, *scenes.lengths], dtype=np.int64))
-    group.create_array("rows", data=np.asarray(scenes.rows, np.int64))
+    group.create_array("offsets", data=np.cumsum([0, *scenes.lengths], dtype=np.int64), **SMALL)
+    group.create_array("rows", data=np.asarray(scenes.rows, np.int64), **SMALL)
     if form.cameras:
         _join_cameras(group, folders, frames=sum(scenes.lengths), digest=digest)
     digest.update(json.dumps(attributes, sort_keys=True).encode())
@@ -112,14 +116,14 @@ def join_parts(out: Path, folders: Sequence[Path], form: StoreForm, attributes: 
     about: dict[str, Any] = {
         "schema": SCHEMA, "image_size": form.image_size, "scenes": list(scenes.names), "attributes": attributes,
     }  # fmt: skip
-    group.attrs.put({**about, "empty_shards": empty, "digest": made})
+    put_sealed(group, out, {**about, "empty_shards": empty, "digest": made})
     return made
 
 
 def _join_cameras(group: zarr.Group, folders: Sequence[Path], *, frames: int, digest: Any) -> None:
     for key, shape in (("c2w", (4, 4)), ("intrinsics", (4,))):
         chunk = max(1, min(CAMERA_ROWS, frames))
-        array = group.create_array(key, shape=(frames, *shape), chunks=(chunk, *shape), dtype=np.float64)
+        array = group.create_array(key, shape=(frames, *shape), chunks=(chunk, *shape), dtype=np.float64, **SMALL)
         start = 0
         for block in _in_blocks((folder / f"{key}.npy" for folder in folders), CAMERA_ROWS):
             digest.update(block.tobytes())

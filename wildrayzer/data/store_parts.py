@@ -41,6 +41,11 @@ class StoreForm:
             shapes["masks"] = (size, size)
         return shapes
 
+    @property
+    def coding(self) -> str:
+        """What the bytes of a frame are."""
+        return "jpeg+crc32c" if self.codec == "jpeg" else self.codec
+
     def codec_of(self, name: str) -> FrameCodec:
         """Codec of an array."""
         store = self.store

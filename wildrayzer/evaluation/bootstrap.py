@@ -1,5 +1,6 @@
 """Confidence intervals by resampling scenes: frames of a scene are not independent, scenes are."""
 
+import functools
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +39,7 @@ def bootstrap_mean(values: pd.Series, scenes: pd.Series, *, resamples: int, seed
     sums, counts, skipped = _by_scene(values, scenes)
     if not len(sums):
         return Interval(np.nan, np.nan, np.nan, np.nan, 0, 0, skipped)
-    means = _resampled(sums, counts, np.random.default_rng(seed), resamples)
+    means = _means(_draws(len(sums), resamples, seed), sums, counts)
     return _interval(sums.sum() / counts.sum(), means, len(sums), int(counts.sum()), skipped)
 
 
@@ -66,7 +67,7 @@ def unpaired_difference(first: pd.DataFrame, second: pd.DataFrame, *, resamples:
     if not all(len(sums) for sums, _, _ in sides):
         return Interval(np.nan, np.nan, np.nan, np.nan, 0, 0, skipped)
     rng = np.random.default_rng(seed)
-    means = [_resampled(sums, counts, rng, resamples) for sums, counts, _ in sides]
+    means = [_means(_draw(rng, len(sums), resamples), sums, counts) for sums, counts, _ in sides]
     mean = [sums.sum() / counts.sum() for sums, counts, _ in sides]
     scenes, frames = min(len(sums) for sums, _, _ in sides), min(int(counts.sum()) for _, counts, _ in sides)
     return _interval(mean[0] - mean[1], means[0] - means[1], scenes, frames, skipped)
@@ -79,9 +80,19 @@ def _by_scene(values: pd.Series, scenes: pd.Series) -> tuple[np.ndarray, np.ndar
     return groups.sum().to_numpy(float), groups.count().to_numpy(float), int((~finite).sum())
 
 
-def _resampled(sums: np.ndarray, counts: np.ndarray, rng: np.random.Generator, resamples: int) -> np.ndarray:
-    """Means over frames of `resamples` draws of as many scenes with replacement."""
-    draws = rng.multinomial(len(sums), np.full(len(sums), 1 / len(sums)), size=resamples)
+def _draw(rng: np.random.Generator, scenes: int, resamples: int) -> np.ndarray:
+    """How often each scene comes in each draw of as many scenes with replacement, [resamples scenes]."""
+    return rng.multinomial(scenes, np.full(scenes, 1 / scenes), size=resamples).astype(np.float64)
+
+
+@functools.lru_cache(maxsize=4)
+def _draws(scenes: int, resamples: int, seed: int) -> np.ndarray:
+    """The draws of a seed; hundreds of rows of a table have as many scenes."""
+    return _draw(np.random.default_rng(seed), scenes, resamples)
+
+
+def _means(draws: np.ndarray, sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Mean over the frames of each draw."""
     return (draws @ sums) / (draws @ counts)
 
 

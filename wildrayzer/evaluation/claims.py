@@ -115,11 +115,11 @@ def check_claims(
         seed: of the bootstrap.
     """
     findings = []
-    scored_rows = set(scores["method"])
+    rows = set(zip(scores["method"], scores["split"], strict=True))
     for claim in CLAIMS:
-        if "@" in claim.second and claim.second not in scored_rows:
-            continue  # an ablation that is not part of these tables
         for split in (name for name, kind in kinds.items() if kind == claim.kind):
+            if "@" in claim.second and (claim.second, split) not in rows:
+                continue  # an ablation that is not part of these tables, or not scored on this split
             here = scores[(scores["split"] == split) & (scores["region"] == claim.region)]
             here = here[here["metric"] == claim.metric]
             scored = here[here["method"].isin([claim.first, claim.second])]

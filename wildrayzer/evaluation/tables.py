@@ -174,7 +174,7 @@ def intersect(scores: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[str, int, 
     kept, dropped = [], {}
     for (split, inputs, kind), group in groups.groupby(["split", "inputs", "family"], sort=True):
         frames = {
-            method: set(zip(rows["scene"], rows["frame"], strict=True)) for method, rows in group.groupby("method")
+            str(method): set(zip(rows["scene"], rows["frame"], strict=True)) for method, rows in group.groupby("method")
         }
         shared, everything = set.intersection(*frames.values()), set.union(*frames.values())
         if not shared:

@@ -21,9 +21,11 @@ import numpy as np
 import zarr
 from jaxtyping import Float, Int, UInt8
 
+from wildrayzer.data.seal import check_seal, read_attributes
 from wildrayzer.motion.cache_chunks import ChunkReader
 from wildrayzer.motion.cache_layout import LAYOUTS, SCHEMA
 from wildrayzer.motion.cache_writer import unfinished
+from wildrayzer.provenance import check_digests
 
 
 class CacheGroup:
@@ -145,33 +147,18 @@ class PixelMasks(CacheGroup):
         return self.take("mask", frames)
 
 
-def check_digests(path: str | Path, found: Mapping[str, str], expected: Mapping[str, str], stage: str) -> None:
-    """Refuse a cache that something else made.
-
-    Raises:
-        ValueError: naming every digest that differs.
-    """
-    wrong = [
-        f"{name} is {found.get(name, 'not recorded')}, expected {value}"
-        for name, value in expected.items()
-        if found.get(name) != value
-    ]
-    if wrong:
-        raise ValueError(f"{path} was made from something else: {'; '.join(wrong)}; run the stage {stage} again")
-
-
 def _open(path: Path, layout: str, stage: str) -> tuple[zarr.Group, dict[str, Any]]:
     """A complete group and its attributes; all of the errors of `CacheGroup` but digests."""
     again = f"run the stage {stage} again"
     if not (path / "zarr.json").is_file():
         state = "is unfinished" if path.exists() or unfinished(path).exists() else "does not exist"
         raise ValueError(f"cache {path} {state}; {again}")
-    group = zarr.open_group(path, mode="r")
-    attributes: dict[str, Any] = dict(group.attrs)
+    attributes = read_attributes(path)
     if "files" not in attributes:
         raise ValueError(f"cache {path} is unfinished; {again}")
-    if attributes["schema"] != SCHEMA:
-        raise ValueError(f"cache {path} has schema {attributes['schema']}, this version reads {SCHEMA}; {again}")
+    if attributes.get("schema") != SCHEMA:
+        raise ValueError(f"cache {path} has schema {attributes.get('schema')}, this version reads {SCHEMA}; {again}")
+    check_seal(path, remedy=again)
     if attributes["layout"] != layout:
         raise ValueError(f"cache {path} holds {attributes['layout']}, not {layout}; name the right group")
     for name, size in attributes["files"].items():
@@ -180,4 +167,4 @@ def _open(path: Path, layout: str, stage: str) -> tuple[zarr.Group, dict[str, An
             raise ValueError(f"cache {path} lacks the file {name}; {again}")
         if file.stat().st_size != size:
             raise ValueError(f"cache {path}: {name} has {file.stat().st_size} bytes of {size}; {again}")
-    return group, attributes
+    return zarr.open_group(path, mode="r"), attributes

@@ -11,6 +11,7 @@ import zarr
 from jaxtyping import Int
 from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
 
+from wildrayzer.data.seal import put_sealed
 from wildrayzer.motion.cache_layout import LAYOUTS, SCHEMA, Layout
 from wildrayzer.provenance import code_versions, digest_json
 
@@ -112,7 +113,7 @@ class CacheWriter:
             for file in sorted(self._temporary.rglob("*"))
             if file.is_file() and file.name != "zarr.json"
         }
-        self._group.attrs.put({**self._attributes, "files": files})
+        put_sealed(self._group, self._temporary, {**self._attributes, "files": files})
         if self.path.exists():
             shutil.rmtree(self.path)
         self._temporary.replace(self.path)

@@ -11,8 +11,8 @@ from wildrayzer.config import RunConfig
 from wildrayzer.losses import gated_mse
 from wildrayzer.models import WildRayZer
 from wildrayzer.models.flops import model_cost, total
-from wildrayzer.planning.jobs import CORE_SECONDS, START_SECONDS, STORED, PlannedStage
 from wildrayzer.planning.machine import gpu_figures, matmul_rate
+from wildrayzer.planning.stage import CORE_SECONDS, START_SECONDS, STORED, PlannedStage
 from wildrayzer.training.objective import RECIPES
 from wildrayzer.training.policy import workload
 
@@ -80,7 +80,7 @@ def _shared_lines() -> Iterator[str]:
     seconds = ", ".join(f"{name} {value:g}" for name, value in CORE_SECONDS.items())
     yield f"core-seconds a megapixel beside matrix products: {seconds}; assumed, of the size that the demo takes"
     yield f"{START_SECONDS:g} core-seconds to start a job, stored frames take {STORED:.0%} of their bytes; assumed"
-    yield "scores: every row is counted on every test split and as one with a motion head, an upper bound"
+    yield "scores: a clip is one window; ablations are left out"
     yield f"loader: a core reads {LOADER_MEGAPIXELS:g} megapixels a second; assumed (benchmarks/loader.py measures it)"
 
 

@@ -1,5 +1,6 @@
 """The table of sources: `resources/sources.yaml`, checked; facts that are not known are empty there."""
 
+import functools
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
@@ -171,10 +172,20 @@ def load_table(path: str | Path | None = None) -> SourceTable:
     """
     path = TABLE if path is None else Path(path)
     try:
-        raw = yaml.safe_load(path.read_text())
+        text = path.read_text()
     except FileNotFoundError:
         raise ValueError(f"{path}: no such table of sources; name one with data.sources or --table") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: not readable as YAML: {error}") from None
+    return _parse(path, text)
+
+
+# the workflow's modules, one an ablation, ask for the same table again and again
+@functools.lru_cache(maxsize=2)
+def _parse(path: Path, text: str) -> SourceTable:
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
         raise ValueError(f"{path}: not readable as YAML: {error}") from None
     try:
         return SourceTable.model_validate(raw)

@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from wildrayzer.layout import RunLayout
-from wildrayzer.motion.cache import check_digests
-from wildrayzer.provenance import read_json
+from wildrayzer.provenance import check_digests, read_json
 
 
 def foreign_caches(

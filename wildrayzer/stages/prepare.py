@@ -113,7 +113,7 @@ def _plan(
     names = tuple(reader.names[: split.limit])
     made_from = [
         SCHEMA, STAGE_VERSION, str(raw_dir.resolve()), split.layout, names, min_frames, form.image_size, form.cameras,
-        form.masks, form.clean, form.codec, form.store.model_dump(mode="json", exclude={"max_skipped", "preload_mb"}),
+        form.masks, form.clean, form.coding, form.store.model_dump(mode="json", exclude={"max_skipped", "preload_mb"}),
     ]  # fmt: skip
     digest = digest_json(made_from)
     folder = out_path.with_name(f".{out_path.name}.parts-{digest}")

@@ -43,27 +43,32 @@ rule score_views:
         "../scripts/score_views.py"
 
 
-rule write_index:
-    input:
-        store=lambda wildcards: RUN.store(CFG.benchmark.set_of(wildcards.split).split),
-        index=index_of,
-    output:
-        RUN.index("{split}", "{inputs}"),
-    log:
-        RUN.log("write_index", "{split}", "{inputs}"),
-    benchmark:
-        RUN.benchmark("write_index", "{split}", "{inputs}")
-    wildcard_constraints:
-        inputs=r"\d+",
-    conda:
-        "../../environment.yml"
-    threads: 1
-    resources:
-        mem_mb=1_000,
-        runtime=15,
-    params:
-        benchmark=lambda wildcards: CFG.benchmark.job_options(wildcards.split),
-    message:
-        "Writing down the evaluation windows of {wildcards.split} with {wildcards.inputs} input views"
-    script:
-        "../scripts/write_index.py"
+# an ablation has the windows of the run
+if PLAN.ablation is None:
+
+    rule write_index:
+        input:
+            store=lambda wildcards: RUN.store(
+                CFG.benchmark.set_of(wildcards.split).split
+            ),
+            index=index_of,
+        output:
+            RUN.index("{split}", "{inputs}"),
+        log:
+            RUN.log("write_index", "{split}", "{inputs}"),
+        benchmark:
+            RUN.benchmark("write_index", "{split}", "{inputs}")
+        wildcard_constraints:
+            inputs=r"\d+",
+        conda:
+            "../../environment.yml"
+        threads: 1
+        resources:
+            mem_mb=1_000,
+            runtime=15,
+        params:
+            benchmark=lambda wildcards: CFG.benchmark.job_options(wildcards.split),
+        message:
+            "Writing down the evaluation windows of {wildcards.split} with {wildcards.inputs} input views"
+        script:
+            "../scripts/write_index.py"

@@ -24,11 +24,26 @@ def check_cluster():
     )
 
 
+def check_arrays():
+    """Job arrays of the executor: it loses jobs of which Snakemake has selected only some of those that are ready."""
+    arrays = workflow.executor_settings.array_jobs
+    jobs = workflow.resource_settings.nodes
+    rate = workflow.scheduling_settings.max_jobs_per_timespan
+    count = sum(not job.is_local for job in workflow.dag.needrun_jobs())
+    if not arrays or count <= min(jobs, rate.max_jobs if rate else jobs):
+        return []
+    return [
+        f"slurm-array-jobs = {arrays!r}: the executor would lose jobs and wait for ever (docs/cluster.md); leave it out, "
+        f"or set jobs and max-jobs-per-timespan to at least the {count} jobs of this call"
+    ]
+
+
 # hooks run in the main process alone, with the lock of the working directory held, and never in a dry run
 onstart:
     on_slurm = workflow.executor_plugin.name == "slurm"
     try:
-        faults = check_origins() + (check_cluster() if on_slurm else [])
+        faults = check_origins()
+        faults += check_arrays() + check_cluster() if on_slurm else []
         if on_slurm and not faults:
             cancel_left_over(workflow.workdir_init)
     except ValueError as error:

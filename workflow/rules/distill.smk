@@ -1,5 +1,7 @@
 """Stage 3: the motion head learns to predict the pseudo-masks from the inputs alone; the renderer is frozen."""
 
+DRAWS_DYNAMIC = CFG.distill.dynamic_share > 0
+
 
 rule train_distill:
     input:
@@ -7,9 +9,14 @@ rule train_distill:
         parent=lambda wildcards: renderer_of(wildcards.round),
         static_store=RUN.store(CFG.data.static_train),
         weights=weight_files(features=True),
-        dynamic_store=RUN.store(CFG.data.dynamic_train),
-        residuals=RUN.residuals("{round}", CFG.data.dynamic_train),
-        pixel_masks=RUN.pixel_masks("{round}", CFG.data.dynamic_train),
+        # pasted objects alone need no pseudo-masks, so that this ablation can run beside the making of them
+        dynamic_store=RUN.store(CFG.data.dynamic_train) if DRAWS_DYNAMIC else [],
+        residuals=(
+            RUN.residuals("{round}", CFG.data.dynamic_train) if DRAWS_DYNAMIC else []
+        ),
+        pixel_masks=(
+            RUN.pixel_masks("{round}", CFG.data.dynamic_train) if DRAWS_DYNAMIC else []
+        ),
     output:
         checkpoint=directory(RUN.checkpoint("distill", "{round}")),
         metrics=RUN.metrics("distill", "{round}"),

@@ -41,7 +41,9 @@ if CFG.refine.shards > 1:
         output:
             part=temp(
                 directory(
-                    RUN.mask_part("{round}", "{split}", "{source}", "{part}", "{parts}")
+                    RUN.mask_part(
+                        "{round}", "{split}", "{source}", "{part}", "{parts}"
+                    )
                 )
             ),
         log:
@@ -71,7 +73,7 @@ if CFG.refine.shards > 1:
         params:
             refine=CFG.refine.model_dump(mode="json", exclude={"shards"}),
         message:
-            "Refining the masks of {wildcards.split} ({wildcards.source}), part {wildcards.part} of {wildcards.parts}"
+            "Refining {wildcards.split} ({wildcards.source}), part {wildcards.part} of {wildcards.parts}"
         script:
             "../scripts/refine_part.py"
 

@@ -10,20 +10,20 @@ rule write_tables:
             f"{RUN.tables}/tables.md",
             caption="../report/tables.rst",
             category="Benchmark",
-            labels={"file": "tables"},
+            labels={"of": PLAN.ablation or "run", "file": "tables"},
         ),
         latex=f"{RUN.tables}/tables.tex",
         summary=report(
             f"{RUN.tables}/summary.csv",
             caption="../report/tables.rst",
             category="Benchmark",
-            labels={"file": "means and intervals"},
+            labels={"of": PLAN.ablation or "run", "file": "means and intervals"},
         ),
         claims=report(
             f"{RUN.tables}/claims.csv",
             caption="../report/claims.rst",
             category="Benchmark",
-            labels={"file": "claims"},
+            labels={"of": PLAN.ablation or "run", "file": "claims"},
         ),
     log:
         RUN.log("write_tables"),

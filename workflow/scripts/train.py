@@ -12,15 +12,15 @@ def first(value):
 
 
 with job_log(snakemake.log[0]):
-    masks = snakemake.input.get("pixel_masks")
-    files = {name: first(snakemake.input.get(name)) for name in ("parent", "dynamic_store", "validation_store")}
+    masks = first(snakemake.input.get("pixel_masks"))
+    names = ("parent", "dynamic_store", "residuals", "validation_store")
+    files = {name: first(snakemake.input.get(name)) for name in names}
     train(
         TrainingJob(
             **snakemake.params.job,
             **files,
             static_store=snakemake.input.static_store,
             masks=str(Path(masks).parent) if masks else None,
-            residuals=snakemake.input.get("residuals"),
             cutout_annotations=snakemake.input.get("annotations"),
             cutout_images=snakemake.input.get("images"),
             state=snakemake.params.state,
