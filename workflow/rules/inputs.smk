@@ -1,6 +1,7 @@
 """What jobs take in, worked out from their wildcards."""
 
 from wildrayzer.evaluation.recipes import folder_of
+from wildrayzer.provenance import digest_file
 
 
 def expected_counts(split):
@@ -72,3 +73,12 @@ def refined_masks(wildcards):
     if wildcards.source != "renderer" or not RUN.makes("refine"):
         return []
     return RUN.pixel_masks(CFG.rounds, wildcards.split, wildcards.source)
+
+
+def ablations_made():
+    """Digests of the tables that ablations have of their own: new ones rewrite the report, and it asks for none."""
+    return {
+        name: digest_file(path)
+        for name, path in ABLATION_TABLES.items()
+        if Path(path).is_file()
+    }

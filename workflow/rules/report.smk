@@ -1,16 +1,6 @@
 """The report: everything the run has made on one HTML page."""
 
-from wildrayzer.provenance import digest_file
 from wildrayzer.viz.runs import training_runs
-
-
-def ablations_made():
-    """Digests of the tables that ablations have of their own: new ones rewrite the report, and it asks for none."""
-    return {
-        name: digest_file(path)
-        for name, path in ABLATION_TABLES.items()
-        if Path(path).is_file()
-    }
 
 
 rule write_report:
