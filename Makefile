@@ -41,7 +41,7 @@ report: setup ## the HTML report of the last run
 	$(BIN)/wildrayzer summary --configfile $(CONFIG) $(SUMMARY)
 
 test: setup ## the tests, a tiny run of the whole workflow included
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist loadgroup
 
 lint: setup ## formatting, types, workflow and generated files
 	$(BIN)/ruff format --check wildrayzer workflow/scripts tests
