@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import zarr
 from jaxtyping import Int
-from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec
+from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec, ZstdCodec
 
 from wildrayzer.data.seal import put_sealed
 from wildrayzer.motion.cache_layout import LAYOUTS, SCHEMA, Layout
@@ -72,7 +72,12 @@ class CacheWriter:
         self._shard = {spec.name: spec.shard for spec in LAYOUTS[layout]}
         self._held: dict[str, list[np.ndarray]] = {name: [] for name in self._arrays}
         self._written = dict.fromkeys(self._arrays, 0)
-        self._group.create_array("offsets", data=offsets.astype(np.int64), dimension_names=["scene_bound"])
+        self._group.create_array(
+            "offsets",
+            data=offsets.astype(np.int64),
+            compressors=ZstdCodec(checksum=True),
+            dimension_names=["scene_bound"],
+        )
 
     def append(self, **blocks: np.ndarray) -> None:
         """The next frames of every array of the layout."""
