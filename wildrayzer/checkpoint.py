@@ -10,7 +10,7 @@ import torch
 from pydantic import Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from wildrayzer.config.base import Section
@@ -173,7 +173,7 @@ def load_checkpoint(
     """
     manifest = read_manifest(directory)
     tensors = load_tensors(directory, device=device)
-    with torch.device("meta"), _Undrawn():
+    with torch.random.fork_rng(devices=()), _Undrawn():
         model = WildRayZer(manifest.model)
     try:
         model.load_state_dict(tensors, assign=True)
@@ -183,10 +183,13 @@ def load_checkpoint(
 
 
 class _Undrawn(TorchFunctionMode):
-    """Leaves out normal initial weights: drawing them on the meta device would import torch's compiler, for seconds."""
+    """Leaves initial weights undrawn. The meta device would too, but doing so imports torch's compiler, for seconds."""
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        return args[0] if func is torch.Tensor.normal_ else func(*args, **(kwargs or {}))
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", None) == nn.init.__name__:
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
 
 
 def model_digest(config: ModelConfig) -> str:
