@@ -93,6 +93,16 @@ def test_predicted_gate_spares_static_samples():
     assert gate[1].max() == 0.0
 
 
+@pytest.mark.parametrize(("gate", "views"), [("pseudo", 2), ("none", 2), ("predicted", 4)])
+def test_a_head_that_gates_tokens_alone_sees_the_inputs_alone(gate, views):
+    module = objective("masked", motion_gate=gate)
+    seen = []
+    module.backbone = lambda images: seen.append(len(images)) or FEATURES(images)
+    loss, _ = module(batch(), 3, 0)
+    assert loss.isfinite()
+    assert seen == [2 * views]
+
+
 def test_a_batch_is_the_mean_of_its_samples():
     module = objective("joint", token_mask_share=0.0)
     views = batch(2)

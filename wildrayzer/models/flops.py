@@ -77,6 +77,11 @@ class Workload:
         """Views of a sample."""
         return self.inputs + self.targets
 
+    @property
+    def head_views(self) -> int:
+        """Views that the motion head sees, and the feature backbone for it."""
+        return self.inputs if self.gate_only else self.views
+
 
 def model_cost(config: ModelConfig, work: Workload, *, attention_backward: float = FUSED_BACKWARD) -> dict[str, Cost]:
     """Operations of a step by part of the network, in the order of the data.
@@ -208,7 +213,7 @@ class _Counter:
         options = self.config.motion_head
         assert options is not None
         batch, patches, width = self.work.batch, self.patches, self.width
-        views = self.work.inputs if self.work.gate_only else self.work.views
+        views = self.work.head_views
         sources = [width, width, *([options.feature_width] if options.use_features else [])]
         cost = sum((linear(batch * views * patches, source, width) for source in sources), Cost())
         cost += _two_layers(batch * views * patches, len(sources) * width, width, width)

@@ -38,7 +38,7 @@ def training_operations(config: RunConfig, recipe_name: str, stage: StageConfig)
             step += vgg19_cost(micro * stage.views.targets, model.image_size).total
         head = model.motion_head
         if sizes is not None and head is not None and head.use_features:
-            step += backbone_cost(sizes, micro * work.views, model.grid**2).forward
+            step += backbone_cost(sizes, micro * work.head_views, model.grid**2).forward
         operations += step / len(stage.views.inputs)
     pair = model_cost(model, Workload(batch=micro, inputs=1, targets=1))
     pretext = total({part: pair[part] for part in ("image tokenizer", "camera encoder", "camera head")}).total

@@ -94,7 +94,7 @@ def score_stages(plan: ScorePlan, sizes: dict[str, SplitSize]) -> Iterator[Plann
         work = Workload(1, inputs, targets, motion=recipe.gate == "own", gate_only=True, trains_renderer=False)
         _add(operations, "float32", windows * total(model_cost(model, work)).forward)
         if backbone is not None and recipe.gate in ("own", "coseg"):
-            features = backbone_cost(backbone, work.views, model.grid**2).forward
+            features = backbone_cost(backbone, work.head_views, model.grid**2).forward
             _add(operations, config.features.precision, windows * features)
     jobs = len(views) + len(plan.mask_jobs()) + len(plan.input_mask_jobs()) + 1
     yield PlannedStage(

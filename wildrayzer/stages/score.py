@@ -1,4 +1,4 @@
-"""Scoring jobs of renderings: one (method, split, number of inputs), or one renderer's health, at a time."""
+"""Scoring jobs of renderings: one (method, split, number of inputs) at a time."""
 
 from pathlib import Path
 from typing import Any
