@@ -294,6 +294,24 @@ def test_a_flipped_bit_is_found(tmp_path, place):
         PixelMasks(path).read(np.array([0]))
 
 
+@pytest.mark.parametrize("file", ["zarr.json", "mask/zarr.json", "offsets/zarr.json", "offsets/c/0"])
+def test_a_bit_of_what_describes_a_cache_is_noticed_or_changes_nothing(tmp_path, file):
+    path = tmp_path / "pixel_masks.zarr"
+    masks = np.stack([typical_mask(seed, 64) for seed in range(3)])
+    write_masks(path, masks)
+    whole, noticed = (path / file).read_bytes(), 0
+    for place in np.linspace(0, len(whole) - 1, 60).astype(int).tolist():
+        (path / file).write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 7]) + whole[place + 1 :])
+        try:
+            cache = PixelMasks(path)
+            np.testing.assert_array_equal(cache.read(np.arange(3)), masks)
+            np.testing.assert_array_equal(cache.offsets, [0, 3])
+        except ValueError as error:
+            assert "pixel_masks.zarr" in str(error)
+            noticed += 1
+    assert noticed >= 55
+
+
 def test_frames_outside_are_refused(tmp_path):
     write_masks(tmp_path / "m.zarr", np.zeros((3, 4, 4), np.uint8), "patch_masks")
     with pytest.raises(IndexError, match=r"has 3 frames; asked for \[1, 3\]"):
