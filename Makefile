@@ -11,9 +11,10 @@ OVERRIDES := --config name=demo-fast pretrained=resources/demo-renderer
 SUMMARY := --name demo-fast
 endif
 
-# The default scheduler solves an integer programme again and again while jobs run: a sixth of a core on a small machine.
-# What is ready is looked at again after each time span of the rate limit; at the default of a second, that is a tenth of one.
-SNAKEMAKE = $(BIN)/snakemake --scheduler greedy --max-jobs-per-timespan 500/5s --cores $(CORES) --configfile $(CONFIG) $(OVERRIDES) --quiet rules
+# The default scheduler solves an integer programme again and again while jobs run, and what is ready is looked at again
+# after each time span of the rate limit, by default a second: both take time from the jobs of a small machine.
+SNAKEMAKE = $(BIN)/snakemake --scheduler greedy --max-jobs-per-timespan 500/5s --cores $(CORES) \
+  --configfile $(CONFIG) $(OVERRIDES) --quiet rules
 
 .PHONY: setup demo report test lint format lock clean
 .DEFAULT_GOAL := help
@@ -27,8 +28,8 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-compile --requirement requirements.lock
-	@# pip would compile one file after the other
-	@$(BIN)/python -m compileall -qq -j 0 -x '/tests?/|/testing/|/transformers/models/' $(VENV)/lib || true
+	@# pip would compile one file after the other; what does not compile, templates for one, is not imported either
+	@$(BIN)/python -m compileall -qq -j 0 -x 'site-packages/.*(/tests?/|/testing/|/transformers/models/)' $(VENV)/lib || true
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
