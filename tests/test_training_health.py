@@ -67,6 +67,19 @@ def test_noisy_figures_are_averaged_over_ten_records():
     assert check(by=None).failures(10) == {}
 
 
+def test_a_run_that_was_stopped_is_judged_by_what_it_had_seen(tmp_path):
+    log, judge = MetricsLog(tmp_path / "metrics.jsonl"), check(by=0.1)
+    for step, tokens in ((2, 0.93), (4, 1.0 - 1 / 30)):
+        judge.see("train", log.write("train", step, {"masked_tokens": tokens}))
+        judge.see("validation", log.write("validation", step, {"pose_use": tokens - 0.9}))
+    before = judge.failures(4)
+    log.write("health", 4, before)
+    log.write("train", 6, {"masked_tokens": 0.0})
+    again = check(by=0.1)
+    again.recall(MetricsLog(tmp_path / "metrics.jsonl").truncate(4))
+    assert before == again.failures(4) == {"masked_tokens": pytest.approx(0.948334), "pose_use": 0.0666667}
+
+
 def test_derived_figures_by_hand():
     figures = derived_figures(
         {"loss": 1.0, "dynamic_views": 0.5, "passing_views": 0.2, "mean_probability": 0.3, "mean_label": 0.1}

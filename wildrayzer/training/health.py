@@ -5,6 +5,8 @@ A renderer that ignores its poses still shows a falling loss; these figures tell
 
 import logging
 from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from wildrayzer.config.watch import HealthConfig
 
@@ -41,12 +43,18 @@ class HealthCheck:
         self.config, self.stage, self.steps = config, stage, steps
         self._recent: dict[str, deque[float]] = {}
 
-    def see(self, kind: str, values: dict[str, float]) -> None:
+    def see(self, kind: str, values: Mapping[str, Any]) -> None:
         """Take figures of the training batch (averaged over the last ten records) or of a validation (the newest)."""
         for name in (*_LEAST, *_LARGEST):
             if name in values:
                 recent = self._recent.setdefault(name, deque(maxlen=1 if kind == "validation" else _RECENT))
                 recent.append(values[name])
+
+    def recall(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Take what a run had written before it was stopped, so that it is judged as if it had not been."""
+        for record in records:
+            if record["kind"] in ("train", "validation"):
+                self.see(record["kind"], record)
 
     def failures(self, step: int) -> dict[str, float]:
         """Figures that fail after `step` steps, by name; none before the stated step. Each is logged as an error."""

@@ -190,9 +190,9 @@ class Trainer:
         }
         if self.metrics is not None:
             values = derived_figures({**values, "skipped_updates": float(self.updates.skipped)})
-            self.metrics.write("train", done, values)
+            written = self.metrics.write("train", done, values)
             if self.health is not None:
-                self.health.see("train", values)
+                self.health.see("train", written)
 
     def _validate(self, done: int) -> None:
         """Validate and judge; nothing is saved after a failed check that stops, so that a rerun meets it again."""
@@ -202,10 +202,10 @@ class Trainer:
                 self.objective.eval()
                 values = self.validate(done)
                 self.objective.train()
-                self.metrics.write("validation", done, values)
+                written = self.metrics.write("validation", done, values)
                 self.metrics.pictures(done)
                 if self.health is not None:
-                    self.health.see("validation", values)
+                    self.health.see("validation", written)
             if self.health is not None and (failures := self.health.failures(done)):
                 self.metrics.write("health", done, failures)
         if self.health is not None and self.health.config.stop and self.world.any(bool(failures)):
@@ -237,6 +237,8 @@ class Trainer:
         torch.set_rng_state(state["torch_rng"])
         self.updates.skipped = state["skipped"]
         if self.metrics is not None:
-            self.metrics.truncate(state["step"])
+            before = self.metrics.truncate(state["step"])
+            if self.health is not None:
+                self.health.recall(before)
         logger.info("%s goes on after step %d", self.objective.recipe.name, state["step"])
         return int(state["step"])

@@ -22,8 +22,8 @@ class MetricsLog:
         self.path = path
         self.sinks = sinks
 
-    def write(self, kind: str, step: int, values: dict[str, float]) -> None:
-        """Append one record; numbers keep six significant digits."""
+    def write(self, kind: str, step: int, values: dict[str, float]) -> dict[str, float]:
+        """Append one record; its numbers keep six significant digits. Returns them."""
         rounded = {name: float(f"{value:.6g}") for name, value in values.items()}
         record = {"kind": kind, "step": step, "time": round(time.time(), 1), **rounded}
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,6 +31,7 @@ class MetricsLog:
             stream.write(json.dumps(record) + "\n")
         for sink in self.sinks:
             sink.write(kind, step, rounded)
+        return rounded
 
     def pictures(self, step: int) -> None:
         """Hand the pictures of a step, `pictures/NAME-STEP.png` beside the file, to the sinks."""
@@ -43,11 +44,11 @@ class MetricsLog:
         for sink in self.sinks:
             sink.close()
 
-    def truncate(self, step: int) -> None:
-        """Keep the records up to `step`; a half-written last line goes too."""
+    def truncate(self, step: int) -> list[dict[str, Any]]:
+        """Keep the records up to `step`, and return them; a half-written last line goes too."""
         if not self.path.exists():
-            return
-        kept = []
+            return []
+        kept, records = [], []
         for line in self.path.read_text().splitlines():
             try:
                 record = json.loads(line)
@@ -55,7 +56,9 @@ class MetricsLog:
                 break
             if record["step"] <= step:
                 kept.append(line + "\n")
+                records.append(record)
         write_bytes_atomic(self.path, "".join(kept).encode())
+        return records
 
 
 def read_metrics(path: str | Path, kind: str) -> list[dict[str, Any]]:
