@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from wildrayzer.config.masks import PseudoMasksConfig
@@ -14,17 +14,18 @@ from wildrayzer.motion.voting import required_frames, vote
 def plain_vote(saliency, clusters, config):
     """The rule as one would say it: cluster by cluster, frame by frame."""
     frames = len(saliency)
-    means = {int(k): saliency[clusters == k].mean() for k in np.unique(clusters)}
+    members = {int(k): saliency[clusters == k].tolist() for k in np.unique(clusters)}
+    means = {k: sum(values) / len(values) for k, values in members.items()}  # one by one: NumPy's mean rounds otherwise
     threshold = np.quantile(list(means.values()), 1 - config.top_share)
     mask = np.zeros(saliency.shape, bool)
     for k, mean in means.items():
-        if mean < threshold - 1e-12:
+        if mean < threshold:
             continue
         votes = 0
         for frame in range(frames):
-            members = saliency[frame][clusters[frame] == k]
-            if len(members) and np.ptp(saliency[frame]) > 0:
-                votes += np.median(members) >= np.quantile(saliency[frame], config.frame_quantile)
+            own = saliency[frame][clusters[frame] == k]
+            if len(own) and np.ptp(saliency[frame]) > 0:
+                votes += np.median(own) >= np.quantile(saliency[frame], config.frame_quantile)
         if votes >= max(1, math.ceil(config.frame_share * frames - 1e-9)):
             mask |= clusters == k
     return mask
@@ -32,14 +33,15 @@ def plain_vote(saliency, clusters, config):
 
 @settings(max_examples=150, deadline=None)
 @given(
-    st.integers(0, 10**6),
-    st.integers(1, 7),
-    st.integers(2, 6),
-    st.integers(1, 12),
-    st.floats(0.05, 1.0),
-    st.floats(0.0, 0.95),
-    st.floats(0.1, 1.0),
+    seed=st.integers(0, 10**6),
+    frames=st.integers(1, 7),
+    grid=st.integers(2, 6),
+    clusters=st.integers(1, 12),
+    top_share=st.floats(0.05, 1.0),
+    quantile=st.floats(0.0, 0.95),
+    share=st.floats(0.1, 1.0),
 )
+@example(seed=0, frames=1, grid=2, clusters=3, top_share=0.9999999999999999, quantile=0.0, share=1.0)
 def test_vote_is_the_double_loop(seed, frames, grid, clusters, top_share, quantile, share):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, clusters, (frames, grid, grid)).astype(np.uint8)
