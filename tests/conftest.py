@@ -6,6 +6,16 @@ from jaxtyping import install_import_hook
 hook = install_import_hook("wildrayzer", "beartype.beartype")
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+def pytest_collection_modifyitems(items):
+    """Modules with slow tests come first; with `--dist loadgroup`, tests that share a fixture run in one process."""
+    slow = {item.module for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.module not in slow)
+    for item in items:
+        group = "finished" if "finished" in item.fixturenames else item.module.__name__
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
 @pytest.fixture(scope="module")
 def one_thread():
     """A module's tests on one thread of torch: their networks are too small for more."""

@@ -10,7 +10,7 @@ import pytest
 from tests.browser import MISSING, Browser
 from tests.test_workflow import snakemake
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("finished")]
+pytestmark = pytest.mark.slow
 NEEDS_BROWSER = pytest.mark.skipif(
     MISSING is not None and "WILDRAYZER_NEED_BROWSER" not in os.environ, reason=str(MISSING)
 )

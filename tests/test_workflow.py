@@ -12,8 +12,6 @@ import pytest
 
 from wildrayzer.layout import RunLayout
 
-pytestmark = pytest.mark.xdist_group("finished")  # one tiny run for all modules that look at it
-
 ROOT = Path(__file__).parents[1]
 TINY = ROOT / "tests" / "config" / "tiny.yaml"
 RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
