@@ -16,7 +16,7 @@ from wildrayzer.evaluation.cameras import camera_r2, camera_spread, relative_mot
 from wildrayzer.evaluation.claims import check_claims, judge
 from wildrayzer.evaluation.published import PUBLISHED, published_for
 from wildrayzer.evaluation.scores import read_manifests, read_scores, write_scores
-from wildrayzer.evaluation.table_text import latex, markdown, print_tables
+from wildrayzer.evaluation.table_text import PIPED_WIDTH, latex, markdown, print_tables, table_console
 from wildrayzer.evaluation.tables import TableContext, build_tables, intersect
 from wildrayzer.stages.tables import FILES, load_tables, write_tables
 
@@ -144,6 +144,13 @@ def test_terminal_and_latex(job_files):
     assert not set("†²ˢΣσ−–↑↓") & set(text)
     assert markdown(tables).isprintable() is False  # has line breaks, and ends with one
     assert markdown(tables).endswith("\n")
+
+
+def test_tables_in_a_pipe_are_wide_unless_told_otherwise(monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert table_console().width == PIPED_WIDTH
+    monkeypatch.setenv("COLUMNS", "60")
+    assert table_console().width == 60
 
 
 def scores_of(*rows):

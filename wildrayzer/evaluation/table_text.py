@@ -1,5 +1,7 @@
 """Tables as Markdown, LaTeX and on the terminal."""
 
+import os
+
 from rich.console import Console
 from rich.table import Table as RichTable
 
@@ -13,6 +15,8 @@ _LATEX = {
     "Î": r"$\hat{I}$", "×": r"$\times$", "–": "--", "≥": r"$\geq$", "≤": r"$\leq$", "±": r"$\pm$",
 }  # fmt: skip
 VERDICT_STYLES = {"holds": "green", "does not hold": "red", "undecided": "yellow", "not scored": "dim"}
+PIPED_WIDTH = 160
+"""Columns of the tables in a file or pipe, which has no width of its own."""
 
 
 def preamble(context: TableContext) -> list[str]:
@@ -70,9 +74,16 @@ def _escape(text: str) -> str:
     return "".join(_LATEX.get(character, character) for character in text)
 
 
+def table_console() -> Console:
+    """The terminal, or a file or pipe that is wide enough for the tables; `COLUMNS` overrules its width."""
+    console = Console()
+    wide = console.is_terminal or "COLUMNS" in os.environ
+    return console if wide else Console(width=PIPED_WIDTH)
+
+
 def print_tables(tables: Tables, console: Console | None = None) -> None:
     """Show all tables on the terminal, the claims coloured by verdict."""
-    console = console or Console()
+    console = console or table_console()
     for line in preamble(tables.context):
         console.print(line, style="dim", markup=False)
     for table in tables.tables:

@@ -39,9 +39,9 @@ def print_summary(*, config: RunConfig, layout: RunLayout, console: Console | No
     Raises:
         ValueError: the tables are not made yet.
     """
-    from wildrayzer.evaluation.table_text import print_tables
+    from wildrayzer.evaluation.table_text import print_tables, table_console
 
-    console = console or Console()
+    console = console or table_console()
     print_tables(read_tables(config, layout), console)
     report = Path(layout.report)
     where = str(report) if report.is_file() else f"not written yet; `snakemake report` writes {report}"
