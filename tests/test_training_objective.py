@@ -67,6 +67,18 @@ def test_gradients_reach_exactly_the_parts_of_the_stage(recipe):
         assert head <= reached
 
 
+@pytest.mark.parametrize(("threshold", "iou"), [(0.2, 1.0), (0.4, 0.0)])
+def test_labels_are_compared_with_the_mask_that_the_gate_would_take(threshold, iou):
+    module, views = objective("distill"), batch()
+    head = CONFIG.model.motion_head.model_copy(update={"threshold": threshold})
+    module.model.config = CONFIG.model.model_copy(update={"motion_head": head})
+    logits = torch.where(views.motion > 0, 0.3, 0.1).logit()
+    figures = module._motion_figures(views, logits, torch.zeros(()))
+    assert figures["label_iou"].item() == iou
+    assert figures["mean_probability"].item() == pytest.approx(0.2)
+    assert figures["mean_label"].item() == 0.5
+
+
 def test_gated_pixels_carry_no_photometric_gradient():
     module = objective("unmasked", motion_gate="pseudo")
     views = batch()

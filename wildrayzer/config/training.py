@@ -91,7 +91,7 @@ class StageConfig(Section):
     dynamic_views: ViewsConfig | None = None
     """View sampling on dynamic clips; null uses `views`."""
     dynamic_share: float = Field(0.0, ge=0.0, le=1.0)
-    """Share of samples from the dynamic set."""
+    """Share of samples from the dynamic set; in the paper half of those of distillation."""
     psnr_filter: float = 17.0
     """Dynamic views supervise the motion head only where the frozen rendering's PSNR (dB) exceeds this."""
     token_mask_share: float = Field(0.0, ge=0.0, lt=1.0)

@@ -189,10 +189,15 @@ class Objective(nn.Module):
         return mask.to(batch.images.device)
 
     def _motion_figures(self, batch: Batch, logits: Tensor, value: Tensor) -> dict[str, Tensor]:
-        """Cross-entropy, IoU with the labels, and the two numbers whose agreement says that the head is calibrated."""
+        """Cross-entropy, IoU with the labels, and the two numbers whose agreement says that the head is calibrated.
+
+        The IoU is that of the mask which the gate would take: probabilities over the head's threshold.
+        """
+        head = self.model.config.motion_head
+        assert head is not None
         with torch.no_grad():
             chosen = batch.supervised > 0
-            predicted, label = logits[chosen] > 0.0, batch.motion[chosen] > 0.5
+            predicted, label = logits[chosen].sigmoid() > head.threshold, batch.motion[chosen] > 0.5
             union = (predicted | label).sum()
             return {
                 "bce": value.detach(),

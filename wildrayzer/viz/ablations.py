@@ -81,8 +81,9 @@ def _curves(config: RunConfig, layout: RunLayout, plans: Mapping[str, ScorePlan]
         if len(drawn) > 1:
             pictures.append(_picture(stage, drawn))
     text = (
-        "IoU with the labels of the training batch (probability over 0.5), which are pseudo-masks or pasted "
-        "objects: curves with the same labels compare; IoU with the truth is in the ablations table."
+        "IoU with the labels of the training batch (probability over the gate's threshold), which are "
+        "pseudo-masks or pasted objects: curves with the same labels compare; IoU with the truth is in the "
+        "ablations table."
     )
     return [Figures("Motion heads while they learn", tuple(pictures), text)] if pictures else []
 

@@ -100,8 +100,8 @@ def _labels(records: Records) -> Picture:
     last = records[-1]
     caption = (
         f"The motion head on the training batch. Labels are pseudo-masks, pasted objects and all-zero masks of static "
-        f"clips, not the truth. IoU (probability over 0.5) {last['label_iou']:.2f} at step {last['step']:.0f}; a "
-        "calibrated head predicts as much motion as is labelled."
+        f"clips, not the truth. IoU (probability over the gate's threshold) {last['label_iou']:.2f} at step "
+        f"{last['step']:.0f}; a calibrated head predicts as much motion as is labelled."
     )
     return Picture(chart(draw), "Motion head: IoU with its labels against optimiser step", caption)
 
