@@ -2,18 +2,28 @@
 
 import pytest
 from jaxtyping import install_import_hook
+from xdist.scheduler import LoadScopeScheduling
 
 hook = install_import_hook("wildrayzer", "beartype.beartype")
+SHARE_THE_TINY_RUN = ("test_ablation_workflow.py", "test_snakemake_report.py", "test_workflow.py")
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+class Together(LoadScopeScheduling):
+    """With -n, the tests of a file run in one process, and so do those of all files that share the tiny run."""
+
+    def _split_scope(self, nodeid):
+        file = nodeid.partition("::")[0].rpartition("/")[2]
+        return "finished" if file in SHARE_THE_TINY_RUN else file
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return Together(config, log)
+
+
 def pytest_collection_modifyitems(items):
-    """Modules with slow tests come first; with `--dist loadgroup`, tests that share a fixture run in one process."""
+    """Files with slow tests come first, so that no process is left alone with them."""
     slow = {item.module for item in items if item.get_closest_marker("slow")}
     items.sort(key=lambda item: item.module not in slow)
-    for item in items:
-        group = "finished" if "finished" in item.fixturenames else item.module.__name__
-        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(scope="module")
