@@ -42,7 +42,7 @@ report: setup ## the HTML report of the last run
 	$(BIN)/wildrayzer summary --configfile $(CONFIG) $(SUMMARY)
 
 test: setup ## the tests, a tiny run of the whole workflow included
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --no-loadscope-reorder
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --no-loadscope-reorder
 
 lint: setup ## formatting, types, workflow and generated files
 	$(BIN)/ruff format --check wildrayzer workflow/scripts tests
