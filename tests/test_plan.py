@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from tests.test_workflow import planned
+from tests.tiny_run import planned
 from wildrayzer.cli.main import app
 from wildrayzer.config import FeaturesConfig, load_config, parse_config
 from wildrayzer.layout import RunLayout

@@ -10,7 +10,7 @@ import pytest
 
 from tests.slurm.loopback import NODES, loopback_cluster, missing
 from tests.slurm.run import snakemake
-from tests.test_workflow import another_runs_cache
+from tests.tiny_run import another_runs_cache
 
 NEEDED = "WILDRAYZER_NEED_SLURM" in os.environ
 pytestmark = [

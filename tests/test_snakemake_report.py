@@ -8,7 +8,7 @@ import zipfile
 import pytest
 
 from tests.browser import MISSING, Browser
-from tests.test_workflow import snakemake
+from tests.tiny_run import snakemake
 
 pytestmark = pytest.mark.slow
 NEEDS_BROWSER = pytest.mark.skipif(
