@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tiny_run import planned, snakemake
+from tests.tiny_run import TRAINING, planned, snakemake
 
 
 @pytest.mark.slow
