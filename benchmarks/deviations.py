@@ -9,14 +9,15 @@ learns early.
 """
 
 import argparse
+import copy
 import json
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
+from snakemake.utils import update_config
 
 from wildrayzer.config import RunConfig
 from wildrayzer.config.load import parse_config
@@ -43,15 +44,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def merged(raw: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """`raw` with the values of `changes`, section by section."""
-    both = dict(raw)
-    for name, value in changes.items():
-        both[name] = merged(both.get(name) or {}, value) if isinstance(value, Mapping) else value
+def merged(raw: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """A copy of `raw` with the values of `changes`, section by section, as Snakemake takes --config."""
+    both = copy.deepcopy(raw)
+    update_config(both, changes)
     return both
 
 
-def shortened(raw: Mapping[str, Any], steps: int) -> dict[str, Any]:
+def shortened(raw: dict[str, Any], steps: int) -> dict[str, Any]:
     """The configuration with fewer steps of pretraining; the crop pretext keeps its share of them."""
     stage = raw["pretrain"]
     pretext = stage.get("crop_pretext", {}).get("steps", 0)
