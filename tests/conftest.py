@@ -16,6 +16,7 @@ class Together(LoadScopeScheduling):
         return "finished" if file in SHARE_THE_TINY_RUN else file
 
 
+@pytest.hookimpl(optionalhook=True)  # without xdist nobody asks
 def pytest_xdist_make_scheduler(config, log):
     return Together(config, log)
 

@@ -147,7 +147,9 @@ def test_terminal_and_latex(job_files):
 
 
 def test_tables_in_a_pipe_are_wide_unless_told_otherwise(monkeypatch):
-    monkeypatch.delenv("COLUMNS", raising=False)
+    monkeypatch.setattr("sys.stdout", StringIO())  # also where pytest itself writes to a terminal
+    for name in ("COLUMNS", "FORCE_COLOR"):
+        monkeypatch.delenv(name, raising=False)
     assert table_console().width == PIPED_WIDTH
     monkeypatch.setenv("COLUMNS", "60")
     assert table_console().width == 60
