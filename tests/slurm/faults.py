@@ -2,8 +2,8 @@
 
     .venv/bin/python -m tests.slurm.faults --out docs/faults.md
 
-All of it takes about an hour on two cores. What has been seen is kept in the working folder, so that a call that was
-ended goes on where it was, and a part can be made again with --again.
+All of it takes more than an hour on two cores. What has been seen is kept in the working folder, so that a call that
+was ended goes on where it was, and a part can be made again with --again.
 """
 
 import argparse
