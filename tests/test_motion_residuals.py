@@ -12,7 +12,8 @@ from skimage.metrics import structural_similarity
 from wildrayzer.config.masks import PseudoMasksConfig, ResidualsConfig
 from wildrayzer.motion.fusion import dino_weight, fuse, zscore
 from wildrayzer.motion.maps import window_maps
-from wildrayzer.motion.residuals import feature_dissimilarity, pool_to_patches, psnr, ssim_map
+from wildrayzer.motion.residuals import feature_dissimilarity, pool_to_patches, psnr
+from wildrayzer.motion.ssim import _by_matrices, ssim_map
 
 DATA = Path(__file__).parent / "data"
 
@@ -87,11 +88,26 @@ def test_uniform_ssim_gives_the_released_values():
 
 
 @pytest.mark.parametrize(("window", "tolerance"), [("gaussian", 1e-5), ("uniform", 0)])
-def test_blocks_of_large_images_are_one_matrix(monkeypatch, window, tolerance):
-    a, b = random(2, 3, 140, 170), random(2, 3, 140, 170, seed=1)
+def test_matrices_of_a_gpu_give_what_the_filters_of_a_cpu_give(monkeypatch, window, tolerance):
+    a, b = random(3, 3, 140, 170), random(3, 3, 140, 170, seed=1)
     found = ssim_map(a, b, window=window)
-    monkeypatch.setattr("wildrayzer.motion.residuals._WHOLE_LINE", 1000)
+    monkeypatch.setattr("wildrayzer.motion.ssim._by_frames", _by_matrices)
+    monkeypatch.setattr("wildrayzer.motion.ssim._CHUNK_PIXELS", 2 * 140 * 170)
     torch.testing.assert_close(found, ssim_map(a, b, window=window), atol=tolerance, rtol=0)
+
+
+@pytest.mark.parametrize("window", ["gaussian", "uniform"])
+def test_ssim_does_not_depend_on_threads_or_on_how_images_lie_in_memory(window):
+    a, b = random(4, 3, 150, 131), random(4, 3, 150, 131, seed=1)
+    found = ssim_map(a, b, window=window)
+    last = [image.contiguous(memory_format=torch.channels_last) for image in (a, b)]
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(3)
+        assert torch.equal(ssim_map(*last, window=window), found)
+    finally:
+        torch.set_num_threads(before)
+    assert ssim_map(a[:0], b[:0]).shape == (0, 150, 131)
 
 
 @pytest.mark.parametrize("window", ["gaussian", "uniform"])

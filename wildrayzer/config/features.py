@@ -25,7 +25,7 @@ class FeaturesConfig(Section):
     revision: str | None = None
     """Pinned revision of a hub id; null takes the hub's default and records what it was."""
     batch: int = Field(32, ge=1)
-    """Images in one pass of the backbone."""
+    """Images in one pass of the backbone; fewer on a CPU, as many as its caches hold."""
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     """Arithmetic of the backbone; features come out in float32."""
 

@@ -9,7 +9,8 @@ from torch import Tensor
 from wildrayzer.config.masks import ResidualsConfig
 from wildrayzer.motion.clustering import kmeans, quantised_directions
 from wildrayzer.motion.features import FeatureBackbone
-from wildrayzer.motion.residuals import feature_dissimilarity, pool_to_patches, psnr, ssim_map
+from wildrayzer.motion.residuals import feature_dissimilarity, pool_to_patches, psnr
+from wildrayzer.motion.ssim import ssim_map
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from wildrayzer.provenance import digest_json
 
 logger = logging.getLogger(__name__)
 
-RESIDUALS_VERSION = 1
+RESIDUALS_VERSION = 2
 """Raised when a change of code changes residual maps or clusters."""
 
 

@@ -1,0 +1,151 @@
+"""Structural similarity of target and rendering, pixel by pixel (method.md, stage 2 step 3)."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import cv2
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+_SIGMA = 1.5
+_K1, _K2 = 0.01, 0.03
+# Frames of fewer pixels are over before a second thread has begun.
+_WORTH_A_THREAD = 1 << 14
+# Pixels that go through the matrices of a GPU at once.
+_CHUNK_PIXELS = 1 << 23
+
+Image = TypeVar("Image", np.ndarray, Tensor)
+
+
+def ssim_map(
+    a: Float[Tensor, "n 3 h w"],
+    b: Float[Tensor, "n 3 h w"],
+    *,
+    window: Literal["gaussian", "uniform"] = "gaussian",
+    size: int = 11,
+) -> Float[Tensor, "n h w"]:
+    """Structural similarity of every pixel, mean over the channels, in [−1, 1].
+
+    `gaussian`: σ 1.5, images in [0, 1], population covariance (paper). `uniform`: box window on images cut to
+    uint8 (towards zero), sample covariance (release). Images are mirrored at the border, edge pixel repeated, as
+    scikit-image does.
+
+    On a CPU OpenCV filters, frame by frame on as many threads as torch has; elsewhere the window is a banded matrix. On
+    CUDA leave float32 products at full precision (`torch.set_float32_matmul_precision("highest")`), TF32 is too coarse
+    for variances.
+
+    Raises:
+        ValueError: the window is even or larger than the image.
+    """
+    height, width = a.shape[-2:]
+    if size % 2 == 0 or size > min(height, width):
+        raise ValueError(
+            f"residuals.ssim_size = {size} does not fit images of {height}×{width} pixels; choose an odd window of at "
+            "most the image side"
+        )
+    if not len(a):
+        return a.new_zeros(0, height, width)
+    chosen = _uniform(size) if window == "uniform" else _gaussian(size)
+    if window == "uniform":
+        a, b = ((image * 255).floor_().clamp_(0, 255) for image in (a, b))
+    return _by_frames(a, b, chosen) if a.device.type == "cpu" else _by_matrices(a, b, chosen)
+
+
+@dataclass(frozen=True)
+class _Window:
+    """A separable window.
+
+    Attributes:
+        taps: weights of a line of it.
+        area: sum of all its weights; sums are divided by it.
+        correction: from population to sample covariance.
+        data_range: largest value of a pixel.
+    """
+
+    taps: Float[np.ndarray, " k"]
+    area: float
+    correction: float
+    data_range: float
+
+
+def _gaussian(size: int) -> _Window:
+    taps = np.exp(-0.5 * ((np.arange(size) - size // 2) / _SIGMA) ** 2)
+    return _Window(taps / taps.sum(), area=1.0, correction=1.0, data_range=1.0)
+
+
+def _uniform(size: int) -> _Window:
+    # On whole numbers: sums of up to 255² · 121 are exact in float32; the division comes after.
+    area = float(size**2)
+    return _Window(np.ones(size), area=area, correction=area / (area - 1), data_range=255.0)
+
+
+def _by_frames(a: Float[Tensor, "n 3 h w"], b: Float[Tensor, "n 3 h w"], window: _Window) -> Float[Tensor, "n h w"]:
+    found = np.empty((len(a), *a.shape[-2:]), np.float32)
+
+    def sums(image: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
+        return cv2.sepFilter2D(image, -1, window.taps, window.taps, borderType=cv2.BORDER_REFLECT)
+
+    def fill(frame: int, x: Float[np.ndarray, "3 h w"], y: Float[np.ndarray, "3 h w"]) -> None:
+        # A channel at a time: what is worked on stays in a core's cache.
+        total = sum(_similarity(*channel, window, sums) for channel in zip(x, y, strict=True))
+        np.divide(total, len(x), out=found[frame])
+
+    large = a.shape[-2] * a.shape[-1] >= _WORTH_A_THREAD
+    with ThreadPoolExecutor(torch.get_num_threads() if large else 1) as pool:
+        list(pool.map(fill, range(len(a)), a.contiguous().numpy(), b.contiguous().numpy()))
+    return torch.from_numpy(found)
+
+
+def _by_matrices(a: Float[Tensor, "n 3 h w"], b: Float[Tensor, "n 3 h w"], window: _Window) -> Float[Tensor, "n h w"]:
+    down, across = (_band(side, window.taps).to(a.device) for side in a.shape[-2:])
+
+    def sums(images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
+        return down @ images @ across.T
+
+    chunk = max(1, _CHUNK_PIXELS // (a.shape[-2] * a.shape[-1]))
+    pairs = zip(a.split(chunk), b.split(chunk), strict=True)
+    return torch.cat([_similarity(x, y, window, sums).mean(1) for x, y in pairs])
+
+
+def _similarity(a: Image, b: Image, window: _Window, sums: Callable[[Image], Image]) -> Image:
+    """SSIM of images; `sums` gives weighted sums over the window around every pixel."""
+    moments = [sums(values) for values in (a, b, a * a + b * b, a * b)]
+    # In place from here: memory traffic is most of the time.
+    if window.area != 1:
+        for moment in moments:
+            moment /= window.area
+    mean_a, mean_b, variance, covariance = moments
+    means = mean_a * mean_b
+    mean_a *= mean_a
+    mean_b *= mean_b
+    mean_a += mean_b
+    squares = mean_a
+    variance -= squares
+    variance *= window.correction
+    covariance -= means
+    covariance *= window.correction
+    c1, c2 = (_K1 * window.data_range) ** 2, (_K2 * window.data_range) ** 2
+    means *= 2
+    means += c1
+    covariance *= 2
+    covariance += c2
+    means *= covariance
+    squares += c1
+    variance += c2
+    squares *= variance
+    means /= squares
+    return means
+
+
+def _band(length: int, taps: Float[np.ndarray, " k"]) -> Float[Tensor, "l l"]:
+    """Matrix that filters a line of `length` pixels with `taps`, mirrored at both ends, edge pixel repeated."""
+    radius = len(taps) // 2
+    source = torch.arange(length)[:, None] + torch.arange(-radius, radius + 1)
+    source = torch.where(source < 0, -1 - source, source)
+    source = torch.where(source >= length, 2 * length - 1 - source, source)
+    weights = torch.from_numpy(taps).expand(length, -1)
+    return torch.zeros(length, length, dtype=torch.float64).scatter_add_(1, source, weights).float()
