@@ -13,7 +13,8 @@ import yaml
 from tests.test_tables import CONTEXT, mask_rows, scores_of, view_rows
 from wildrayzer.checkpoint import load_checkpoint, save_checkpoint
 from wildrayzer.config import ConfigError, parse_config
-from wildrayzer.config.ablations import BUILT_IN, ablations_of, own_stages, variant_of
+from wildrayzer.config.ablations import BUILT_IN
+from wildrayzer.config.variants import ablations_of, own_stages, variant_of
 from wildrayzer.evaluation.paper_tables import ablation_table
 from wildrayzer.evaluation.score_plan import ScorePlan, ablation_plan, compared_files, plan_of
 from wildrayzer.evaluation.scores import write_scores

@@ -9,8 +9,8 @@ import torch
 from skimage.color import rgb2lab
 
 from wildrayzer.config.features import FeaturesConfig
+from wildrayzer.motion.backbones import build_backbone
 from wildrayzer.motion.descriptor import Descriptor, orientation_votes, rgb_to_lab
-from wildrayzer.motion.features import build_backbone
 from wildrayzer.torchvision_guard import ensure_torchvision
 
 

@@ -16,7 +16,7 @@ from tests.golden import (
 from tests.plain_network import Plain
 from wildrayzer.config.features import FeaturesConfig
 from wildrayzer.config.model import ModelConfig, MotionHeadConfig
-from wildrayzer.motion.features import build_backbone
+from wildrayzer.motion.backbones import build_backbone
 
 AIM = 1e-5
 

@@ -9,7 +9,7 @@ import torch
 from wildrayzer.config import load_config
 from wildrayzer.losses import build_perceptual
 from wildrayzer.models import WildRayZer
-from wildrayzer.motion.features import build_backbone
+from wildrayzer.motion.backbones import build_backbone
 from wildrayzer.training.batch import Batch
 from wildrayzer.training.objective import RECIPES, Objective
 

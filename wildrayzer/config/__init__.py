@@ -1,5 +1,6 @@
 """Configuration: frozen pydantic sections; the JSON schema and docs/config.md are generated from them."""
 
+from wildrayzer.config.base import ConfigError
 from wildrayzer.config.benchmark import BenchmarkConfig
 from wildrayzer.config.data import (
     CocoConfig,
@@ -10,7 +11,7 @@ from wildrayzer.config.data import (
     StoreConfig,
 )
 from wildrayzer.config.features import FeaturesConfig, PerceptualConfig
-from wildrayzer.config.load import ConfigError, load_config, parse_config
+from wildrayzer.config.load import load_config, parse_config
 from wildrayzer.config.masks import PseudoMasksConfig, RefineConfig, ResidualsConfig
 from wildrayzer.config.model import ModelConfig, MotionHeadConfig
 from wildrayzer.config.run import TRAINING_STAGES, ComputeConfig, RunConfig

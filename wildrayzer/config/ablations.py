@@ -1,27 +1,12 @@
 """Ablations: the run with a few options changed, sharing with it every stage before the first change."""
 
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
-from wildrayzer.config.base import ConfigError, Section
-
-if TYPE_CHECKING:
-    from wildrayzer.config.run import RunConfig
+from wildrayzer.config.base import Section
 
 Until = Literal["residuals", "pseudo_masks", "refine", "distill", "masked", "joint"]
 STAGES: tuple[str, ...] = get_args(Until)
 """Stages of a round, in order."""
-_SECTIONS = {
-    "residuals": ("residuals", "features"),
-    "pseudo_masks": ("pseudo_masks",),
-    "refine": ("refine",),
-    "distill": ("distill", "model"),
-    "masked": ("masked",),
-    "joint": ("joint", "paste"),
-}
-"""Sections that a stage depends on, beside those of the stages before it."""
-_CHANGEABLE = ("residuals.", "features.", "pseudo_masks.", "refine.", "distill.", "masked", "joint.", "paste.",
-               "rounds", "model.motion_head.")  # fmt: skip
-_WINDOWS = ("residuals.targets", "residuals.inputs")
 
 
 class AblationConfig(Section):
@@ -55,73 +40,3 @@ BUILT_IN: dict[str, AblationConfig] = {
 }  # fmt: skip
 """The paper's ablations, and the head across views; every run has them as targets. A run of the same name in
 `ablations` replaces one."""
-
-
-def ablations_of(config: "RunConfig") -> dict[str, AblationConfig]:
-    """All ablations that a run has targets for; built-in ones that change nothing in it are left out."""
-    usable = {}
-    for name, ablation in BUILT_IN.items():
-        try:
-            own_stages(config, name, ablation)
-        except ConfigError:
-            continue  # such as random tokens in a run without masked reconstruction
-        usable[name] = ablation
-    return {**usable, **config.ablations}
-
-
-def variant_of(config: "RunConfig", name: str, ablation: AblationConfig) -> "RunConfig":
-    """The configuration of an ablation.
-
-    Raises:
-        ConfigError: an option that cannot be changed, is unknown, or gets an impossible value.
-    """
-    from wildrayzer.config.load import parse_config
-
-    raw = config.model_dump(mode="json")
-    raw["ablations"], raw["benchmark"]["ablations"] = {}, []
-    for option, value in ablation.changes.items():
-        fixed = not option.startswith(_CHANGEABLE) or option in _WINDOWS
-        if fixed:
-            raise ConfigError(
-                f"ablations.{name}: {option} cannot be changed, since data, windows and the pretrained renderer are "
-                "shared; give a run of its own another name"
-            )
-        *path, last = option.split(".")
-        place: dict[str, Any] = raw
-        for part in path:
-            inner = place.get(part)
-            if not isinstance(inner, dict):
-                raise ConfigError(f"ablations.{name}: {option} is not there to change ({part} is {inner!r})")
-            place = inner
-        place[last] = value
-    return parse_config(raw, source=f"ablations.{name}")
-
-
-def own_stages(config: "RunConfig", name: str, ablation: AblationConfig) -> frozenset[str]:
-    """Stages that an ablation does not share with the run.
-
-    Raises:
-        ConfigError: as `variant_of`, or an ablation that changes nothing, or only what comes after its last stage, or
-            the number of rounds and something else.
-    """
-    variant = variant_of(config, name, ablation)
-    last = STAGES.index(ablation.until)
-    changed = [
-        stage
-        for stage, sections in _SECTIONS.items()
-        if any(getattr(config, section) != getattr(variant, section) for section in sections)
-    ]
-    if variant.rounds != config.rounds:
-        if changed:
-            raise ConfigError(f"ablations.{name} changes rounds and {changed[0]}; change one of them")
-        changed = [STAGES[0]]
-    if not changed or STAGES.index(changed[0]) > last:
-        raise ConfigError(
-            f"ablations.{name} changes nothing up to its last stage, {ablation.until}; change an option, or give a "
-            "later `until`"
-        )
-    first = STAGES.index(changed[0])
-    if config.rounds > 1 and ablation.until == "joint":
-        first = 0  # residuals of the second round come from the first round's joint model
-    own = STAGES[first : last + 1]
-    return frozenset(stage for stage in own if stage != "masked" or variant.masked is not None)

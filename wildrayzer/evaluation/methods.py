@@ -14,7 +14,8 @@ from wildrayzer.data.sampling import EvaluationWindow, EvaluationWindows, evalua
 from wildrayzer.data.store import FrameStore
 from wildrayzer.evaluation.recipes import RECIPES, Recipe
 from wildrayzer.models import ViewSynthesis, WildRayZer
-from wildrayzer.motion.features import FeatureBackbone, build_backbone
+from wildrayzer.motion.backbones import build_backbone
+from wildrayzer.motion.features import FeatureBackbone
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wildrayzer.config import RunConfig
-from wildrayzer.config.ablations import ablations_of, own_stages, variant_of
+from wildrayzer.config.variants import ablations_of, own_stages, variant_of
 from wildrayzer.evaluation.recipes import recipe_of, rows_of_set
 from wildrayzer.layout import AblationLayout, RunLayout
 

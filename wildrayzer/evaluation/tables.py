@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from wildrayzer.config.ablations import ablations_of
 from wildrayzer.config.run import RunConfig
+from wildrayzer.config.variants import ablations_of
 from wildrayzer.evaluation.bootstrap import bootstrap_mean
 from wildrayzer.evaluation.claims import Finding, check_claims
 from wildrayzer.evaluation.paper_tables import ablation_table, paper_table

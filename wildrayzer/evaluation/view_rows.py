@@ -16,7 +16,8 @@ from wildrayzer.evaluation.external import ExternalFiles
 from wildrayzer.evaluation.methods import WindowBatch, load_backbone, render_method
 from wildrayzer.evaluation.recipes import Recipe
 from wildrayzer.models import ViewSynthesis, WildRayZer
-from wildrayzer.motion.features import FeatureBackbone, build_backbone
+from wildrayzer.motion.backbones import build_backbone
+from wildrayzer.motion.features import FeatureBackbone
 
 
 @dataclass(frozen=True)

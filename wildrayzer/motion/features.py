@@ -2,12 +2,9 @@
 
 from typing import Protocol, runtime_checkable
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
-
-from wildrayzer.config.features import FeaturesConfig
 
 
 @runtime_checkable
@@ -30,26 +27,6 @@ class FeatureBackbone(Protocol):
     def __call__(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n fh fw c"]:
         """Features of RGB images in [0, 1]: float32, no gradient, not L2-normalised; fh = h / patch_size."""
         ...
-
-
-def build_backbone(config: FeaturesConfig, *, patch_size: int, device: str | torch.device) -> FeatureBackbone:
-    """The backbone that `features.backbone` names, on `device`.
-
-    Args:
-        config: the `features` section.
-        patch_size: patch of the renderer, in pixels; features come on that grid whatever the backbone's own patch.
-        device: where images will be.
-
-    Raises:
-        ValueError: `features.weights` is no folder with a DINOv3 ViT, or a hub id that cannot be had.
-    """
-    if config.backbone == "descriptor":
-        from wildrayzer.motion.descriptor import Descriptor
-
-        return Descriptor(patch_size=patch_size)
-    from wildrayzer.motion.dinov3 import DINOv3
-
-    return DINOv3(config, patch_size=patch_size, device=device)
 
 
 def check_images(images: Float[Tensor, "n 3 h w"], patch_size: int) -> None:

@@ -135,7 +135,7 @@ def _features(
             "the checkpoint's motion head needs DINOv3 features; name a local Hugging Face folder with --backbone, or "
             "expect cameras alone"
         )
-    from wildrayzer.motion.features import build_backbone
+    from wildrayzer.motion.backbones import build_backbone
 
     if not Path(backbone).is_dir():
         raise ValueError(f"{backbone}: no such folder; --backbone takes a local Hugging Face folder")

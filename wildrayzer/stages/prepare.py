@@ -9,7 +9,8 @@ from typing import Any
 from rich.progress import Progress
 
 from wildrayzer.config.data import EmbeddedConfig, SplitConfig, StoreConfig
-from wildrayzer.data.readers.base import SceneReader, open_reader
+from wildrayzer.data.readers.base import SceneReader
+from wildrayzer.data.readers.layouts import open_reader
 from wildrayzer.data.store import FrameStore
 from wildrayzer.data.store_files import private_folder, put_in_place, remove_leftovers
 from wildrayzer.data.store_join import SCHEMA, join_parts

@@ -9,7 +9,8 @@ import torch
 from wildrayzer.checkpoint import CheckpointManifest
 from wildrayzer.config.features import FeaturesConfig
 from wildrayzer.evaluation.unposed import choose_inputs
-from wildrayzer.motion.features import FeatureBackbone, build_backbone
+from wildrayzer.motion.backbones import build_backbone
+from wildrayzer.motion.features import FeatureBackbone
 
 logger = logging.getLogger(__name__)
 

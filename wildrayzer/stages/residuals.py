@@ -20,8 +20,9 @@ from wildrayzer.config.masks import ResidualsConfig
 from wildrayzer.data.store import PRELOAD_MB, FrameStore
 from wildrayzer.data.windows import Window, WindowList
 from wildrayzer.models import WildRayZer
+from wildrayzer.motion.backbones import build_backbone
 from wildrayzer.motion.cache_writer import CacheWriter
-from wildrayzer.motion.features import FeatureBackbone, build_backbone
+from wildrayzer.motion.features import FeatureBackbone
 from wildrayzer.motion.maps import WindowMaps, window_maps
 from wildrayzer.provenance import digest_json
 

@@ -18,7 +18,7 @@ from wildrayzer.evaluation.mask_scoring import MASK_DEFINITIONS, score_frames, t
 from wildrayzer.evaluation.methods import WindowBatch, head_features, load_backbone, window_batches, windows_of
 from wildrayzer.evaluation.scores import describe_split, rows_of, write_scores
 from wildrayzer.evaluation.view_rows import coseg_masks, file_masks
-from wildrayzer.motion.features import build_backbone
+from wildrayzer.motion.backbones import build_backbone
 
 STAGE_VERSION = 1
 """Raised when a change of code changes scores."""

@@ -20,7 +20,8 @@ from wildrayzer.data.store import FrameStore
 from wildrayzer.losses import build_perceptual
 from wildrayzer.models import WildRayZer
 from wildrayzer.models.transformer import compile_blocks
-from wildrayzer.motion.features import FeatureBackbone, build_backbone
+from wildrayzer.motion.backbones import build_backbone
+from wildrayzer.motion.features import FeatureBackbone
 from wildrayzer.provenance import digest_file, digest_json, write_bytes_atomic
 from wildrayzer.training.batch import BatchBuilder
 from wildrayzer.training.distributed import World, join_world

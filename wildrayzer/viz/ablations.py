@@ -6,7 +6,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 
 from wildrayzer.config import RunConfig
-from wildrayzer.config.ablations import ablations_of
+from wildrayzer.config.variants import ablations_of
 from wildrayzer.evaluation.score_plan import ScorePlan, ablation_plan, compared_files
 from wildrayzer.evaluation.tables import TableContext
 from wildrayzer.layout import RunLayout

@@ -1,6 +1,6 @@
 """Ablations: each a module of the same rules and a target `ablation_NAME`."""
 
-from wildrayzer.config.ablations import ablations_of
+from wildrayzer.config.variants import ablations_of
 
 ABLATION_TABLES = {
     name: f"{ablation_plan(CFG, name).layout.tables}/tables.md"

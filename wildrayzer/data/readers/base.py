@@ -11,8 +11,6 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image, UnidentifiedImageError
 
-from wildrayzer.config.data import SplitConfig
-
 
 class BadSceneError(Exception):
     """A scene that cannot be used. `reason` is one of a few words to count by, `detail` names the file.
@@ -156,24 +154,3 @@ def camera_to_world(w2c: Float[np.ndarray, "n 4 4"], *, where: str) -> Float[np.
     if (np.abs(np.linalg.det(w2c)) < 1e-8).any():
         raise BadSceneError("camera cannot be inverted", where)
     return np.linalg.inv(w2c)
-
-
-def open_reader(split: SplitConfig, folder: Path) -> SceneReader:
-    """The reader for a split whose files lie in `folder`.
-
-    Raises:
-        ValueError: the folder, or the list of scenes in it, is missing or broken.
-    """
-    from wildrayzer.data.readers.lvsm import LvsmReader
-    from wildrayzer.data.readers.pixelsplat import PixelSplatReader
-    from wildrayzer.provenance import read_json
-
-    if not folder.is_dir():
-        raise ValueError(f"data folder {folder} does not exist; set the split's `path` to where its files are")
-    layout: str = split.layout
-    if layout == "embedded":
-        manifest = folder / "embedded.json"
-        if not manifest.is_file():
-            raise ValueError(f"{folder} holds no finished embedded split (no embedded.json); make it again")
-        layout = read_json(manifest)["layout"]
-    return PixelSplatReader(folder) if layout == "pixelsplat" else LvsmReader(folder)

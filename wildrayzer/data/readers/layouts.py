@@ -1,0 +1,26 @@
+"""Which reader reads which layout."""
+
+from pathlib import Path
+
+from wildrayzer.config.data import SplitConfig
+from wildrayzer.data.readers.base import SceneReader
+from wildrayzer.data.readers.lvsm import LvsmReader
+from wildrayzer.data.readers.pixelsplat import PixelSplatReader
+from wildrayzer.provenance import read_json
+
+
+def open_reader(split: SplitConfig, folder: Path) -> SceneReader:
+    """The reader for a split whose files lie in `folder`.
+
+    Raises:
+        ValueError: the folder, or the list of scenes in it, is missing or broken.
+    """
+    if not folder.is_dir():
+        raise ValueError(f"data folder {folder} does not exist; set the split's `path` to where its files are")
+    layout: str = split.layout
+    if layout == "embedded":
+        manifest = folder / "embedded.json"
+        if not manifest.is_file():
+            raise ValueError(f"{folder} holds no finished embedded split (no embedded.json); make it again")
+        layout = read_json(manifest)["layout"]
+    return PixelSplatReader(folder) if layout == "pixelsplat" else LvsmReader(folder)
