@@ -103,6 +103,13 @@ def test_the_probe_draws_nothing_from_the_random_state(fake_xformers):
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_a_probe_inside_a_recomputed_block_is_none_of_the_blocks_business(fake_xformers):
+    fake_xformers(lambda q, k, v, scale: attend(q, k, v, scale=scale))
+    stack = Stack(1, 8, 4, kernel="auto", std=0.02, checkpoint_every=1)
+    stack(torch.randn(2, 5, 8, requires_grad=True)).sum().backward()
+    assert resolve_kernel("auto", CPU, torch.float32, 4) == "xformers"
+
+
 def rms(x, weight):
     return x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt() * weight
 
