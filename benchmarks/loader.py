@@ -45,7 +45,8 @@ def synthetic_store(folder: Path) -> Path:
 def samples_per_second(store: FrameStore, stage: StageConfig, *, steps: int) -> float:
     """Samples a second of one process, drawn, read, augmented and collated."""
     source = SampleSource(store, stage.views, seed=0)
-    builder = BatchBuilder(stage=stage, plan=BatchPlan(stage, {"static": source.usable}, seed=0), static=source, seed=0)
+    plan = BatchPlan(stage, {"static": source.usable}, seed=0)
+    builder = BatchBuilder(stage=stage, plan=plan, static=source, grid=store.image_size // 8, seed=0)
     builder.build(0, rank=0, world=1)
     begun = time.perf_counter()
     for step in range(1, steps + 1):

@@ -70,10 +70,9 @@ def counted(recipe, config, *, batch=2, inputs=2, targets=3, **counter):
         perceptual=build_perceptual(PerceptualConfig(kind="none")),
         perceptual_weight=0.0,
         backbone=ConstantFeatures(config),
-        seed=0,
     )
     with FlopCounterMode(display=False, **counter) as flops:
-        loss, _ = objective(batch_of(config, batch, inputs, targets), 0, 0)
+        loss, _ = objective(batch_of(config, batch, inputs, targets), 0)
         forward = flops.get_total_flops()
         loss.backward()
     return forward, flops.get_total_flops()

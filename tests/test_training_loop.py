@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from wildrayzer.config import load_config
+from wildrayzer.config import CropPretextConfig, load_config
 from wildrayzer.stages.prepare import make_embedded, prepare_split
 from wildrayzer.stages.train import TrainingJob, _builder, _initial_model, train
 from wildrayzer.training.loop import NonFiniteError
@@ -91,6 +91,46 @@ def test_two_processes_follow_the_curve_of_one(stores, tmp_path):
     np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), atol=1e-5)
 
 
+def test_draws_of_a_step_do_not_depend_on_how_the_batch_is_divided(stores, tmp_path):
+    options = {"batch": 4, "token_mask_share": 0.2, "crop_pretext": CropPretextConfig(steps=5)}
+    (whole,) = _builder(job(stores, tmp_path, stage=options | {"micro_batch": 4})).build(3, rank=0, world=1)
+    split = _builder(job(stores, tmp_path, stage=options | {"micro_batch": 1}))
+    for rank in (0, 1):
+        for number, part in enumerate(split.build(3, rank=rank, world=2)):
+            place = rank + 2 * number
+            for name in ("images", "token_mask", "crop_views", "crop_offsets"):
+                assert torch.equal(getattr(part, name)[0], getattr(whole, name)[place]), name
+    assert split.build(5, rank=0, world=1)[0].crop_views is None
+
+
+def test_two_processes_follow_the_curve_of_one_with_token_masks_and_crops(stores, tmp_path):
+    stage = {"steps": 4, "log_every": 1, "save_every": 4, "validate_every": 4, "token_mask_share": 0.2}
+    stage |= {"crop_pretext": CropPretextConfig(steps=4)}
+    train(job(stores, tmp_path / "one", stage=stage))
+    train(job(stores, tmp_path / "two", stage=stage | {"micro_batch": 1}, processes=2))
+    np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), atol=1e-5)
+
+
+def test_a_request_to_stop_sent_to_all_processes_of_a_job_saves_a_state(stores, tmp_path):
+    """As a cluster sends it: to the workers of the loader too, whose death would end the step."""
+    path = tmp_path / "job.json"
+    path.write_text(job(stores, tmp_path, stage={"steps": 500, "workers": 2, "save_every": 500}).model_dump_json())
+    child = (
+        "import os, signal, sys; from wildrayzer.training import loop; from wildrayzer.stages.train import *\n"
+        "after = loop.Trainer._after_step\n"
+        "def request(self, done, figures):\n"
+        "    after(self, done, figures)\n"
+        "    if done == 3: os.killpg(0, signal.SIGTERM)\n"
+        "loop.Trainer._after_step = request\n"
+        "train(TrainingJob.load(sys.argv[1]))"
+    )
+    asked = subprocess.run(
+        [sys.executable, "-c", child, str(path)], capture_output=True, text=True, check=False, start_new_session=True
+    )
+    assert "signal SIGTERM" in asked.stderr
+    assert [state.name for state in (tmp_path / "state").glob("step-*.pt")] == ["step-000000004.pt"]
+
+
 def test_accumulation_does_not_change_the_step(stores, tmp_path):
     options = {"steps": 3, "log_every": 1}
     train(job(stores, tmp_path / "split", stage={**options, "micro_batch": 1}))
@@ -109,13 +149,13 @@ def test_walltime_saves_and_a_rerun_finishes(stores, tmp_path):
 def test_a_broken_number_stops_the_run_and_leaves_the_batch(stores, tmp_path, monkeypatch):
     from wildrayzer.training.objective import Objective
 
-    whole = Objective._reconstruct
+    whole = Objective.forward
 
-    def poisoned(self, batch, step, part):
-        loss, figures = whole(self, batch, step, part)
+    def poisoned(self, batch, step):
+        loss, figures = whole(self, batch, step)
         return (loss * float("nan"), figures) if step == 3 else (loss, figures)
 
-    monkeypatch.setattr(Objective, "_reconstruct", poisoned)
+    monkeypatch.setattr(Objective, "forward", poisoned)
     with pytest.raises(NonFiniteError, match="gradient norm nan at step 3"):
         train(job(stores, tmp_path))
     parts = torch.load(tmp_path / "state" / "non-finite-step-3-rank-0.pt", weights_only=True)

@@ -12,6 +12,7 @@ from wildrayzer.models import WildRayZer
 from wildrayzer.motion.backbones import build_backbone
 from wildrayzer.training.batch import Batch
 from wildrayzer.training.objective import RECIPES, Objective
+from wildrayzer.training.tokens import draw_token_mask
 
 CONFIG = load_config(Path(__file__).parent / "config" / "tiny.yaml")
 FEATURES = build_backbone(CONFIG.features, patch_size=4, device="cpu")
@@ -22,7 +23,7 @@ def objective(recipe, **stage):
     base = CONFIG.joint if RECIPES[recipe].uses_motion else CONFIG.pretrain
     return Objective(
         model=WildRayZer(CONFIG.model), recipe=RECIPES[recipe], stage=base.model_copy(update=stage),
-        perceptual=build_perceptual(CONFIG.perceptual), perceptual_weight=0.1, backbone=FEATURES, seed=0,
+        perceptual=build_perceptual(CONFIG.perceptual), perceptual_weight=0.1, backbone=FEATURES,
     )  # fmt: skip
 
 
@@ -38,7 +39,10 @@ def batch(samples=2):
 
 
 def trained(module):
-    loss, _ = module(batch(), 3, 0)
+    views = batch()
+    if module.stage.token_mask_share:
+        views = replace(views, token_mask=draw_token_mask([0], batch=2, views=2, grid=6, share=0.25, clustered=True))
+    loss, _ = module(views, 3)
     loss.backward()
     return {
         name.removeprefix("model.")
@@ -83,8 +87,8 @@ def test_gated_pixels_carry_no_photometric_gradient():
     module = objective("unmasked", motion_gate="pseudo")
     views = batch()
     views.truth[:, :, :, :12] = 5.0
-    loss, _ = module(views, 0, 0)
-    ungated, _ = module(batch(), 0, 0)
+    loss, _ = module(views, 0)
+    ungated, _ = module(batch(), 0)
     assert loss.item() == pytest.approx(ungated.item(), rel=1e-5)
 
 
@@ -92,7 +96,7 @@ def test_control_without_gate_learns_from_moving_pixels():
     module = objective("unmasked", motion_gate="none")
     views = batch()
     views.truth[:, :, :, :12] = 5.0
-    assert module(views, 0, 0)[0].item() > 2 * module(batch(), 0, 0)[0].item()
+    assert module(views, 0)[0].item() > 2 * module(batch(), 0)[0].item()
 
 
 def test_predicted_gate_spares_static_samples():
@@ -110,7 +114,7 @@ def test_a_head_that_gates_tokens_alone_sees_the_inputs_alone(gate, views):
     module = objective("masked", motion_gate=gate)
     seen = []
     module.backbone = lambda images: seen.append(len(images)) or FEATURES(images)
-    loss, _ = module(batch(), 3, 0)
+    loss, _ = module(batch(), 3)
     assert loss.isfinite()
     assert seen == [2 * views]
 
@@ -119,9 +123,10 @@ def test_a_batch_is_the_mean_of_its_samples():
     module = objective("joint", token_mask_share=0.0)
     views = batch(2)
     views.supervised[1, 1:] = 0.0
-    halves = [Batch(**{name: value[part : part + 1] for name, value in vars(views).items()}) for part in (0, 1)]
-    whole = module(views, 0, 0)[0]
-    parts = [module(half, 0, 0)[0] for half in halves]
+    parts = ({name: None if v is None else v[part : part + 1] for name, v in vars(views).items()} for part in (0, 1))
+    halves = [Batch(**part) for part in parts]
+    whole = module(views, 0)[0]
+    parts = [module(half, 0)[0] for half in halves]
     assert whole.item() == pytest.approx(sum(parts).item() / 2, rel=1e-5)
 
 
@@ -129,6 +134,38 @@ def test_views_below_the_psnr_filter_do_not_train_the_head():
     module = objective("distill")
     views = batch()
     views.supervised.zero_()
-    loss, figures = module(views, 0, 0)
+    loss, figures = module(views, 0)
     assert loss.item() == 0.0
     assert figures["supervised_views"] == 0.0
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_nothing_that_is_trained_stays_without_a_gradient(recipe):
+    """Several processes wait for such parameters in every step."""
+    module = objective(recipe)
+    loss, _ = module(batch(), 3)
+    loss.backward()
+    assert [name for name, p in module.model.named_parameters() if p.requires_grad and p.grad is None] == []
+
+
+def test_features_keep_their_own_arithmetic_under_autocast():
+    module, views = objective("distill"), batch()
+    expected = FEATURES(views.images.flatten(0, 1)).unflatten(0, (2, 4))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(module._features(views), expected)
+
+
+def test_motion_figures_by_hand():
+    module, views = objective("distill"), batch()
+    views.supervised[:] = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
+    views.motion[1] = 255.0  # not computed: counts for nothing
+    logits = torch.full((2, 4, 1, 24, 24), -20.0)
+    logits[0, 0, :, :18] = 20.0
+    figures = module._motion_figures(views, logits, torch.tensor(0.0))
+    assert {name: round(value.item(), 4) for name, value in figures.items()} == {
+        "bce": 0.0,
+        "label_iou": round(12 / 18, 4),
+        "mean_probability": 0.75,
+        "mean_label": 0.5,
+        "supervised_views": 0.125,
+    }

@@ -32,7 +32,8 @@ class Cameras:
 def rigid(rotation: Float[Tensor, "*b 3 3"], translation: Float[Tensor, "*b 3"]) -> Float[Tensor, "*b 4 4"]:
     """Homogeneous matrix of a rotation and a translation."""
     top = torch.cat((rotation, translation[..., None]), dim=-1)
-    bottom = top.new_tensor((0.0, 0.0, 0.0, 1.0)).expand(*top.shape[:-2], 1, 4)
+    bottom = torch.zeros_like(top[..., :1, :])
+    bottom[..., 3] = 1.0
     return torch.cat((top, bottom), dim=-2)
 
 

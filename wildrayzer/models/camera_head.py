@@ -16,7 +16,9 @@ HEAD_STD = 0.02
 """Initial standard deviation of last layers: untrained heads start near the identity and mid-grey."""
 DEFAULT_FOCAL = 1.25
 """Focal length that an output of zero stands for, as a multiple of the image side."""
-_IDENTITY = {"6d": (1.0, 0.0, 0.0, 0.0, 1.0, 0.0), "quaternion": (1.0, 0.0, 0.0, 0.0)}
+_ROTATION_SIZE = {"6d": 6, "quaternion": 4}
+_ONES = {"6d": slice(0, 6, 4), "quaternion": slice(0, 1)}
+"""Entries of a rotation that are 1 in the identity; the others are 0."""
 _ROTATION = {"6d": rotation_from_6d, "quaternion": rotation_from_quaternion}
 
 
@@ -51,7 +53,7 @@ class CameraHead(nn.Module):
         super().__init__()
         self.config = config
         std = 1 / math.sqrt(2 * config.width) if config.camera_encoder == "pairwise" else config.init_std
-        size = len(_IDENTITY[config.pose]) + 3
+        size = _ROTATION_SIZE[config.pose] + 3
         self.relative = two_layers(2 * config.width, config.width, size, std=std, last_std=HEAD_STD)
         self.focal = PredictedFocal(config) if config.focal == "predicted" else SharedFocal()
 
@@ -59,7 +61,9 @@ class CameraHead(nn.Module):
         """Camera-to-world, OpenCV axes; fx = fy normalised by width and height, principal point in the centre."""
         batch, count = views.shape[:2]
         origin = canonical_index(self.config, count)
-        identity = views.new_tensor((*_IDENTITY[self.config.pose], 0.0, 0.0, 0.0), dtype=torch.float32)
+        # made on the device: a copy from the host would make it wait
+        identity = torch.zeros(_ROTATION_SIZE[self.config.pose] + 3, device=views.device)
+        identity[_ONES[self.config.pose]] = 1.0
         # float32 whatever the autocast: rays magnify rounding
         pose = self.relative(torch.cat((canonical, views), dim=-1)).float() + identity
         away = torch.arange(count, device=views.device) != origin

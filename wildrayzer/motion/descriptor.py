@@ -1,5 +1,7 @@
 """The dense descriptor: patch features for machines without weights. It is not DINOv3 and is named as what it is."""
 
+from functools import cache
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -90,11 +92,15 @@ def rgb_to_lab(images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
     # Both curves are a straight line up to a knee and a power beyond it; clamping at the knee is faster than a choice.
     linear = _power((images.clamp(min=_SRGB_KNEE) + 0.055) / 1.055, 2.4)
     linear = linear + (images.clamp(max=_SRGB_KNEE) - _SRGB_KNEE) / 12.92
-    matrix = torch.tensor(_RGB_TO_XYZ, device=images.device)
-    xyz = (matrix @ linear.flatten(2)).view_as(linear)
+    xyz = (_rgb_to_xyz(images.device) @ linear.flatten(2)).view_as(linear)
     root = _power(xyz.clamp(min=_LAB_KNEE), 1 / 3) + (xyz.clamp(max=_LAB_KNEE) - _LAB_KNEE) * (841 / 108)
     x, y, z = root.unbind(1)
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim=1)
+
+
+@cache
+def _rgb_to_xyz(device: torch.device) -> Float[Tensor, "3 3"]:
+    return torch.tensor(_RGB_TO_XYZ, device=device)
 
 
 def _power(values: Float[Tensor, "n 3 h w"], exponent: float) -> Float[Tensor, "n 3 h w"]:

@@ -38,7 +38,7 @@ from wildrayzer.training.validation import Validation
 
 logger = logging.getLogger(__name__)
 
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 """Raised when a change of code changes what training gives."""
 
 
@@ -131,7 +131,6 @@ def _train_here(job: TrainingJob) -> None:
             perceptual=perceptual,
             perceptual_weight=job.perceptual.weight,
             backbone=backbone,
-            seed=job.seed,
         ).to(world.device)
         if job.activation_gb is not None:
             fit_activations(model, recipe, job.stage, processes=job.processes, budget=job.activation_gb * 1e9)
@@ -280,6 +279,7 @@ def _builder(job: TrainingJob) -> BatchBuilder:
         dynamic=dynamic,
         labels=labels,
         paste=_paster(job),
+        grid=job.model.grid,
         seed=job.seed,
     )
 

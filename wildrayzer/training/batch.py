@@ -1,20 +1,22 @@
 """Training batches: samples of both splits, with pasted objects, motion labels and gates."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from wildrayzer.config import StageConfig
 from wildrayzer.data.sampling import SampleSource
 from wildrayzer.training.labels import PseudoLabels
 from wildrayzer.training.plan import BatchPlan, Item
+from wildrayzer.training.pretext import draw_crops
+from wildrayzer.training.tokens import draw_token_mask
 
 NOT_COMPUTED = 255
-_PASTE_STREAM = 7
+_PASTE_STREAM, _TOKEN_STREAM, _CROP_STREAM = 7, 11, 13
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,12 @@ class Batch:
     """Pixels of the targets that move on their own and are kept out of the photometric loss."""
     dynamic: Bool[Tensor, " b"]
     """Samples of the dynamic split."""
+    token_mask: Bool[Tensor, "b k n"] | None = None
+    """Input tokens to replace beside those that the motion head chooses."""
+    crop_views: Int[Tensor, " b"] | None = None
+    """View of each sample that the crop pretext takes, while it lasts."""
+    crop_offsets: Float[Tensor, "b 2 2"] | None = None
+    """Centres of its two crops."""
 
     @property
     def num_inputs(self) -> int:
@@ -41,12 +49,15 @@ class Batch:
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on a device."""
-        moved = {field.name: getattr(self, field.name).to(device, non_blocking=True) for field in fields(self)}
-        return Batch(**moved)
+        return self._each(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> "Batch":
         """The batch in page-locked memory, from which copies to a GPU run beside its work."""
-        return Batch(**{field.name: getattr(self, field.name).pin_memory() for field in fields(self)})
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "Batch":
+        tensors: dict[str, Tensor | None] = {field.name: getattr(self, field.name) for field in fields(self)}
+        return replace(self, **{name: change(tensor) for name, tensor in tensors.items() if tensor is not None})
 
     def filter_figures(self) -> dict[str, Tensor]:
         """Shares of the views that are dynamic, and that are dynamic and supervise the motion head."""
@@ -73,6 +84,7 @@ class BatchBuilder:
         dynamic: source of dynamic clips, if the stage has any.
         labels: pseudo-masks of the dynamic clips.
         paste: `(generator, frames uint8 [v h w 3]) -> (pasted, mask uint8 [v h w])`, if the stage pastes objects.
+        grid: tokens along a side of a view, for token masks.
         seed: seed of the run.
     """
 
@@ -85,6 +97,7 @@ class BatchBuilder:
         dynamic: SampleSource | None = None,
         labels: PseudoLabels | None = None,
         paste: Callable[[np.random.Generator, np.ndarray], tuple[np.ndarray, np.ndarray]] | None = None,
+        grid: int,
         seed: int,
     ) -> None:
         self.stage = stage
@@ -93,14 +106,42 @@ class BatchBuilder:
         self.dynamic = dynamic
         self.labels = labels
         self.paste = paste
+        self.grid = grid
         self.seed = seed
 
     def build(self, step: int, *, rank: int, world: int) -> list[Batch]:
         """This process's micro-batches of a step."""
         inputs = self.plan.inputs(step)
         samples = [self._draw(item, inputs) for item in self.plan.share(step, rank=rank, world=world)]
+        places = np.arange(self.stage.batch)[rank::world]
+        drawn = self._draws(step, inputs, len(samples[0].images))
         size = min(self.stage.micro_batch, len(samples))
-        return [_collate(samples[start : start + size], inputs) for start in range(0, len(samples), size)]
+        parts = [slice(start, start + size) for start in range(0, len(samples), size)]
+        return [
+            replace(_collate(samples[part], inputs), **{name: draw[places[part]] for name, draw in drawn.items()})
+            for part in parts
+        ]
+
+    def _draws(self, step: int, inputs: int, views: int) -> dict[str, Tensor]:
+        """Token masks and crops of the whole batch, of which each process and micro-batch takes its samples' own."""
+        drawn = {}
+        if self.stage.token_mask_share:
+            drawn["token_mask"] = draw_token_mask(
+                [self.seed, _TOKEN_STREAM, step, 0],
+                batch=self.stage.batch,
+                views=inputs,
+                grid=self.grid,
+                share=self.stage.token_mask_share,
+                clustered=self.stage.token_mask == "clustered",
+            )
+        if step < self.stage.crop_pretext.steps:
+            drawn["crop_views"], drawn["crop_offsets"] = draw_crops(
+                np.random.default_rng([self.seed, _CROP_STREAM, step, 0]),
+                batch=self.stage.batch,
+                views=views,
+                config=self.stage.crop_pretext,
+            )
+        return drawn
 
     def _draw(self, item: Item, inputs: int) -> _Sample:
         if item.kind == "dynamic":

@@ -1,6 +1,7 @@
 """The one training loop: accumulation, clipping, resume, metrics, validation; stages differ by what they hand it."""
 
 import logging
+import signal
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing, nullcontext
@@ -40,6 +41,12 @@ class _Steps(Dataset[list[Batch]]):
 
     def __getitem__(self, step: int) -> list[Batch]:
         return self.builder.build(step, rank=self.rank, world=self.size)
+
+
+def _outlive_requests(_worker: int) -> None:
+    """Leave requests to stop to the main process: a cluster sends them to all, and a state needs the workers."""
+    for number in (signal.SIGTERM, signal.SIGUSR1):
+        signal.signal(number, signal.SIG_IGN)
 
 
 class Trainer:
@@ -82,9 +89,11 @@ class Trainer:
         self.validate = validate
         self.stop = stop or StopRequest()
         self.updates = Updates(objective.trained_parameters(), stage=stage, world=world)
-        # a step may leave parts unused: the noise token without a masked token, the head's features in an ablation
+        # a step may leave parts unused, such as the head's features in an ablation; buffers are constants
         self.module: nn.Module = (
-            DistributedDataParallel(objective, find_unused_parameters=True) if world.size > 1 else objective
+            DistributedDataParallel(objective, find_unused_parameters=True, broadcast_buffers=False)
+            if world.size > 1
+            else objective
         )
 
     def run(self) -> dict[str, Any]:
@@ -99,14 +108,7 @@ class Trainer:
             UnhealthyError: the health check fails and asks to stop.
         """
         start = self._restore()
-        loader = DataLoader(
-            _Steps(self.builder, self.world),
-            batch_size=None,
-            sampler=range(start, self.stage.steps),
-            num_workers=self.stage.workers,
-            persistent_workers=False,
-            pin_memory=self.world.device.type == "cuda",
-        )
+        loader = self.loader(start)
         self.objective.train()
         begun = time.monotonic()
         description = self.objective.recipe.name
@@ -131,6 +133,18 @@ class Trainer:
             "samples_per_second": round((self.stage.steps - start) * self.stage.batch / max(elapsed, 1e-9), 2),
         }
 
+    def loader(self, start: int) -> DataLoader[list[Batch]]:
+        """Micro-batches of this process from step `start` on."""
+        return DataLoader(
+            _Steps(self.builder, self.world),
+            batch_size=None,
+            sampler=range(start, self.stage.steps),
+            num_workers=self.stage.workers,
+            persistent_workers=False,
+            pin_memory=self.world.device.type == "cuda",
+            worker_init_fn=_outlive_requests,
+        )
+
     def _step(self, step: int, parts: list[Batch]) -> dict[str, torch.Tensor]:
         self.updates.begin(step)
         sums: dict[str, torch.Tensor] = {}
@@ -141,7 +155,7 @@ class Trainer:
             quiet = self.module.no_sync() if self.world.size > 1 and not last else nullcontext()  # type: ignore[operator]
             with quiet:
                 with self._autocast():
-                    loss, figures = self.module(batch, step, number * self.world.size + self.world.rank)
+                    loss, figures = self.module(batch, step)
                 (loss / len(parts)).backward()
             if self.objective.recipe.trains_motion and self.stage.dynamic_share:
                 figures |= part.filter_figures()

@@ -12,9 +12,6 @@ from wildrayzer.models import WildRayZer
 from wildrayzer.motion.features import FeatureBackbone
 from wildrayzer.training.batch import Batch
 from wildrayzer.training.pretext import crop_pretext_loss
-from wildrayzer.training.tokens import draw_token_mask
-
-_TOKEN_STREAM, _CROP_STREAM = 11, 13
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,6 @@ class Objective(nn.Module):
         perceptual: perceptual loss of rendered targets.
         perceptual_weight: its weight.
         backbone: features for the motion head; needed where the recipe uses it.
-        seed: seed of token masks and crops.
     """
 
     def __init__(
@@ -68,7 +64,6 @@ class Objective(nn.Module):
         perceptual: PerceptualLoss,
         perceptual_weight: float,
         backbone: FeatureBackbone | None,
-        seed: int,
     ) -> None:
         super().__init__()
         self.model = model
@@ -77,33 +72,32 @@ class Objective(nn.Module):
         self.stage = stage
         self.perceptual_weight = perceptual_weight
         self.backbone = backbone
-        self.seed = seed
         for parameter in model.renderer_parameters():
             parameter.requires_grad_(recipe.trains_renderer)
         for parameter in model.motion_head_parameters():
             parameter.requires_grad_(recipe.trains_motion)
+        noise = model.scene_encoder.noise_token
+        if noise is not None and not recipe.gates_tokens and stage.token_mask_share == 0.0:
+            noise.requires_grad_(False)  # no token is replaced, so that it would never get a gradient
 
     def trained_parameters(self) -> list[nn.Parameter]:
         """Parameters that the stage trains."""
         return [parameter for parameter in self.model.parameters() if parameter.requires_grad]
 
-    def forward(self, batch: Batch, step: int, part: int) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+    def forward(self, batch: Batch, step: int) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         """Loss of a micro-batch.
 
         Args:
             batch: on the model's device.
-            step: optimiser step; token masks and crops follow from it.
-            part: number of this micro-batch among all processes' in the step.
+            step: optimiser step; the crop pretext fades with it.
         """
         if not self.recipe.trains_renderer:
             return self._distill(batch)
-        loss, figures = self._reconstruct(batch, step, part)
+        loss, figures = self._reconstruct(batch)
         pretext = self.stage.crop_pretext
-        if step < pretext.steps:
+        if batch.crop_views is not None and batch.crop_offsets is not None:
             fade = min(1.0, 2.0 * (1.0 - step / pretext.steps))
-            crops = crop_pretext_loss(
-                self.model, batch.images, config=pretext, seed=[self.seed, _CROP_STREAM, step, part]
-            )
+            crops = crop_pretext_loss(self.model, batch.images, batch.crop_views, batch.crop_offsets, zoom=pretext.zoom)
             loss = loss + pretext.weight * fade * crops
             figures["crop_pretext"] = crops.detach()
         return loss, figures
@@ -125,7 +119,7 @@ class Objective(nn.Module):
         motion = motion_bce(logits, batch.motion, batch.supervised)
         return self.stage.motion_weight * motion.value, self._motion_figures(batch, logits, motion.value)
 
-    def _reconstruct(self, batch: Batch, step: int, part: int) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
+    def _reconstruct(self, batch: Batch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         uses_motion, gate_only = self.recipe.uses_motion, self.recipe.gates_only(self.stage)
         result = self.model(
             batch.images,
@@ -134,7 +128,7 @@ class Objective(nn.Module):
             motion=uses_motion,
             gate_only=gate_only,
             token_mask=None if self.recipe.gates_tokens and self.stage.token_gate else self._no_tokens(batch),
-            extra_token_mask=self._extra_tokens(batch, step, part),
+            extra_token_mask=batch.token_mask,
         )
         gate = self._gate(batch, result.motion_logits)
         photometric = gated_mse(result.render, batch.truth, gate)
@@ -152,13 +146,14 @@ class Objective(nn.Module):
         return loss, figures
 
     def _features(self, batch: Batch, views: int | None = None) -> Float[Tensor, "b v fh fw c"] | None:
-        """Backbone features of the first `views`, all by default."""
+        """Backbone features of the first `views`, all by default, in the backbone's own arithmetic."""
         head = self.model.config.motion_head
         if head is None or not head.use_features:
             return None
         assert self.backbone is not None
         images = batch.images[:, :views]
-        return self.backbone(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+        with torch.autocast(images.device.type, enabled=False):
+            return self.backbone(images.flatten(0, 1)).unflatten(0, images.shape[:2])
 
     def _gate(self, batch: Batch, logits: Tensor | None) -> Float[Tensor, "b t 1 h w"] | None:
         if self.stage.motion_gate == "none":
@@ -175,19 +170,6 @@ class Objective(nn.Module):
         shape = (len(batch.images), batch.num_inputs, self.model.config.grid**2)
         return torch.zeros(shape, dtype=torch.bool, device=batch.images.device)
 
-    def _extra_tokens(self, batch: Batch, step: int, part: int) -> Bool[Tensor, "b k n"] | None:
-        if self.stage.token_mask_share == 0.0:
-            return None
-        mask = draw_token_mask(
-            [self.seed, _TOKEN_STREAM, step, part],
-            batch=len(batch.images),
-            views=batch.num_inputs,
-            grid=self.model.config.grid,
-            share=self.stage.token_mask_share,
-            clustered=self.stage.token_mask == "clustered",
-        )
-        return mask.to(batch.images.device)
-
     def _motion_figures(self, batch: Batch, logits: Tensor, value: Tensor) -> dict[str, Tensor]:
         """Cross-entropy, IoU with the labels, and the two numbers whose agreement says that the head is calibrated.
 
@@ -196,13 +178,15 @@ class Objective(nn.Module):
         head = self.model.config.motion_head
         assert head is not None
         with torch.no_grad():
-            chosen = batch.supervised > 0
-            predicted, label = logits[chosen].sigmoid() > head.threshold, batch.motion[chosen] > 0.5
-            union = (predicted | label).sum()
+            # masks in place of indices, which would make the host wait for how many there are
+            chosen = (batch.supervised > 0)[:, :, None, None, None].expand_as(batch.motion)
+            probability, label = logits.float().sigmoid(), (batch.motion > 0.5) & chosen
+            predicted = (probability > head.threshold) & chosen
+            pixels = chosen.sum().clamp(min=1)
             return {
                 "bce": value.detach(),
-                "label_iou": (predicted & label).sum() / union.clamp(min=1),
-                "mean_probability": logits[chosen].sigmoid().mean() if chosen.any() else logits.new_zeros(()),
-                "mean_label": label.float().mean() if chosen.any() else logits.new_zeros(()),
+                "label_iou": (predicted & label).sum() / (predicted | label).sum().clamp(min=1),
+                "mean_probability": torch.where(chosen, probability, 0.0).sum() / pixels,
+                "mean_label": label.sum() / pixels,
                 "supervised_views": chosen.float().mean(),
             }

@@ -6,7 +6,7 @@ no rotation. It teaches the camera encoder to compare places of content before a
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -17,6 +17,14 @@ _DEPTH = 3.0
 """Depth in scene units at which an offset of the image is turned into a translation."""
 _FOCAL = 1.25
 """Normalised focal length of that depth plane."""
+
+
+def draw_crops(
+    generator: np.random.Generator, *, batch: int, views: int, config: CropPretextConfig
+) -> tuple[Int[Tensor, " b"], Float[Tensor, "b 2 2"]]:
+    """The view that each sample is cropped from, and `crop_offsets`."""
+    chosen = torch.from_numpy(generator.integers(views, size=batch))
+    return chosen, crop_offsets(generator, batch, config).transpose(0, 1)
 
 
 def crop_offsets(generator: np.random.Generator, batch: int, config: CropPretextConfig) -> Float[Tensor, "2 b 2"]:
@@ -35,17 +43,20 @@ def offsets_to_translation(offsets: Float[Tensor, "2 b 2"], zoom: float) -> Floa
 
 
 def crop_pretext_loss(
-    model: WildRayZer, images: Float[Tensor, "b v 3 h w"], *, config: CropPretextConfig, seed: list[int]
+    model: WildRayZer,
+    images: Float[Tensor, "b v 3 h w"],
+    views: Int[Tensor, " b"],
+    offsets: Float[Tensor, "b 2 2"],
+    *,
+    zoom: float,
 ) -> Float[Tensor, ""]:
-    """Squared error of the predicted relative camera of two crops of a random view of each sample."""
-    batch, views = images.shape[:2]
-    generator = np.random.default_rng(seed)
-    frames = images[torch.arange(batch), torch.from_numpy(generator.integers(views, size=batch))]
-    offsets = crop_offsets(generator, batch, config).to(images.device)
-    crops = torch.stack([_crop(frames, offset, config.zoom) for offset in offsets], dim=1)
+    """Squared error of the predicted relative camera of two crops of one view of each sample; see `draw_crops`."""
+    frames = images[torch.arange(len(images), device=images.device), views]
+    pairs = offsets.transpose(0, 1)
+    crops = torch.stack([_crop(frames, offset, zoom) for offset in pairs], dim=1)
     cameras = model.predict_cameras(crops, model.tokenize(crops), num_inputs=1)
     c2w = cameras.c2w[:, 1].float()
-    translation = (c2w[:, :3, 3] - offsets_to_translation(offsets, config.zoom)).square().sum(1).mean()
+    translation = (c2w[:, :3, 3] - offsets_to_translation(pairs, zoom)).square().sum(1).mean()
     rotation = (c2w[:, :3, :3] - torch.eye(3, device=c2w.device)).square().sum((1, 2)).mean()
     return translation + rotation
 

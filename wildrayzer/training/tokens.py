@@ -12,7 +12,7 @@ def draw_token_mask(
     """Masks that cover `share` of the tokens of every input view; True = masked.
 
     Args:
-        seed: seeds of the draw, so that it is a function of (run seed, step, process).
+        seed: seeds of the draw, so that it is a function of (run seed, step).
         batch: b.
         views: input views k.
         grid: tokens along a side; n = grid².

@@ -28,11 +28,21 @@ class BrokenNumberError(Exception):
 
 @dataclass(frozen=True)
 class _Outcome:
+    """What a step came to, on its way to the host."""
+
     step: int
     parts: list[Batch]
-    norm: torch.Tensor
-    asked: torch.Tensor
-    """Above 0 when any process was asked to leave."""
+    figures: torch.Tensor
+    """The gradient norm, and how many processes were asked to leave."""
+    arrived: torch.cuda.Event | None
+    """When `figures` can be read; None on a CPU, where they always can."""
+
+    def read(self) -> tuple[float, float]:
+        """Norm and askers; waits for this step alone, not for what was queued after it."""
+        if self.arrived is not None:
+            self.arrived.synchronize()
+        norm, asked = self.figures.tolist()
+        return norm, asked
 
 
 class Updates:
@@ -81,8 +91,8 @@ class Updates:
         # read by the fused kernel: where it is 1, weights, moments and step count stay as they are
         self.optimizer.found_inf = (~(norm.isfinite() & (norm <= limit))).float()  # type: ignore[attr-defined]
         self.optimizer.step()
-        asked = torch.tensor(float(asked_to_leave)).to(self.world.device, non_blocking=True)
-        self._running = _Outcome(step, parts, norm, self.world.sum(asked))
+        asked = self.world.sum(torch.full((), float(asked_to_leave), device=self.world.device))
+        self._running = _outcome(step, parts, torch.stack([norm, asked]))
         if not self.lags:
             self.settle()
         return norm
@@ -96,9 +106,18 @@ class Updates:
         outcome, self._running = self._running, None
         if outcome is None:
             return
-        norm = outcome.norm.item()
+        norm, asked = outcome.read()
         if not math.isfinite(norm):
             raise BrokenNumberError(outcome.step, norm, outcome.parts)
         if self.stage.skip_norm is not None and norm > self.stage.skip_norm:
             self.skipped += 1
-        self.leaving = outcome.asked.item() > 0
+        self.leaving = asked > 0
+
+
+def _outcome(step: int, parts: list[Batch], figures: torch.Tensor) -> _Outcome:
+    if figures.device.type != "cuda":
+        return _Outcome(step, parts, figures, None)
+    host = torch.empty(figures.shape, dtype=figures.dtype, pin_memory=True).copy_(figures, non_blocking=True)
+    arrived = torch.cuda.Event()
+    arrived.record()
+    return _Outcome(step, parts, host, arrived)
