@@ -1,12 +1,14 @@
 """What each stage trains, what its gates keep out, and that parts of a batch add up."""
 
+import traceback
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from wildrayzer.config import load_config
+from wildrayzer.config import CropPretextConfig, load_config
 from wildrayzer.losses import build_perceptual
 from wildrayzer.models import WildRayZer
 from wildrayzer.motion.backbones import build_backbone
@@ -137,6 +139,42 @@ def test_views_below_the_psnr_filter_do_not_train_the_head():
     loss, figures = module(views, 0)
     assert loss.item() == 0.0
     assert figures["supervised_views"] == 0.0
+
+
+_WAITS = ("_local_scalar_dense", "nonzero", "masked_select", "lift_fresh")
+
+
+class HostWaits(TorchDispatchMode):
+    """Operations that make the host wait for a GPU: values read back, and constants copied from the host."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def __torch_dispatch__(self, operation, types, arguments=(), options=None):
+        name = operation.name()
+        by_mask = name.startswith("aten::index") and any(
+            index is not None and index.dtype == torch.bool for index in arguments[1]
+        )
+        if by_mask or name.partition("::")[2].partition(".")[0] in _WAITS:
+            self.found.append((name, "".join(traceback.format_stack(limit=8))))
+        return operation(*arguments, **(options or {}))
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_a_step_makes_the_host_wait_for_nothing(recipe):
+    module = objective(recipe, crop_pretext=CropPretextConfig(steps=5))
+    tokens = draw_token_mask([0], batch=2, views=2, grid=6, share=0.25, clustered=True)
+    views = replace(
+        batch(),
+        token_mask=tokens if module.recipe.gates_tokens else None,
+        crop_views=torch.tensor([1, 3]),
+        crop_offsets=torch.zeros(2, 2, 2),
+    )
+    module(views, 3)[0].backward()  # once before: what is made once and kept may wait
+    with HostWaits() as waits:
+        module(views, 3)[0].backward()
+    assert waits.found == []
 
 
 @pytest.mark.parametrize("recipe", RECIPES)

@@ -33,7 +33,7 @@ def rigid(rotation: Float[Tensor, "*b 3 3"], translation: Float[Tensor, "*b 3"])
     """Homogeneous matrix of a rotation and a translation."""
     top = torch.cat((rotation, translation[..., None]), dim=-1)
     bottom = torch.zeros_like(top[..., :1, :])
-    bottom[..., 3] = 1.0
+    bottom[..., 3].fill_(1.0)
     return torch.cat((top, bottom), dim=-2)
 
 

@@ -63,7 +63,7 @@ class CameraHead(nn.Module):
         origin = canonical_index(self.config, count)
         # made on the device: a copy from the host would make it wait
         identity = torch.zeros(_ROTATION_SIZE[self.config.pose] + 3, device=views.device)
-        identity[_ONES[self.config.pose]] = 1.0
+        identity[_ONES[self.config.pose]].fill_(1.0)
         # float32 whatever the autocast: rays magnify rounding
         pose = self.relative(torch.cat((canonical, views), dim=-1)).float() + identity
         away = torch.arange(count, device=views.device) != origin
