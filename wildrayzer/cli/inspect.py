@@ -38,7 +38,10 @@ def inspect(
         typer.Option(help="Order: lowest psnr, highest coverage, maps or masks that disagree most, lowest iou, window"),
     ] = Sorting.psnr,
     most: Annotated[
-        int, typer.Option(min=0, help="Show at most so many windows, evenly thinned out; 0 = all of them")
+        int,
+        typer.Option(
+            min=0, help="Without --scene and --worst, show at most so many windows, evenly thinned out; 0 = all of them"
+        ),
     ] = 1000,
     out: Annotated[Path | None, typer.Option(help="Folder to write; CACHE/inspect if not given")] = None,
     text: Annotated[bool, typer.Option("--text", help="Summary on the terminal; no gallery without --out")] = False,

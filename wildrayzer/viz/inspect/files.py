@@ -42,7 +42,9 @@ class Place:
     @classmethod
     def of(cls, cache: str | Path) -> "Place":
         """The place of a cache, given its folder or one of the groups in it."""
-        path = Path(cache).absolute()
+        path = Path(cache)
+        # The names as given where there is no `..`: a link may lead to another run.
+        path = path.resolve() if ".." in path.parts else path.absolute()
         if path.suffix == ".zarr" and path.stem in GROUPS:
             path = path.parent
         split, masks, round_, run = path.parents[:4] if len(path.parents) > 4 else [path] * 4
