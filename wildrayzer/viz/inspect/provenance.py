@@ -70,10 +70,9 @@ def _search(place: Place, digest: str) -> tuple[Path | None, list[str]]:
     """The checkpoint of the run whose weights have this digest, and what is wrong with those that cannot be read."""
     from wildrayzer.checkpoint import read_manifest
 
-    damaged = []
-    for pattern in _CHECKPOINTS if place.run else []:
-        assert place.run is not None
-        for manifest in sorted(place.run.glob(pattern)):
+    damaged: list[str] = []
+    for pattern in _CHECKPOINTS:
+        for manifest in sorted(place.run.glob(pattern)) if place.run else ():
             try:
                 if read_manifest(manifest.parent).weights_digest == digest:
                     return manifest.parent, damaged
