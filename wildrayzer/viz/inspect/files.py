@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from wildrayzer.config.masks import PseudoMasksConfig
 from wildrayzer.data.store import PRELOAD_MB, FrameStore
