@@ -69,6 +69,11 @@ SIZES = {
         ["compute.gpus = 6", "compute.gpus_per_node = 4"],
     ),
     "even window": ({"residuals.ssim_size": 8}, ["residuals.ssim_size = 8", "odd"]),
+    "large window": (
+        {"residuals.ssim_size": 49},
+        ["residuals.ssim_size = 49", "model.image_size = 48", "choose a smaller window"],
+    ),
+    "many clusters": ({"residuals.clusters": 256}, ["residuals.clusters = 256", "less than or equal to 255"]),
 }
 
 FRAMES = {

@@ -146,6 +146,12 @@ def test_an_unfinished_store_is_refused_by_name_and_made_anew(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.zarr"]
 
 
+def test_a_file_is_no_store(tmp_path):
+    (tmp_path / "frames.zarr").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"frames\.zarr is a file; name the folder"):
+        FrameStore(tmp_path / "frames.zarr")
+
+
 def test_two_writers_of_one_store_do_not_meet(tmp_path):
     path, scenes = tmp_path / "a.zarr", content()
     writers = [FrameStoreWriter(path, image_size=SIZE, store=StoreConfig(), cameras=False) for _ in range(2)]

@@ -11,7 +11,7 @@ from wildrayzer.data.windows import WindowList
 from wildrayzer.motion.cache import ResidualMaps
 from wildrayzer.provenance import read_json
 from wildrayzer.viz.inspect.figures import FrameFigures, choose, measure, ordered, windows_of
-from wildrayzer.viz.inspect.files import open_cache
+from wildrayzer.viz.inspect.files import Place, open_cache
 from wildrayzer.viz.inspect.health import health, overall, sentence
 from wildrayzer.viz.inspect.provenance import origins
 from wildrayzer.viz.inspect.text import histogram
@@ -104,11 +104,19 @@ def test_choice_by_clip_rank_and_number(cache):
     everything = numbers()
     assert everything == list(range(len(files.windows)))
     assert numbers(scenes=["clip_1"]) == [n for n, w in enumerate(files.windows.windows) if w.scene == 1]
+    assert numbers(scenes=["clip_1"], most=1) == numbers(scenes=["clip_1"])
     assert numbers(most=3) == [everything[len(everything) * n // 3] for n in range(3)]
     ranked = [window.number for window in ordered(figures, windows_of(figures), "psnr")]
     assert numbers(worst=3) == sorted(ranked[:3])
     with pytest.raises(ValueError, match=r"--scene room: no clip of .* its clips are clip_0 to clip_4"):
         numbers(scenes=["room"])
+
+
+def test_the_run_is_found_by_a_relative_path(cache, monkeypatch):
+    monkeypatch.chdir(cache)
+    for path in (".", f"../{cache.name}", f"../../{SPLIT}/{cache.name}/residuals.zarr", cache):
+        place = Place.of(path)
+        assert (place.path, place.run, place.split) == (cache, cache.parents[3], SPLIT)
 
 
 def test_what_does_not_fit_is_refused_or_said(copied):

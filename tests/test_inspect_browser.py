@@ -166,6 +166,34 @@ def test_keys_lead_through_the_windows_and_over_pages(windows, cache):
     windows.wait(LOADED)
 
 
+def test_keys_live_on_after_a_control_was_used(windows, cache):
+    expected = rank(cache, "psnr")
+    windows.click("input[name=reverse]")
+    windows.press("r", "j")
+    assert windows.run(LISTED) == expected
+    windows.press("/", "c", "l", "i", "p", "_", "3", "Enter")
+    found = windows.run(LISTED)
+    assert 0 < len(found) < len(expected)
+    assert windows.run(FOCUSED) == f"Window {found[0]}"
+    windows.press("j")
+    assert windows.run(FOCUSED) == f"Window {found[1]}"
+    windows.press("/", "Escape")
+    assert windows.run("return document.activeElement === document.body")
+    windows.press("k")
+    assert windows.run(FOCUSED) == f"Window {found[0]}"
+    windows.wait(LOADED)
+
+
+@pytest.mark.parametrize("fragment", ["#size=0", "#size=7", "#show=nothing&sort=nothing"])
+def test_addresses_with_what_the_controls_do_not_offer(browser, gallery, cache, fragment):
+    browser.open(gallery / "windows.html", fragment)
+    browser.wait(LOADED)
+    assert browser.run(LISTED) == rank(cache, "psnr")
+    values = browser.run("return ['sort', 'show', 'size'].map(name => document.forms[0].elements[name].value)")
+    assert values == ["psnr", "all", "20"]
+    assert browser.errors() == []
+
+
 def test_the_large_view_shows_all_targets(windows, cache):
     files, expected = open_cache(cache), rank(cache, "psnr")
     windows.press("Right", "Enter")

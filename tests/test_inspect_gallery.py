@@ -15,6 +15,7 @@ from wildrayzer.motion.cache import PatchMasks, ResidualMaps
 from wildrayzer.provenance import read_json
 from wildrayzer.viz.inspect.files import open_cache
 from wildrayzer.viz.inspect.pictures import photo, small
+from wildrayzer.viz.inspect.provenance import origins
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -125,6 +126,65 @@ def test_nothing_but_a_gallery_is_replaced(cache, tmp_path):
     for worst in (3, 2):
         assert command(cache, "--out", tmp_path / "g", "--worst", worst, "--no-render").exit_code == 0
     assert len(list((tmp_path / "g" / "windows").iterdir())) == 2
+
+
+def test_a_folder_named_by_a_link_or_a_dot(cache, tmp_path, monkeypatch):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    monkeypatch.chdir(tmp_path / "real")
+    for out in (tmp_path / "link", "."):
+        result = command(cache, "--out", out, "--worst", 1, "--no-render")
+        assert result.exit_code == 0, result.output
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "real" / "index.html").is_file()
+        assert Path("index.html").is_file()
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["link", "real"]
+
+
+def test_options_are_refused_before_the_cache_is_measured(cache, tmp_path, monkeypatch):
+    monkeypatch.setattr("wildrayzer.viz.inspect.figures.measure", lambda _files: pytest.fail("measured"))
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    for words, said in (
+        (["--device", "cuda"], "device cuda is asked for, but torch sees none"),
+        (["--device", "gpu"], "'gpu' is not one of"),
+        (["--psnr-filter", "nan"], "--psnr-filter nan: give a finite number of dB"),
+    ):
+        result = command(cache, "--out", tmp_path / "g", *words)
+        assert result.exit_code == 2
+        assert said in flat(result.output)
+
+
+def test_damaged_files_of_the_run_are_named_and_defeat_nothing(copied, tmp_path):
+    base, split = copied.parents[3], copied.parent.name
+    shutil.copytree(base / "frames" / f"{split}.zarr", tmp_path / "frames")
+    (base / "frames" / f"{split}.zarr" / "zarr.json").unlink()  # half written
+    (base / "windows" / f"{split}.json").write_text("{}")
+    (base / "aaa" / "checkpoint").mkdir(parents=True)
+    (base / "aaa" / "checkpoint" / "manifest.json").write_text("{")
+    copied.joinpath("residuals.json").write_text("[")
+    result = command(copied, "--out", tmp_path / "g", "--worst", 1, "--frames", tmp_path / "frames")
+    assert result.exit_code == 0, result.output
+    page = (tmp_path / "g" / "index.html").read_text()
+    assert "is unfinished; run the stage `frames` again" in page
+    assert "The window list of the run cannot be read" in page
+    rows = {(one.group, one.name): one for one in origins(copied)}
+    assert rows["residuals", "store"].state == rows["residuals", "windows"].state == "damaged"
+    assert rows["residuals", "store"].what.startswith("damaged: ")
+    assert rows["residuals", "renderer"].state == "fits"
+    shutil.rmtree(base / "pretrain")
+    found = next(one for one in origins(copied) if one.name == "renderer")
+    assert "aaa/checkpoint/manifest.json is damaged" in found.what
+    assert command(copied, "--out", tmp_path / "g2", "--worst", 1).exit_code == 0
+
+
+def test_a_gallery_that_fails_leaves_nothing(cache, tmp_path, monkeypatch):
+    def fail(*_args):
+        raise ValueError("no more room")
+
+    monkeypatch.setattr("wildrayzer.stages.inspect.windows_page", fail)
+    result = command(cache, "--out", tmp_path / "g", "--worst", 1, "--no-render")
+    assert result.exit_code == 2
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_the_pages_need_nothing_from_outside(cache, tmp_path):

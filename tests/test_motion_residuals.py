@@ -135,6 +135,15 @@ def test_zscore_by_hand():
     np.testing.assert_allclose(zscore(maps), [[[-1, 1], [-1, 1]], [[0, 0], [0, 0]]])
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_zscore_of_a_broken_map_is_nan(value):
+    maps = np.zeros((2, 2, 2))
+    maps[0, 0, 0] = value
+    found = zscore(maps)
+    assert np.isnan(found[0]).any()
+    assert (found[1] == 0).all()
+
+
 @given(st.integers(0, 10**6), st.floats(0.1, 10), st.floats(-5, 5))
 def test_zscore_forgets_scale_and_offset(seed, scale, offset):
     maps = np.random.default_rng(seed).random((2, 4, 4))
@@ -221,6 +230,20 @@ def test_nan_frames_and_renderings_are_refused():
         maps_of(frames, broken)
     with pytest.raises(ValueError, match="1 frames hold NaN or infinity"):
         maps_of(broken, frames)
+
+
+def test_a_backbone_that_gives_nan_is_refused():
+    from wildrayzer.motion.descriptor import Descriptor
+
+    class Broken(Descriptor):
+        def __call__(self, images):
+            features = super().__call__(images)
+            return features if images.mean() < 0.5 else features.index_fill(0, torch.tensor([1]), float("nan"))
+
+    dark, bright = 0.3 * random(1, 3, 3, 16, 16), 1 - 0.3 * random(1, 3, 3, 16, 16)
+    for frames, rendered, named in ((dark, bright, "renderings"), (bright, dark, "frames")):
+        with pytest.raises(ValueError, match=f"backbone descriptor gives NaN or infinity for 1 {named}; check its"):
+            window_maps(frames, rendered, backbone=Broken(patch_size=4), patch_size=4, config=CONFIG, seeds=[0])
 
 
 def test_another_grid_is_refused():

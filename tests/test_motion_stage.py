@@ -274,11 +274,14 @@ def test_parts_of_another_renderer_are_refused(split, tmp_path):
         join_residuals(paths, windows_path=split / "dynamic.json", out_path=tmp_path / "residuals.zarr")
 
 
-def test_black_clips_give_empty_masks(split, tmp_path):
+@pytest.mark.parametrize("source", ["nearest", "renderer"])
+def test_black_clips_give_empty_masks(split, tmp_path, source):
     store = write_store(tmp_path / "black", [np.zeros((6, SIZE, SIZE, 3), np.uint8)])
     WindowList.build(store, RESIDUALS).save(tmp_path / "black.json")
     (tmp_path / "checkpoint").symlink_to(split / "checkpoint")
-    maps = residuals(tmp_path, tmp_path / "out", "black", source="nearest")
+    maps = residuals(tmp_path, tmp_path / "out", "black", source=source)
+    assert (maps.all("d_ssim").max() > 0.1) == (source == "renderer")
+    assert (maps.all("clusters") == 0).all()
     vote_masks(residuals_path=maps.path, config=VOTING, out_path=tmp_path / "patch_masks.zarr")
     assert not PatchMasks(tmp_path / "patch_masks.zarr").all("mask").any()
 

@@ -7,7 +7,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from tests.inspect_run import write_residuals
 from wildrayzer.config.masks import PseudoMasksConfig
+from wildrayzer.motion.patch_masks import SAME_ORIGIN, calibrate_on, vote_frames
 from wildrayzer.motion.voting import required_frames, vote
 
 
@@ -105,6 +107,20 @@ def test_missing_maps_and_clusters_are_refused():
     labels[0, 0, 0] = 255
     with pytest.raises(ValueError, match="clusters hold 255"):
         vote(saliency, labels, PseudoMasksConfig())
+
+
+@pytest.mark.parametrize(("name", "value"), [("d_dino", np.nan), ("d_ssim", np.inf), ("psnr", np.nan)])
+def test_broken_residuals_are_refused_by_frame(tmp_path, name, value):
+    columns = {name: np.random.default_rng(0).random((6, 2, 2)) for name in ("d_dino", "d_ssim")}
+    columns["psnr"] = np.full(6, 20.0)
+    columns[name].reshape(6, -1)[4, 0] = value
+    window, digests = np.array([-1, 0, 0, 0, 0, 0]), dict.fromkeys(SAME_ORIGIN, "x")
+    maps = write_residuals(tmp_path, **columns, window=window, lengths=[2, 4], digests=digests)
+    said = r"residuals\.zarr: the residuals of 1 frames hold NaN or infinity, frame 2 of clip_1 .*residuals again"
+    with pytest.raises(ValueError, match=said):
+        vote_frames(maps, PseudoMasksConfig())
+    with pytest.raises(ValueError, match=said):
+        calibrate_on([maps.path], PseudoMasksConfig(false_positive_rate=0.5))
 
 
 def test_no_windows_give_no_masks():

@@ -1,5 +1,7 @@
 """`wildrayzer tune`: option sets, their figures against the workflow's own masks, tables, plots and refusals."""
 
+import shutil
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -233,3 +235,106 @@ def test_the_command_says_what_is_wrong(run, tmp_path, configfile):
     missing = call(run / "nowhere" / "renderer", "--configfile", configfile, "--out", tmp_path / "out")
     assert missing.exit_code == 2
     assert not (tmp_path / "out").exists()
+
+
+def refused(*words):
+    result = call(*words)
+    assert result.exit_code == 2, result.output
+    return " ".join(result.output.split())
+
+
+def masks_of(cache, out=None, *, source=None):
+    """Patch masks of a cache, or of a copy of it."""
+    out = out or cache
+    vote_masks(
+        residuals_path=(source or cache) / "residuals.zarr",
+        config=PseudoMasksConfig(top_share=0.2, frame_quantile=0.6),
+        out_path=out / "patch_masks.zarr",
+    )
+    return out
+
+
+@pytest.fixture
+def own(run, tmp_path):
+    """A run of one's own to change."""
+    return Path(shutil.copytree(run, tmp_path / "small"))
+
+
+QUICK = ("--no-refine", "--workers", 1)
+
+
+def test_caches_of_one_split_are_told_apart(own, tmp_path):
+    cache = masks_of(own / "round1" / "masks" / "dynamic_test" / "renderer")
+    shutil.copytree(cache, cache.parent / "nearest")
+    shutil.copytree(own / "round1", own / "round2")
+    static = own / "round1" / "masks" / "static_test" / "renderer"
+    others = (cache.parent / "nearest", own / "round2" / "masks" / "dynamic_test" / "renderer", static)
+    result = call(cache, *others, *QUICK, "--out", tmp_path / "out")
+    assert result.exit_code == 0, result.output
+    names = [f"dynamic_test, {rest}" for rest in ("round1, renderer", "round1, nearest", "round2, renderer")]
+    assert pd.read_csv(tmp_path / "out" / "tuning.csv")["split"].tolist() == [*names, "static_test"]
+    assert "## dynamic_test, round1, nearest, patch masks (18 frames)" in (tmp_path / "out" / "tuning.md").read_text()
+    assert "is given twice" in refused(cache, cache / "residuals.zarr", *QUICK, "--out", tmp_path / "out")
+
+
+def test_an_ablations_cache_shares_with_the_run(own, tmp_path):
+    cache = own / "round1" / "masks" / "dynamic_test" / "renderer"
+    ablation = own / "ablations" / "other" / "round1" / "masks" / "dynamic_test" / "renderer"
+    masks_of(cache, ablation, source=cache)
+    for path in (ablation, ablation / "patch_masks.zarr"):
+        result = call(path, *QUICK, "--out", tmp_path / "out")
+        assert result.exit_code == 0, result.output
+    assert pd.read_csv(tmp_path / "out" / "tuning.csv")["frames"].tolist() == [18]
+
+
+def test_paths_that_are_no_cache_are_refused(run, tmp_path, configfile):
+    for path in ("/", tmp_path):
+        assert "residuals.zarr does not exist" in refused(path, "--configfile", configfile, "--out", tmp_path / "out")
+    alone = shutil.copytree(run / "round1" / "masks" / "dynamic_test" / "renderer", tmp_path / "alone")
+    words = (alone, "--configfile", configfile, "--out", tmp_path / "out")
+    assert "lies in no run's folder; name its frame store with --store" in refused(*words)
+    store = run / "frames" / "dynamic_test.zarr"
+    sweep = ("--set", "pseudo_masks.absolute_test=off")
+    assert call(*words, "--store", store, *sweep, *QUICK).exit_code == 0
+
+
+def test_a_lost_store_is_named_with_its_option(own, tmp_path, configfile):
+    shutil.rmtree(own / "frames" / "dynamic_test.zarr")
+    cache = own / "round1" / "masks" / "dynamic_test" / "renderer"
+    said = refused(cache, "--configfile", configfile, "--out", tmp_path / "out")
+    assert "dynamic_test.zarr; name it with --store" in said
+
+
+def test_options_of_refinement_are_not_made_up(own, tmp_path):
+    cache = masks_of(own / "round1" / "masks" / "dynamic_test" / "renderer")
+    said = refused(cache, "--out", tmp_path / "out")
+    assert "has no pixel_masks.zarr to take options of refinement from; name the run's configuration" in said
+    assert not (tmp_path / "out").exists()
+    assert call(cache, *QUICK, "--out", tmp_path / "out").exit_code == 0
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_sweep(run, tmp_path, configfile, monkeypatch):
+    monkeypatch.setattr("wildrayzer.evaluation.tuning.tune", lambda *_args, **_options: pytest.fail("scored"))
+    (tmp_path / "file").write_text("keep")
+    words = (run / "round1" / "masks" / "dynamic_test" / "renderer", "--configfile", configfile)
+    assert "file is a file; name a folder" in refused(*words, "--out", tmp_path / "file")
+    assert "file/out" in refused(*words, "--out", tmp_path / "file" / "out")
+    assert (tmp_path / "file").read_text() == "keep"
+
+
+def test_clips_in_which_things_move_do_not_calibrate(run, tmp_path, configfile):
+    masks = run / "round1" / "masks"
+    words = (masks / "static_test" / "renderer", "--configfile", configfile, *QUICK, "--out", tmp_path / "out")
+    said = refused(*words, "--calibration", masks / "dynamic_test" / "renderer")
+    assert "dynamic_test has role: dynamic; name a split where nothing moves" in said
+    assert call(*words, "--calibration", masks / "calibration" / "renderer").exit_code == 0
+
+
+def test_what_the_workflow_leaves_in_stores_is_no_matter(own, tmp_path):
+    cache = masks_of(own / "round1" / "masks" / "dynamic_test" / "renderer")
+    for group in (own / "frames" / "dynamic_test.zarr", cache / "residuals.zarr", cache / "patch_masks.zarr"):
+        (group / ".snakemake_timestamp").touch()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert call(cache, *QUICK, "--out", tmp_path / "out").exit_code == 0
+    assert [one for one in caught if "snakemake_timestamp" in str(one.message)] == []

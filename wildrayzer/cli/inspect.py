@@ -1,5 +1,6 @@
 """`wildrayzer inspect`: look at a pseudo-mask cache."""
 
+import math
 import warnings
 from enum import StrEnum
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from wildrayzer.cli.devices import Device
 from wildrayzer.cli.errors import reported
 
 app = typer.Typer()
@@ -38,7 +40,10 @@ def inspect(
         typer.Option(help="Order: lowest psnr, highest coverage, maps or masks that disagree most, lowest iou, window"),
     ] = Sorting.psnr,
     most: Annotated[
-        int, typer.Option(min=0, help="Show at most so many windows, evenly thinned out; 0 = all of them")
+        int,
+        typer.Option(
+            min=0, help="Without --scene and --worst, show at most so many windows, evenly thinned out; 0 = all of them"
+        ),
     ] = 1000,
     out: Annotated[Path | None, typer.Option(help="Folder to write; CACHE/inspect if not given")] = None,
     text: Annotated[bool, typer.Option("--text", help="Summary on the terminal; no gallery without --out")] = False,
@@ -49,7 +54,9 @@ def inspect(
     windows: Annotated[Path | None, typer.Option(help="Window list of the split; looked for in the run")] = None,
     renderer: Annotated[Path | None, typer.Option(help="Checkpoint that rendered; looked for in the run")] = None,
     render: Annotated[bool, typer.Option(help="Render the shown windows again, for the column rendering")] = True,
-    device: Annotated[str, typer.Option(help="Where to render: cpu or cuda")] = "cpu",
+    device: Annotated[
+        Device, typer.Option(help="Where to render; auto takes a CUDA device where there is one")
+    ] = Device.cpu,
     still: Annotated[bool, typer.Option("--still", help="Nothing moves in this split: masks should be empty")] = False,
     psnr_filter: Annotated[float | None, typer.Option(help="In dB; as recorded beside the cache if not given")] = None,
 ) -> None:
@@ -66,6 +73,7 @@ def inspect(
     from rich.console import Console
 
     from wildrayzer.stages.inspect import check_folder, find_renderer, write_gallery
+    from wildrayzer.training.distributed import pick_device
     from wildrayzer.viz.inspect.figures import choose, measure
     from wildrayzer.viz.inspect.files import open_cache
     from wildrayzer.viz.inspect.health import health
@@ -73,6 +81,9 @@ def inspect(
     from wildrayzer.viz.inspect.text import print_summary
 
     with reported():
+        if psnr_filter is not None and not math.isfinite(psnr_filter):
+            raise ValueError(f"--psnr-filter {psnr_filter}: give a finite number of dB")
+        chosen_device = str(pick_device(device.value))
         files = open_cache(cache, frames=frames, windows=windows, psnr_filter=psnr_filter)
         folder = out or (None if text else files.place.path / "inspect")
         if folder:
@@ -85,7 +96,7 @@ def inspect(
             print_summary(shown, health(files, figures, still=still), Console())
         if folder is None:
             return
-        found, note = find_renderer(files, checkpoint=renderer, device=device) if render else (None, NO_RENDER)
+        found, note = find_renderer(files, checkpoint=renderer, device=chosen_device) if render else (None, NO_RENDER)
         verdict = write_gallery(shown, folder, renderer=found, still=still, notes=[note] if note else [])
     typer.echo(verdict)
     typer.echo(f"written  {folder / 'index.html'} ({len(chosen)} windows)")

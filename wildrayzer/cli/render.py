@@ -1,22 +1,14 @@
 """`wildrayzer render`: unposed photos or a video in, views without what moves out."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from wildrayzer.cli.devices import Device
 from wildrayzer.cli.errors import reported
 
 app = typer.Typer()
-
-
-class Device(StrEnum):
-    """Where to compute."""
-
-    auto = "auto"
-    cpu = "cpu"
-    cuda = "cuda"
 
 
 @app.command()

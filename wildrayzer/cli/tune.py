@@ -1,15 +1,13 @@
 """`wildrayzer tune`: sweep options of voting and refinement over cached maps."""
 
+import tempfile
+import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from wildrayzer.cli.errors import reported
-
-if TYPE_CHECKING:
-    from wildrayzer.config.masks import PseudoMasksConfig, RefineConfig
-    from wildrayzer.evaluation.tuning import TuningSplit
 
 app = typer.Typer()
 
@@ -49,18 +47,24 @@ def tune(
     from rich.console import Console
     from rich.progress import track
 
+    from wildrayzer.cli.tune_caches import TuningCaches
+    from wildrayzer.config import load_config
+    from wildrayzer.evaluation.tuning import check_split
     from wildrayzer.evaluation.tuning import tune as score_sets
     from wildrayzer.evaluation.tuning_options import option_sets, parse_sweep
     from wildrayzer.evaluation.tuning_table import write_tables
     from wildrayzer.viz.tuning import write_plots
 
+    warnings.filterwarnings("ignore", message=r"Object at \.snakemake_timestamp")
     with reported():
         sweep = parse_sweep(settings or [])
-        pseudo_masks, refine_options = _base(caches[0], configfile)
+        opened = TuningCaches.of(caches, load_config(configfile) if configfile else None)
+        pseudo_masks, refine_options = opened.options(refine=refine)
         sets = option_sets(sweep, pseudo_masks=pseudo_masks, refine=refine_options)
-        if store is not None and len(caches) > 1:
-            raise ValueError("--store is for one cache; the stores of several are found in their runs")
-        splits = [_split(cache, configfile, calibration or [], store) for cache in caches]
+        splits = opened.splits(calibration=calibration or [], store=store)
+        for one in splits:
+            check_split(one)
+        _usable(out)
         processes = min(workers or os.cpu_count() or 1, len(sets))
         scored = score_sets(splits, sets, limit=limit, refine=refine, workers=processes)
         shown = track(scored, "option sets", total=len(sets), console=Console(stderr=True))
@@ -79,38 +83,15 @@ def tune(
         )
 
 
-def _base(cache: Path, configfile: Path | None) -> "tuple[PseudoMasksConfig, RefineConfig]":
-    """Options to start from: of the configuration, or what the cache says its masks were made with."""
-    from wildrayzer.config import PseudoMasksConfig, RefineConfig, load_config
-    from wildrayzer.motion.cache import PatchMasks, PixelMasks
+def _usable(out: Path) -> None:
+    """Make the folder that the tables go to.
 
-    if configfile is not None:
-        config = load_config(configfile)
-        return config.pseudo_masks, config.refine
-    if not (cache / "patch_masks.zarr").exists():
-        raise ValueError(
-            f"{cache} has no patch_masks.zarr to take options from; name the run's configuration with --configfile"
-        )
-    pseudo_masks = PseudoMasksConfig(**PatchMasks(cache / "patch_masks.zarr").about["pseudo_masks"])
-    if not (cache / "pixel_masks.zarr").exists():
-        return pseudo_masks, RefineConfig()
-    return pseudo_masks, RefineConfig(**PixelMasks(cache / "pixel_masks.zarr").about["refine"])
-
-
-def _split(cache: Path, configfile: Path | None, calibration: list[Path], store: Path | None) -> "TuningSplit":
-    """Where everything of a cache lies: RUN/roundN/masks/SPLIT/SOURCE beside RUN/frames/SPLIT.zarr."""
-    from wildrayzer.config import load_config
-    from wildrayzer.evaluation.tuning import TuningSplit
-
-    cache = cache.resolve()
-    source, masks = cache.name, cache.parents[1]
-    if not calibration and configfile is not None:
-        calibration = [masks / name / source for name in load_config(configfile).data.of(use="calibration")]
-    thresholds = masks / f"thresholds-{source}.json"
-    return TuningSplit(
-        name=cache.parent.name,
-        residuals=cache / "residuals.zarr",
-        store=store or masks.parents[1] / "frames" / f"{cache.parent.name}.zarr",
-        calibration=tuple(path / "residuals.zarr" for path in calibration),
-        thresholds=thresholds if thresholds.is_file() else None,
-    )
+    Raises:
+        ValueError: it is a file.
+        OSError: it cannot be made or written to.
+    """
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file; name a folder")
+    out.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryFile(dir=out):
+        pass

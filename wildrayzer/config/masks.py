@@ -21,9 +21,9 @@ class ResidualsConfig(Section):
     ssim_window: Literal["gaussian", "uniform"] = "gaussian"
     """`gaussian`: 11×11, σ 1.5 (paper). `uniform`: 11×11 box on uint8, sample covariance (release)."""
     ssim_size: int = Field(11, ge=3)
-    """Side of the SSIM window in pixels; odd."""
-    clusters: int = Field(64, ge=2)
-    """K-means clusters over the features of a window's targets (k)."""
+    """Side of the SSIM window in pixels; odd, and no larger than `model.image_size`."""
+    clusters: int = Field(64, ge=2, le=255)
+    """K-means clusters over the features of a window's targets (k); their numbers are stored in a byte."""
     kmeans_iterations: int = Field(30, ge=1)
     """Most Lloyd iterations."""
     kmeans_restarts: int = Field(1, ge=1)

@@ -120,6 +120,11 @@ class RunConfig(Section):
             )
         if self.model.motion_head is None:
             raise ValueError("model.motion_head is null, but the workflow trains it; drop the line")
+        if self.residuals.ssim_size > self.model.image_size:
+            raise ValueError(
+                f"residuals.ssim_size = {self.residuals.ssim_size} is more than model.image_size = "
+                f"{self.model.image_size}; choose a smaller window"
+            )
         self._check_benchmark()
         for stage in TRAINING_STAGES:
             section: StageConfig | None = getattr(self, stage)

@@ -35,11 +35,13 @@ class FrameStore:
     """A complete store, read frame by frame or held in memory.
 
     Raises:
-        ValueError: the store is missing, unfinished or of another schema.
+        ValueError: the store is missing, a file, unfinished or of another schema.
     """
 
     def __init__(self, path: str | Path, *, preload_mb: int = 0) -> None:
         self.path = Path(path)
+        if self.path.is_file():
+            raise ValueError(f"frame store {self.path} is a file; name the folder that the stage `frames` made")
         if not (self.path / "zarr.json").is_file():
             state = "is unfinished" if unfinished(self.path) or self.path.exists() else "does not exist"
             raise ValueError(f"frame store {self.path} {state}; run the stage `frames` again")

@@ -11,11 +11,12 @@ _LEAST_STD = 1e-4
 
 def zscore(maps: Float[np.ndarray, "*f g g2"]) -> Float[np.ndarray, "*f g g2"]:
     """Each frame's map minus its mean, over its population standard deviation; a constant frame (one that varies by
-    less than 1e-4) becomes zeros."""
+    less than 1e-4) becomes zeros, one that is not finite NaN."""
     values = maps.astype(np.float64)
-    mean = values.mean(axis=(-2, -1), keepdims=True)
-    std = values.std(axis=(-2, -1), keepdims=True)
-    return np.where(std > _LEAST_STD, (values - mean) / np.maximum(std, _LEAST_STD), 0.0)
+    with np.errstate(invalid="ignore"):  # infinity
+        mean = values.mean(axis=(-2, -1), keepdims=True)
+        std = values.std(axis=(-2, -1), keepdims=True)
+        return np.where(std <= _LEAST_STD, 0.0, (values - mean) / np.maximum(std, _LEAST_STD))
 
 
 def dino_weight(psnr: Float[np.ndarray, "*f"], config: PseudoMasksConfig) -> Float[np.ndarray, "*f"]:

@@ -45,7 +45,7 @@ def window_maps(
         seeds: one a window, for K-means.
 
     Raises:
-        ValueError: images are not finite, or the backbone's grid is another.
+        ValueError: images or features are not finite, or the backbone's grid is another.
     """
     for name, images in (("frames", targets), ("renderings", rendered)):
         if not images.isfinite().all():
@@ -57,6 +57,13 @@ def window_maps(
     own, other = (backbone(images) for images in (flat_targets, flat_rendered))
     if own.shape[1:3] != grid:
         raise ValueError(f"backbone {backbone.name} gives a grid {tuple(own.shape[1:3])}, the patch grid is {grid}")
+    for name, features in (("frames", own), ("renderings", other)):
+        if not features.isfinite().all():
+            bad = int((~features.isfinite()).flatten(1).any(1).sum())
+            raise ValueError(
+                f"backbone {backbone.name} gives NaN or infinity for {bad} {name}; check its weights and "
+                "features.precision"
+            )
     own, other = (features.reshape(windows, count, grid[0] * grid[1], -1) for features in (own, other))
     d_ssim = pool_to_patches(
         1 - ssim_map(flat_targets, flat_rendered, window=config.ssim_window, size=config.ssim_size), patch_size

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from jaxtyping import Int, UInt8
+from jaxtyping import Float, Int, UInt8
 
 from wildrayzer.config.masks import PseudoMasksConfig
 from wildrayzer.motion.absolute import AbsoluteThresholds, calibrate, evidence, passes
@@ -22,7 +22,7 @@ def calibrate_on(residuals_paths: Sequence[str | Path], config: PseudoMasksConfi
     """Thresholds of the absolute test from the residuals of the static calibration splits.
 
     Raises:
-        ValueError: no residuals, residuals of different origin, or see `calibrate`.
+        ValueError: no residuals, residuals of different origin or that are not finite, or see `calibrate`.
     """
     groups = [ResidualMaps(path) for path in residuals_paths]
     if not groups:
@@ -30,11 +30,14 @@ def calibrate_on(residuals_paths: Sequence[str | Path], config: PseudoMasksConfi
     made_from = {name: groups[0].digests[name] for name in SAME_ORIGIN}
     for group in groups[1:]:
         ResidualMaps(group.path, expect=made_from)
-    computed = [group.window >= 0 for group in groups]
-    d_dino, d_ssim, psnr, clusters = (
-        np.concatenate([group.all(name)[rows] for group, rows in zip(groups, computed, strict=True)])
-        for name in ("d_dino", "d_ssim", "psnr", "clusters")
-    )
+    names = ("d_dino", "d_ssim", "psnr", "clusters")
+    parts = []
+    for group in groups:
+        computed = np.flatnonzero(group.window >= 0)
+        part = {name: group.all(name)[computed] for name in names}
+        _check_finite(group, computed, part["d_dino"], part["d_ssim"])
+        parts.append(part)
+    d_dino, d_ssim, psnr, clusters = (np.concatenate([part[name] for part in parts]) for name in names)
     return calibrate(d_dino, d_ssim, psnr, clusters, config, made_from=made_from)
 
 
@@ -75,6 +78,9 @@ def vote_frames(
         config: the `pseudo_masks` section.
         thresholds: of the absolute test; None leaves it out.
         window: the frames' windows where only some are wanted, −1 for the others; `maps.window` by default.
+
+    Raises:
+        ValueError: the residuals of a frame are not finite.
     """
     arrays = {name: maps.all(name) for name in ("d_dino", "d_ssim", "clusters")}
     masks = np.full(arrays["clusters"].shape, NOT_COMPUTED, np.uint8)
@@ -82,6 +88,7 @@ def vote_frames(
     for rows in window_rows(maps.window if window is None else window):
         flat = rows.ravel()
         d_dino, d_ssim, clusters = (arrays[name][flat] for name in ("d_dino", "d_ssim", "clusters"))
+        _check_finite(maps, flat, d_dino, d_ssim)
         saliency = fuse(d_dino, d_ssim, maps.psnr[flat], config)
         grid = (*rows.shape, *saliency.shape[1:])
         chosen = vote(saliency.reshape(grid), clusters.reshape(grid), config).reshape(clusters.shape)
@@ -91,6 +98,25 @@ def vote_frames(
             chosen = passes(values, clusters, chosen, config, thresholds)
         masks[flat] = chosen
     return masks, voted
+
+
+def _check_finite(
+    maps: ResidualMaps,
+    frames: Int[np.ndarray, " f"],
+    d_dino: Float[np.ndarray, "f g g2"],
+    d_ssim: Float[np.ndarray, "f g g2"],
+) -> None:
+    """Refuse computed frames whose residuals are not, naming the first one."""
+    fine = np.isfinite(maps.psnr[frames])
+    for values in (d_dino, d_ssim):
+        fine &= np.isfinite(values).all(axis=(1, 2))
+    if not fine.all():
+        frame = int(frames[~fine].min())
+        scene = int(np.searchsorted(maps.offsets, frame, side="right")) - 1
+        raise ValueError(
+            f"{maps.path}: the residuals of {int((~fine).sum())} frames hold NaN or infinity, frame "
+            f"{frame - int(maps.offsets[scene])} of {maps.scenes[scene]} among them; run the stage residuals again"
+        )
 
 
 def window_rows(window: Int[np.ndarray, " f"]) -> Iterator[Int[np.ndarray, "w t"]]:

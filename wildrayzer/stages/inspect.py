@@ -20,7 +20,7 @@ from wildrayzer.provenance import write_json
 from wildrayzer.stages.residuals import Source, control, stand_in
 from wildrayzer.viz.inspect.figures import WindowRows
 from wildrayzer.viz.inspect.files import CacheFiles
-from wildrayzer.viz.inspect.health import health, sentence
+from wildrayzer.viz.inspect.health import Check, health, sentence
 from wildrayzer.viz.inspect.pages import Shown, summary_page, windows_page
 from wildrayzer.viz.inspect.pictures import Renderings, Scales, columns, window_script
 from wildrayzer.viz.inspect.provenance import origins, renderer_folder
@@ -113,38 +113,59 @@ def write_gallery(
     Raises:
         ValueError: `out` holds something else.
     """
-    out = Path(out)
-    check_folder(out)
+    out = check_folder(Path(out))
     temporary = out.with_name(f".{out.name}.unfinished")
     if temporary.exists():
         shutil.rmtree(temporary)
     (temporary / "windows").mkdir(parents=True)
-    files, scales = shown.files, Scales.of(shown.files)
-    files.preload()
-    headings = columns(files, scales, rendered=renderer is not None)
-    difference = _write_windows(shown, temporary / "windows", renderer, scales, [key for key, _ in headings])
-    checks = health(files, shown.figures, still=still, psnr_difference=difference)
-    (temporary / "windows.html").write_text(windows_page(shown, headings))
-    notes = [*files.notes, *notes]
-    if len(shown.windows) < (total := len(np.unique(shown.figures.window))):
-        notes.append(f"The gallery shows {len(shown.windows)} of {total} windows; figures and plots are of all.")
-    (temporary / "index.html").write_text(summary_page(shown, checks, origins(files.place.path), notes))
-    about = {"gallery": VERSION, "residuals": files.maps.digest, "windows": len(shown.windows)}
-    write_json(temporary / MARKER, about | {"checks": [dataclasses.asdict(check) for check in checks], "notes": notes})
-    if out.exists():
-        shutil.rmtree(out)
-    temporary.rename(out)
+    try:
+        checks = _write_pages(shown, temporary, renderer, still=still, notes=notes)
+        _replace(temporary, out)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
     return sentence(checks)
 
 
-def check_folder(out: Path) -> None:
-    """Refuse to replace anything but a gallery.
+def _replace(made: Path, out: Path) -> None:
+    """Move what a folder holds to `out`, which may be the folder that the command is called from: it stays, and is
+    known as a gallery all the while."""
+    out.mkdir(exist_ok=True)
+    for old in sorted(out.iterdir(), key=lambda one: one.name == MARKER):
+        shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
+    for new in sorted(made.iterdir(), key=lambda one: one.name != MARKER):
+        new.rename(out / new.name)
+
+
+def check_folder(out: Path) -> Path:
+    """The folder that a gallery is written to, links resolved; refuses to replace anything but a gallery.
 
     Raises:
         ValueError: it is something else.
     """
+    out = out.resolve()
     if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / MARKER).is_file()):
         raise ValueError(f"--out {out} is there and is no gallery; name a new folder")
+    return out
+
+
+def _write_pages(
+    shown: Shown, folder: Path, renderer: Renderer | None, *, still: bool, notes: Sequence[str]
+) -> list[Check]:
+    """Write everything of a gallery into a folder; gives the checks."""
+    files, scales = shown.files, Scales.of(shown.files)
+    made_by = origins(files.place.path)
+    files.preload()
+    headings = columns(files, scales, rendered=renderer is not None)
+    difference = _write_windows(shown, folder / "windows", renderer, scales, [key for key, _ in headings])
+    checks = health(files, shown.figures, still=still, psnr_difference=difference)
+    (folder / "windows.html").write_text(windows_page(shown, headings))
+    notes = [*files.notes, *notes]
+    if len(shown.windows) < (total := len(np.unique(shown.figures.window))):
+        notes.append(f"The gallery shows {len(shown.windows)} of {total} windows; figures and plots are of all.")
+    (folder / "index.html").write_text(summary_page(shown, checks, made_by, notes))
+    about = {"gallery": VERSION, "residuals": files.maps.digest, "windows": len(shown.windows)}
+    write_json(folder / MARKER, about | {"checks": [dataclasses.asdict(check) for check in checks], "notes": notes})
+    return checks
 
 
 def _write_windows(

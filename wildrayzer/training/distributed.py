@@ -54,7 +54,9 @@ def pick_device(name: str, *, local_rank: int = 0) -> torch.device:
     if name == "cpu" or (name == "auto" and not torch.cuda.is_available()):
         return torch.device("cpu")
     if not torch.cuda.is_available():
-        raise ValueError("compute.device: cuda, but torch sees no CUDA device; set compute.device: auto or cpu")
+        raise ValueError(
+            "device cuda is asked for, but torch sees none; set compute.device, or --device, to auto or cpu"
+        )
     return torch.device("cuda", local_rank)
 
 

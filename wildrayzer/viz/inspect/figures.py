@@ -174,7 +174,7 @@ def choose(
         scenes: names of clips to show alone; parts of names do, and none means all.
         worst: show the first so many in the order of `by`.
         by: a key of `SORTINGS`.
-        most: show no more than these, evenly thinned out; 0 = all.
+        most: show no more than these, evenly thinned out, where neither of the two is given; 0 = all.
 
     Raises:
         ValueError: no clip of the cache has such a name, or `by` needs what is not there.
@@ -194,6 +194,6 @@ def choose(
         windows = [window for window in windows if wanted[scene[window.rows[0]]]]
     if worst is not None:
         windows = ordered(figures, windows, by)[:worst]
-    elif most and len(windows) > most:
+    elif most and not scenes and len(windows) > most:
         windows = [windows[len(windows) * number // most] for number in range(most)]
     return sorted(windows, key=lambda window: window.number)

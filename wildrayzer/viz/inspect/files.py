@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from wildrayzer.config.masks import PseudoMasksConfig
 from wildrayzer.data.store import PRELOAD_MB, FrameStore
@@ -17,6 +17,9 @@ from wildrayzer.provenance import read_json
 GROUPS = ("residuals", "patch_masks", "pixel_masks")
 PAPER_FILTER = 17.0
 """PSNR in dB that the paper's filter asks for; taken where the cache has no summary beside it."""
+
+UNREADABLE = (ValueError, OSError, LookupError, TypeError, AttributeError)
+"""What readers raise where a file beside the cache is damaged, half written or of another form."""
 
 _PRELOAD = PRELOAD_MB * 2**20
 
@@ -42,7 +45,9 @@ class Place:
     @classmethod
     def of(cls, cache: str | Path) -> "Place":
         """The place of a cache, given its folder or one of the groups in it."""
-        path = Path(cache).absolute()
+        path = Path(cache)
+        # The names as given where there is no `..`: a link may lead to another run.
+        path = path.resolve() if ".." in path.parts else path.absolute()
         if path.suffix == ".zarr" and path.stem in GROUPS:
             path = path.parent
         split, masks, round_, run = path.parents[:4] if len(path.parents) > 4 else [path] * 4
@@ -118,8 +123,8 @@ def open_cache(
 ) -> CacheFiles:
     """Open a cache with what made it.
 
-    Frames and windows are looked for where the run keeps them. What lies there but has another digest is not used, and
-    `notes` says so; what is named here must fit.
+    Frames and windows are looked for where the run keeps them. What lies there but is damaged or has another digest is
+    not used, and `notes` says so; what is named here must fit.
 
     Args:
         cache: folder of residuals.zarr, patch_masks.zarr and pixel_masks.zarr; masks that are not made yet may lack.
@@ -175,7 +180,13 @@ def _beside(
         where = f"is not at {place.show(path)}" if usual else "is not known, the cache lies in no run's folder"
         notes.append(f"The {name} {where}: {without} are left out. Name it with {option}.")
         return None
-    found = read(path)
+    try:
+        found = read(path)
+    except UNREADABLE as error:
+        if named is not None:
+            raise
+        notes.append(f"The {name} of the run cannot be read ({error}): {without} are left out. Name it with {option}.")
+        return None
     if found.digest == expected:
         return found
     difference = f"{place.show(path)} is {found.digest}, the cache was made from {expected or 'one not recorded'}"
@@ -187,7 +198,8 @@ def _beside(
 
 def _recorded_filter(place: Place, notes: list[str]) -> float:
     summary = place.group("residuals").with_suffix(".json")
-    recorded: dict[str, Any] = read_json(summary) if summary.is_file() else {}
-    if "psnr_filter" not in recorded:
+    try:
+        return float(read_json(summary)["psnr_filter"])
+    except UNREADABLE:
         notes.append(f"No PSNR filter is recorded beside the cache; the paper's {PAPER_FILTER:g} dB are taken.")
-    return float(recorded.get("psnr_filter", PAPER_FILTER))
+        return PAPER_FILTER

@@ -31,7 +31,7 @@ KEYS = {
     "n, p": "next and previous page",
     "s": "next sorting",
     "r": "reversed order",
-    "/": "find a clip by its name",
+    "/": "find a clip by its name; Enter leads to the first, Esc leaves the field",
     "?": "these keys",
 }
 WORDS = {"fine": "fine", "look": "have a look", "wrong": "wrong"}
@@ -69,7 +69,6 @@ def windows_page(shown: Shown, columns: Sequence[tuple[str, Column]]) -> str:
     document = {
         "by": shown.by,
         "psnr_filter": shown.files.psnr_filter,
-        "sortings": shown.sortings,
         "lowest_first": list(LOWEST_FIRST),
         "inputs": shown.files.windows.inputs if shown.files.windows and shown.files.store else 0,
         "columns": [

@@ -10,9 +10,9 @@ from wildrayzer.data.windows import WindowList
 from wildrayzer.motion.absolute import AbsoluteThresholds
 from wildrayzer.motion.cache import CacheGroup, PatchMasks, PixelMasks, ResidualMaps
 from wildrayzer.motion.cache_writer import unfinished
-from wildrayzer.viz.inspect.files import Place
+from wildrayzer.viz.inspect.files import UNREADABLE, Place
 
-State = Literal["fits", "differs", "not at hand", "recorded"]
+State = Literal["fits", "differs", "not at hand", "damaged", "recorded"]
 KINDS: tuple[type[CacheGroup], ...] = (ResidualMaps, PatchMasks, PixelMasks)
 _PARENTS = {"residuals": "residuals.zarr", "patch_masks": "patch_masks.zarr"}
 _VERSIONS = {"code": "residuals", "voting": "pseudo_masks", "refine": "refine"}
@@ -32,7 +32,8 @@ class Origin:
     what: str
     """What it stands for, as far as that can be told."""
     state: State
-    """`fits`: what lies in the run has this digest. `differs`: it has another one. `recorded`: nothing to compare."""
+    """`fits`: what lies in the run has this digest. `differs`: it has another one. `damaged`: it cannot be read.
+    `recorded`: nothing to compare."""
 
 
 def origins(cache: str | Path) -> list[Origin]:
@@ -61,16 +62,23 @@ def mixed(found: list[Origin]) -> list[Origin]:
 
 
 def renderer_folder(place: Place, digest: str) -> Path | None:
-    """The checkpoint of the run whose weights have this digest."""
+    """The checkpoint of the run whose weights have this digest; damaged ones are passed over."""
+    return _search(place, digest)[0]
+
+
+def _search(place: Place, digest: str) -> tuple[Path | None, list[str]]:
+    """The checkpoint of the run whose weights have this digest, and what is wrong with those that cannot be read."""
     from wildrayzer.checkpoint import read_manifest
 
-    if place.run is None:
-        return None
+    damaged: list[str] = []
     for pattern in _CHECKPOINTS:
-        for manifest in sorted(place.run.glob(pattern)):
-            if read_manifest(manifest.parent).weights_digest == digest:
-                return manifest.parent
-    return None
+        for manifest in sorted(place.run.glob(pattern)) if place.run else ():
+            try:
+                if read_manifest(manifest.parent).weights_digest == digest:
+                    return manifest.parent, damaged
+            except UNREADABLE:
+                damaged.append(f"{place.show(manifest)} is damaged")
+    return None, damaged
 
 
 def _origin(place: Place, group: CacheGroup, groups: Mapping[str, CacheGroup], name: str, digest: str) -> Origin:
@@ -101,9 +109,9 @@ def _renderer(place: Place, digest: str) -> tuple[str, State]:
 
     if digest in ("nearest", "blurred"):
         return "control in place of a renderer", "recorded"
-    folder = renderer_folder(place, digest)
+    folder, damaged = _search(place, digest)
     if folder is None:
-        return "no checkpoint of the run has these weights", "not at hand"
+        return "; ".join(["no checkpoint of the run has these weights", *damaged]), "not at hand"
     manifest = read_manifest(folder)
     return f"{place.show(folder)}: {manifest.stage}, step {manifest.step}", "fits"
 
@@ -126,7 +134,10 @@ def _of_run(place: Place, name: str, digest: str) -> tuple[str, State]:
     readers: dict[str, Callable[[Path], Any]] = {
         "store": FrameStore, "windows": WindowList.load, "thresholds": AbsoluteThresholds.load
     }  # fmt: skip
-    return place.show(path), _compare(readers[name](path).digest, digest)
+    try:
+        return place.show(path), _compare(readers[name](path).digest, digest)
+    except UNREADABLE as error:
+        return f"damaged: {error}", "damaged"
 
 
 def _compare(found: str, recorded: str) -> State:

@@ -231,13 +231,15 @@ const gallery = (() => {
     history.replaceState(null, "", `#${new URLSearchParams(changed)}`);
   };
 
+  const offers = (select, value) => [...select.options].some((option) => option.value === String(value));
+
   const recall = () => {
     Object.assign(state, defaults);
     const asked = new URLSearchParams(location.hash.slice(1));
     for (const key of ["sort", "show", "clip"]) if (asked.has(key)) state[key] = asked.get(key);
     for (const key of ["size", "page", "window"]) if (Number(asked.get(key)) || asked.get(key) === "0") state[key] = Number(asked.get(key));
     state.reverse = asked.get("reverse") === "true";
-    if (!data.sortings.includes(state.sort)) state.sort = defaults.sort;
+    for (const key of ["sort", "show", "size"]) if (!offers(controls[key], state[key])) state[key] = defaults[key];
     for (const key of ["sort", "show", "clip", "size"]) controls[key].value = state[key];
     controls.reverse.checked = state.reverse;
     const place = select().findIndex((window) => window.number === state.window);
@@ -285,8 +287,22 @@ const gallery = (() => {
     "?": () => at("keys").showModal(),
   };
 
+  // Fields that keys mean something to themselves; the box for the order takes none but space.
+  const TYPED = "select, input:not([type=checkbox])";
+
+  controls.clip.addEventListener("keydown", (event) => {
+    if (event.isComposing || (event.key !== "Enter" && event.key !== "Escape")) return;
+    event.preventDefault();
+    controls.clip.blur();
+    if (event.key === "Enter") focusOn(0);
+  });
+  for (const field of [controls.sort, controls.show, controls.size]) {
+    field.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") field.blur();
+    });
+  }
   document.addEventListener("keydown", (event) => {
-    if (event.ctrlKey || event.altKey || event.metaKey || event.target.matches("input, select")) return;
+    if (event.ctrlKey || event.altKey || event.metaKey || event.target.matches(TYPED)) return;
     const inside = at("large").open ? ["ArrowRight", "ArrowLeft", "j", "k"] : Object.keys(actions);
     if (at("keys").open || !inside.includes(event.key)) return;
     event.preventDefault();
