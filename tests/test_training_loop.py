@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -140,7 +141,7 @@ def test_accumulation_does_not_change_the_step(stores, tmp_path):
 
 def test_walltime_saves_and_a_rerun_finishes(stores, tmp_path):
     with pytest.raises(StoppedEarlyError, match=r"left after step 1 of 6 .*walltime.*run the same command again"):
-        train(job(stores, tmp_path, minutes=0.0))
+        train(job(stores, tmp_path, leave_at=time.time()))
     train(job(stores, tmp_path))
     manifest = json.loads((tmp_path / "checkpoint" / "manifest.json").read_text())
     assert manifest["extra"]["summary"]["resumed_from"] == 1

@@ -1,6 +1,11 @@
 """Batch plan, schedule, token masks, resume states and metrics."""
 
 import json
+import runpy
+import sys
+import time
+import types
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,7 +19,7 @@ from wildrayzer.training.plan import BatchPlan
 from wildrayzer.training.pretext import _crop, crop_offsets, offsets_to_translation
 from wildrayzer.training.schedule import learning_rate, parameter_groups
 from wildrayzer.training.state import ResumeFolder
-from wildrayzer.training.stopping import StopRequest
+from wildrayzer.training.stopping import StopRequest, time_to_leave
 from wildrayzer.training.tokens import draw_token_mask
 
 
@@ -175,6 +180,51 @@ def test_metrics_of_a_lost_part_are_dropped(tmp_path):
 
 
 def test_walltime_asks_to_stop_before_it_is_over():
-    assert StopRequest(minutes=0.0).reason == "the job's walltime is nearly over"
-    assert StopRequest(minutes=60.0).reason is None
+    assert StopRequest(leave_at=time.time() - 1.0).reason == "the job's walltime is nearly over"
+    assert StopRequest(leave_at=time.time() + 60.0).reason is None
     assert StopRequest().reason is None
+
+
+@pytest.mark.parametrize(
+    ("minutes", "slurm", "leave_at"),
+    [
+        (None, None, None),
+        (None, "90000", None),
+        (60.0, None, 10_000 + 3600 - 120),
+        (2.0, None, 10_000 + 60),
+        (0.0, None, 10_000),
+        (60.0, "13000", 13_000 - 120),
+        (60.0, "10100", 10_050),
+        (60.0, "90000", 10_000 + 3600 - 120),
+        (60.0, "9000", 10_000 + 3600 - 120),
+        (60.0, "Unknown", 10_000 + 3600 - 120),
+    ],
+)
+def test_walltime_counts_from_the_start_of_the_job_and_slurm_may_end_it_earlier(monkeypatch, minutes, slurm, leave_at):
+    monkeypatch.delenv("SLURM_JOB_END_TIME", raising=False)
+    if slurm is not None:
+        monkeypatch.setenv("SLURM_JOB_END_TIME", slurm)
+    assert time_to_leave(minutes, begun=10_000.0) == leave_at
+
+
+def test_the_jobs_script_counts_what_it_loads(monkeypatch, tmp_path):
+    clock, jobs = [10_000.0], []
+
+    class Slow(types.ModuleType):
+        def __getattr__(self, name):
+            clock[0] += 600.0
+            if name not in (known := {"TrainingJob": dict, "train": jobs.append}):
+                raise AttributeError(name)
+            return known[name]
+
+    monkeypatch.setattr(time, "time", lambda: clock[0])
+    monkeypatch.delenv("SLURM_JOB_END_TIME", raising=False)
+    monkeypatch.setitem(sys.modules, "wildrayzer.stages.train", Slow("wildrayzer.stages.train"))
+    snakemake = types.SimpleNamespace(
+        log=[str(tmp_path / "log")], input=types.SimpleNamespace(get=lambda name: None, static_store="s"), threads=1,
+        params=types.SimpleNamespace(job={}, state="state"), resources=types.SimpleNamespace(runtime=60.0), config={},
+        output=types.SimpleNamespace(checkpoint="c", metrics="m"),
+    )  # fmt: skip
+    runpy.run_path(Path(__file__).parents[1] / "workflow" / "scripts" / "train.py", {"snakemake": snakemake})
+    assert clock[0] > 10_000.0
+    assert jobs[0]["leave_at"] == 10_000 + 3600 - 120

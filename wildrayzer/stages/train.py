@@ -76,8 +76,8 @@ class TrainingJob(Section):
     """Folder of resume states; no declared output."""
     checkpoint: str
     metrics: str
-    minutes: float | None = None
-    """Walltime; the job saves and leaves before it."""
+    leave_at: float | None = None
+    """When the job saves and leaves, in Unix seconds; null has no limit."""
     compile: bool = False
     """Compile the transformer blocks."""
     activation_gb: float | None = None
@@ -144,7 +144,7 @@ def _train_here(job: TrainingJob) -> None:
             folder=Path(job.state),
             identity=identity(job),
             validate=_validation(job, model, world),
-            stop=StopRequest(minutes=job.minutes),
+            stop=StopRequest(leave_at=job.leave_at),
             health=HealthCheck(job.watch.health, stage=job.recipe, steps=job.stage.steps),
             sinks=open_sinks(job.watch, Path(job.state), name=Path(job.state).name) if world.is_main else (),
         )

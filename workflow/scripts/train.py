@@ -1,9 +1,12 @@
 """Run a training stage."""
 
+import time
 from pathlib import Path
 
 from wildrayzer.stages.logs import job_log
-from wildrayzer.stages.train import TrainingJob, train
+from wildrayzer.training.stopping import time_to_leave
+
+LEAVE_AT = time_to_leave(snakemake.resources.runtime, begun=time.time())
 
 
 def first(value):
@@ -12,6 +15,9 @@ def first(value):
 
 
 with job_log(snakemake.log[0]):
+    # only now: the walltime counts while torch is loaded
+    from wildrayzer.stages.train import TrainingJob, train
+
     masks = first(snakemake.input.get("pixel_masks"))
     names = ("parent", "dynamic_store", "residuals", "validation_store")
     files = {name: first(snakemake.input.get(name)) for name in names}
@@ -27,7 +33,7 @@ with job_log(snakemake.log[0]):
             checkpoint=snakemake.output.checkpoint,
             metrics=snakemake.output.metrics,
             threads=snakemake.threads,
-            minutes=snakemake.resources.runtime,
+            leave_at=LEAVE_AT,
             # no params: how a run is watched changes nothing of it, so a change must rerun nothing
             watch=snakemake.config.get("watch") or {},
         )
