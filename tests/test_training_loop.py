@@ -1,7 +1,9 @@
 """The loop on tiny stores: gradients, resume, two processes, stopping, broken numbers."""
 
 import json
+import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -130,6 +132,35 @@ def test_a_request_to_stop_sent_to_all_processes_of_a_job_saves_a_state(stores, 
     )
     assert "signal SIGTERM" in asked.stderr
     assert [state.name for state in (tmp_path / "state").glob("step-*.pt")] == ["step-000000004.pt"]
+
+
+def test_the_main_process_chooses_the_state_of_all(stores, tmp_path):
+    """The second process lists the folder as it was before the newest state."""
+    last = job(stores, tmp_path, stage={"steps": 4})
+    train(last)
+    (tmp_path / "job.json").write_text(last.model_dump_json())
+    child = (
+        "import sys; from wildrayzer.stages import train as stage; from wildrayzer.training import loop, state\n"
+        "states = state.ResumeFolder._states\n"
+        "def run(self):\n"
+        "    if self.world.rank: state.ResumeFolder._states = lambda self: states(self)[:1]\n"
+        "    sys.exit(f'{self.world.rank}: {self._restore()}')\n"
+        "loop.Trainer.run = run\n"
+        "stage._train_here(stage.TrainingJob.load(sys.argv[1]))"
+    )
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        around = os.environ | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(one.getsockname()[1]), "WORLD_SIZE": "2"}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", child, str(tmp_path / "job.json")],
+            env=around | {"RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    assert [process.communicate(timeout=120)[1].splitlines()[-1] for process in processes] == ["0: 4", "1: 4"]
 
 
 def test_accumulation_does_not_change_the_step(stores, tmp_path):

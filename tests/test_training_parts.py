@@ -158,6 +158,21 @@ def test_resume_keeps_two_states_and_passes_over_a_broken_one(tmp_path, caplog):
     assert "step-000000003.pt is damaged" in caplog.text
 
 
+def test_a_state_that_another_process_chose_is_read_or_refused_by_name(tmp_path):
+    folder = ResumeFolder(tmp_path / "state", identity="a")
+    folder.claim()
+    for step in (2, 3):
+        folder.save(step, {"value": torch.tensor(step)})
+    assert folder.load_step(2)["value"] == 2
+    older = tmp_path / "state" / "step-000000002.pt"
+    older.write_bytes(b"torn")
+    with pytest.raises(ValueError, match=r"step-000000002.pt: damaged as read here.*run the same command again"):
+        folder.load_step(2)
+    older.unlink()
+    with pytest.raises(ValueError, match=r"step-000000002.pt: not readable here \(No such file.*run the same command"):
+        folder.load_step(2)
+
+
 def test_states_of_another_identity_are_set_aside_not_lost(tmp_path):
     first = ResumeFolder(tmp_path / "state", identity="a")
     first.claim()

@@ -39,6 +39,14 @@ class World:
             return flag
         return bool(self.sum(torch.tensor(float(flag), device=self.device)).item() > 0)
 
+    def from_main(self, number: int) -> int:
+        """The main process's number, in every process."""
+        if self.size == 1:
+            return number
+        value = torch.tensor(number, dtype=torch.int64, device=self.device)
+        dist.broadcast(value, src=0)
+        return int(value.item())
+
     def wait(self) -> None:
         """Block until every process is here."""
         if self.size > 1:

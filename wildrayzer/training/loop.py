@@ -238,10 +238,14 @@ class Trainer:
         self.world.wait()
 
     def _restore(self) -> int:
+        """Take up the state that the main process chooses: nothing compares the processes' weights afterwards."""
+        state = None
         if self.world.is_main:
             self.resume.claim()
-        self.world.wait()
-        state = self.resume.load()
+            state = self.resume.load()
+        step = self.world.from_main(-1 if state is None else int(state["step"]))
+        if state is None and step >= 0:
+            state = self.resume.load_step(step)
         if state is None:
             if self.metrics is not None:
                 self.metrics.truncate(0)
@@ -251,8 +255,8 @@ class Trainer:
         torch.set_rng_state(state["torch_rng"])
         self.updates.skipped = state["skipped"]
         if self.metrics is not None:
-            before = self.metrics.truncate(state["step"])
+            before = self.metrics.truncate(step)
             if self.health is not None:
                 self.health.recall(before)
-        logger.info("%s goes on after step %d", self.objective.recipe.name, state["step"])
-        return int(state["step"])
+        logger.info("%s goes on after step %d", self.objective.recipe.name, step)
+        return step

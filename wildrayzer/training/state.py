@@ -53,23 +53,53 @@ class ResumeFolder:
         buffer = io.BytesIO()
         torch.save({"step": step, **state}, buffer)
         payload = buffer.getvalue()
-        write_bytes_atomic(self.folder / f"step-{step:09d}.pt", hashlib.sha256(payload).digest() + payload)
+        write_bytes_atomic(self._path(step), hashlib.sha256(payload).digest() + payload)
         for _, path in self._states()[:-_KEPT]:
             path.unlink()
 
     def load(self) -> dict[str, Any] | None:
         """The newest whole state, or None; a damaged one is named and passed over for the one before."""
         for step, path in reversed(self._states()):
-            content = path.read_bytes()
-            digest, payload = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
-            if hashlib.sha256(payload).digest() != digest:
-                logger.warning("%s is damaged; trying the state before it", path)
-                continue
-            state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-            assert state["step"] == step
-            return state
+            state = _read(path, step)
+            if state is not None:
+                return state
+            logger.warning("%s is damaged; trying the state before it", path)
         return None
+
+    def load_step(self, step: int) -> dict[str, Any]:
+        """The state after `step` optimiser steps, which another process found whole.
+
+        Raises:
+            ValueError: this process cannot see it, or reads it damaged.
+        """
+        path = self._path(step)
+        remedy = (
+            "every process must start from one state: see to this node's file system and run the same command again"
+        )
+        try:
+            state = _read(path, step)
+        except OSError as error:
+            raise ValueError(
+                f"{path}: not readable here ({error.strerror}), but the main process read it; {remedy}"
+            ) from None
+        if state is None:
+            raise ValueError(f"{path}: damaged as read here, but the main process read it whole; {remedy}")
+        return state
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step-{step:09d}.pt"
 
     def _states(self) -> list[tuple[int, Path]]:
         found = [(int(match[1]), path) for path in self.folder.glob("step-*.pt") if (match := _NAME.search(path.name))]
         return sorted(found)
+
+
+def _read(path: Path, step: int) -> dict[str, Any] | None:
+    """A state, or None where its digest does not fit."""
+    content = path.read_bytes()
+    digest, payload = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+    if hashlib.sha256(payload).digest() != digest:
+        return None
+    state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    assert state["step"] == step
+    return state
