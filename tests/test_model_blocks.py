@@ -1,4 +1,5 @@
 import math
+import subprocess
 import sys
 import types
 
@@ -93,6 +94,39 @@ def test_a_wrong_or_failing_xformers_is_not_used(fake_xformers, caplog):
     fake_xformers(no_backward)
     assert resolve_kernel("xformers", CPU, torch.float32, 8) == "sdpa"
     assert "RuntimeError" in caplog.text
+
+
+GRAPHS = """
+import sys, types, torch
+from torch._dynamo.testing import CompileCounterWithBackend
+from torch._dynamo.utils import counters
+from wildrayzer.models.attention import resolve_kernel
+from wildrayzer.models.transformer import Stack, compile_blocks
+
+sdpa, whole = torch.nn.functional.scaled_dot_product_attention, torch.nn.Module.compile
+package, operators = types.ModuleType("xformers"), types.ModuleType("xformers.ops")
+operators.memory_efficient_attention = lambda q, k, v, scale: sdpa(
+    *(part.transpose(1, 2) for part in (q, k, v)), scale=scale
+).transpose(1, 2)
+package.ops = operators
+for modules in ({"xformers": None}, {"xformers": package, "xformers.ops": operators}):
+    sys.modules.update(modules)
+    torch.compiler.reset()
+    counters.clear()
+    resolve_kernel.cache_clear()
+    made = CompileCounterWithBackend("aot_eager")
+    torch.nn.Module.compile = lambda self: whole(self, backend=made)
+    stack = Stack(2, 16, 8, kernel="auto", std=0.02, checkpoint_every=0)
+    compile_blocks(stack)
+    stack(torch.randn(1, 5, 16, requires_grad=True)).sum().backward()
+    print(made.frame_count, len(counters["graph_break"]), resolve_kernel("auto", torch.device("cpu"), torch.float32, 8))
+"""
+
+
+def test_choosing_a_kernel_breaks_no_compiled_block():
+    """In a process of its own: the check of annotations under pytest breaks graphs itself."""
+    done = subprocess.run([sys.executable, "-c", GRAPHS], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["1 0 sdpa", "1 0 xformers"]
 
 
 def test_the_probe_draws_nothing_from_the_random_state(fake_xformers):

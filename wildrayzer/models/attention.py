@@ -29,10 +29,15 @@ def attend(
     scale: float | None = None,
 ) -> Float[Tensor, "b n h c"]:
     """Softmax attention of `n` queries over `m` keys in `h` heads of width `c`; scale defaults to c^-1/2."""
-    if kernel != "sdpa" and resolve_kernel(kernel, q.device, q.dtype, q.shape[-1]) == "xformers":
+    if kernel != "sdpa" and settled_kernel(kernel, q.device, q.dtype, q.shape[-1]) == "xformers":
         return _xformers_attend(q, k, v, scale)
     q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
     return functional.scaled_dot_product_attention(q, k, v, scale=scale).transpose(1, 2)
+
+
+def settled_kernel(request: Request, device: torch.device, dtype: torch.dtype, head_width: int) -> Kernel:
+    """`resolve_kernel` as a function of its own: the compiler looks through a cache, and would trace the probe."""
+    return resolve_kernel(request, device, dtype, head_width)
 
 
 @functools.lru_cache

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from wildrayzer.models.attention import Request, attend
+from wildrayzer.models.attention import Request, attend, settled_kernel
 
 
 def initialise(module: nn.Module, std: float) -> None:
@@ -164,6 +164,8 @@ def compile_blocks(model: nn.Module) -> None:
 
     Blocks of one stack share their compiled code, which is made at the first call; a C++ or CUDA compiler is needed.
     """
+    # the probe runs while a block is traced and is no part of it; marked here, since the mark imports the compiler
+    torch.compiler.assume_constant_result(settled_kernel)
     for module in model.modules():
         if isinstance(module, Block | CrossBlock):
             module.compile()
