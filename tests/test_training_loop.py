@@ -15,6 +15,9 @@ import torch
 from safetensors.torch import load_file
 
 from wildrayzer.config import CropPretextConfig, load_config
+from wildrayzer.checkpoint import read_manifest
+from wildrayzer.config import load_config
+from wildrayzer.models import attention
 from wildrayzer.stages.prepare import make_embedded, prepare_split
 from wildrayzer.stages.train import TrainingJob, _builder, _initial_model, train
 from wildrayzer.training.loop import NonFiniteError
@@ -201,6 +204,19 @@ def test_gradient_norms_over_the_limit_skip_the_update(stores, tmp_path):
     assert manifest["extra"]["summary"]["skipped_updates"] == 6
     start = _initial_model(job(stores, tmp_path)).state_dict()
     assert all(torch.equal(start[name], value) for name, value in weights(tmp_path).items())
+
+
+@pytest.mark.parametrize(("precision", "kernel"), [("bfloat16", "xformers"), ("float32", "sdpa")])
+def test_the_manifest_names_the_kernel_of_training(stores, tmp_path, monkeypatch, precision, kernel):
+    monkeypatch.setattr(
+        attention, "_probe_xformers", lambda device, dtype, width: None if dtype == torch.bfloat16 else "no"
+    )
+    monkeypatch.setattr(attention, "_xformers_attend", lambda q, k, v, scale: attention.attend(q, k, v, scale=scale))
+    model = CONFIG.model.model_copy(update={"attention": "auto"})
+    attention.resolve_kernel.cache_clear()
+    train(job(stores, tmp_path, model=model, validation_store=None, stage={"steps": 1, "precision": precision}))
+    attention.resolve_kernel.cache_clear()
+    assert read_manifest(tmp_path / "checkpoint").attention_kernel == kernel
 
 
 def test_another_network_is_refused_by_name(stores, tmp_path):

@@ -39,7 +39,7 @@ class CheckpointManifest(Section):
     model: ModelConfig
     """The network."""
     attention_kernel: str
-    """Attention kernel in use when the weights were written."""
+    """Attention kernel that the weights were trained with, or would run with where nothing was trained."""
     config_digest: str
     """Digest of the configuration that made them."""
     parent: str | None = None
@@ -65,6 +65,7 @@ def save_checkpoint(
     config_digest: str,
     parent: str | None = None,
     extra: Mapping[str, Any] | None = None,
+    dtype: torch.dtype | None = None,
 ) -> None:
     """Write a model's weights and manifest; each file is written beside its place and renamed into it.
 
@@ -78,6 +79,7 @@ def save_checkpoint(
         config_digest: digest of the configuration sections that made the weights.
         parent: `weights_digest` of the checkpoint that training started from.
         extra: JSON-like values for the manifest's `extra`.
+        dtype: what attention was trained in, under autocast; None takes that of the weights.
     """
     tensors = {name: tensor.detach().contiguous() for name, tensor in model.state_dict().items()}
     write_checkpoint(
@@ -88,7 +90,7 @@ def save_checkpoint(
         inputs=(inputs,) if isinstance(inputs, int) else tuple(inputs),
         targets=targets,
         model=model.config,
-        attention_kernel=model.attention_kernel,
+        attention_kernel=model.attention_kernel_in(dtype),
         config_digest=config_digest,
         parent=parent,
         extra=dict(extra or {}),

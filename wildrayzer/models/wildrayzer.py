@@ -61,9 +61,13 @@ class WildRayZer(nn.Module):
     def attention_kernel(self) -> Kernel:
         """Name of the attention kernel in use on the device and in the dtype of the weights (or of autocast)."""
         weight = next(self.parameters())
-        device, kind = weight.device, weight.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
-        return resolve_kernel(self.config.attention, device, dtype, self.config.head_width)
+        kind = weight.device.type
+        return self.attention_kernel_in(torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None)
+
+    def attention_kernel_in(self, dtype: torch.dtype | None) -> Kernel:
+        """Name of the attention kernel on the device of the weights in a dtype; None takes that of the weights."""
+        weight = next(self.parameters())
+        return resolve_kernel(self.config.attention, weight.device, dtype or weight.dtype, self.config.head_width)
 
     def tokenize(self, images: Float[Tensor, "b v 3 h w"]) -> Float[Tensor, "b v n d"]:
         """Image tokens with their position code (step 1).

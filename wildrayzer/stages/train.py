@@ -339,6 +339,7 @@ def _write_outputs(
             "deviations": list(job.model.deviations),
             "summary": summary,
         },
+        dtype=torch.bfloat16 if job.stage.precision == "bfloat16" else None,
     )
     logger.info("%s: %s", job.recipe, json.dumps(summary))
 
