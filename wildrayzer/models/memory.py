@@ -1,9 +1,12 @@
-"""Memory of a training step from the network's sizes: what the transformer blocks keep for the backward pass.
+"""Memory of a training step from the network's sizes: what the blocks and the motion head keep for the backward pass.
 
 Counted are the tensors that autograd saves in the blocks of all stacks, as measured on a CPU (fused GPU norms keep a
-little less), and the working set of one block that is recomputed. Tokenizers, heads and losses are left out: at the
-paper's sizes they are below a tenth.
+little less), the working set of one block that is recomputed, and a trained motion head around its blocks: its mask
+decoder works at image resolution and keeps more than they do. Tokenizers, camera head and losses are left out; the
+VGG-19 loss is the largest of these: small beside the paper's blocks, but not where every block is recomputed.
 """
+
+import math
 
 from wildrayzer.config.model import ModelConfig
 from wildrayzer.models.flops import Workload
@@ -41,10 +44,36 @@ def block_bytes(
     return rows * kept
 
 
+def head_bytes(config: ModelConfig, *, views: int, precision: str = "float32") -> int:
+    """What the motion head keeps of `views` views outside its blocks; the checkpoint policy changes nothing of it.
+
+    Under autocast norms run in float32, as on a GPU, and keep their input and result so.
+
+    Args:
+        config: sizes; with a motion head.
+        views: of all samples together.
+        precision: `float32`, or `bfloat16` for autocast.
+    """
+    head = config.motion_head
+    assert head is not None
+    stored = 2 if precision == "bfloat16" else 4
+    width, channels, pixels = config.width, config.width // 2, config.grid**2
+    # every source, all together, and the decoder's: normed, then projected
+    normed = (6 * width + head.feature_width) if head.use_features else 5 * width
+    kept = pixels * (normed * (4 + stored) + 3 * width * stored)
+    kept += pixels * channels * (8 + stored)
+    for _ in range(math.floor(math.log2(config.patch_size))):
+        half, pixels = max(1, channels // 2), 4 * pixels
+        # three times a norm and GELU, between them two convolutions
+        kept += pixels * (channels * stored + half * (3 * 8 + 2 * stored))
+        channels = half
+    return views * (kept + 3 * pixels * channels * stored)
+
+
 def activation_bytes(
     config: ModelConfig, work: Workload, *, precision: str = "float32", checkpoint_every: int | None = None
 ) -> int:
-    """Bytes that the blocks of a step hold at most.
+    """Bytes that the blocks and the motion head of a step hold at most.
 
     Args:
         config: sizes.
@@ -54,6 +83,8 @@ def activation_bytes(
     """
     every = config.checkpoint_every if checkpoint_every is None else checkpoint_every
     kept, largest = 0, 0
+    if _trains_head(config, work):
+        kept += head_bytes(config, views=work.batch * work.views, precision=precision)
     for blocks, rows, tokens, queries in _stacks(config, work):
         for depth in range(blocks):
             asked = queries if depth == blocks - 1 else None
@@ -113,6 +144,11 @@ def _stacks(config: ModelConfig, work: Workload) -> list[tuple[int, int, int, in
         found.append((config.scene_blocks, work.batch, context, keep))
         context = keep or context
         found.append((config.decoder_blocks, work.batch * work.targets, patches + context, patches))
-    if work.motion and work.trains_motion and config.motion_head is not None:
+    if _trains_head(config, work):
+        assert config.motion_head is not None
         found.append((config.motion_head.blocks, work.batch * work.views, patches, None))
     return found
+
+
+def _trains_head(config: ModelConfig, work: Workload) -> bool:
+    return work.motion and work.trains_motion and config.motion_head is not None
