@@ -14,9 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from wildrayzer.config import CropPretextConfig, load_config
 from wildrayzer.checkpoint import read_manifest
-from wildrayzer.config import load_config
+from wildrayzer.config import CropPretextConfig, load_config
 from wildrayzer.models import attention
 from wildrayzer.stages.prepare import make_embedded, prepare_split
 from wildrayzer.stages.train import TrainingJob, _builder, _initial_model, train
