@@ -57,6 +57,27 @@ def test_a_tar_is_unpacked_as_it_was_packed(tmp_path):
     assert files_in(tmp_path / "out") == GOOD
 
 
+def test_a_tar_that_ends_with_a_zip_is_a_tar(tmp_path):
+    """Chunks of torch are zips: the end of the last one lies where a zip has its own."""
+    chunk = make_zip(tmp_path / "chunk").read_bytes()
+    members = {"1K/000000.torch": chunk, "1K/000001.torch": chunk}
+    archive = make_tar(tmp_path / "set.tar", *((tar_member(name), body) for name, body in members.items()))
+    assert unpack(archive, tmp_path / "out") == 2
+    assert files_in(tmp_path / "out") == members
+
+
+def test_broken_compressed_data_names_the_archive(tmp_path):
+    body = random.Random(0).randbytes(64) * 400
+    archive = make_zip(tmp_path / "set.zip", {"a.txt": body})
+    content = bytearray(archive.read_bytes())
+    start = content.index(b"a.txt") + len(b"a.txt")
+    content[start : start + 40] = b"\xff" * 40
+    archive.write_bytes(content)
+    with pytest.raises(ValueError, match=r"set\.zip: a\.txt cannot be unpacked"):
+        unpack(archive, tmp_path / "out")
+    assert files_in(tmp_path / "out") == {}
+
+
 @pytest.mark.parametrize(
     "name", ["../evil", "train/../../evil", "/tmp/evil", "..\\evil", "C:\\evil", "\\evil", "train/a\0../evil"]
 )

@@ -1,11 +1,13 @@
 """Unpacking archives from strangers: members that leave the folder, links and devices are refused, all or nothing."""
 
 import logging
+import lzma
 import re
 import shutil
 import stat
 import tarfile
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -17,6 +19,8 @@ from wildrayzer.sources.disk import require_space, writing
 from wildrayzer.sources.progress import transfer_progress
 
 logger = logging.getLogger(__name__)
+
+_BROKEN = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError)
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,7 @@ def _write(member: Member, folder: Path, archive: Path) -> None:
     try:
         with member.open() as source, temporary.open("wb") as stream:
             shutil.copyfileobj(source, stream, 1 << 20)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, RuntimeError, NotImplementedError) as error:
+    except (*_BROKEN, RuntimeError, NotImplementedError) as error:
         temporary.unlink(missing_ok=True)
         raise ValueError(
             f"{archive}: {member.name} cannot be unpacked ({error}); remove the archive and fetch it again"
@@ -87,14 +91,20 @@ def _write(member: Member, folder: Path, archive: Path) -> None:
 def _members(archive: Path) -> Iterator[list[Member]]:
     """The files of an archive, all of them checked."""
     try:
-        if zipfile.is_zipfile(archive):
+        # By the first bytes: a tar whose last member is a zip, as torch's files are, would pass for that zip.
+        if _begins_as_zip(archive):
             with zipfile.ZipFile(archive) as opened:
                 yield _zip_members(archive, opened)
         else:
             with tarfile.open(archive) as packed:
                 yield _tar_members(archive, packed)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError) as error:
+    except _BROKEN as error:
         raise ValueError(f"{archive} is no whole archive ({error}); remove it and fetch it again") from None
+
+
+def _begins_as_zip(archive: Path) -> bool:
+    with archive.open("rb") as stream:
+        return stream.read(2) == b"PK"
 
 
 def _zip_members(archive: Path, opened: zipfile.ZipFile) -> list[Member]:
