@@ -48,6 +48,14 @@ def write_job(folder, rows, kind="views", **extra):
     return folder / f"{name}.csv", folder / f"{name}.json"
 
 
+def test_a_scene_may_have_the_name_of_a_missing_value(tmp_path):
+    rows = [("static", "dynamic_test", 2, scene, 0, "static", "psnr", 20.0) for scene in ("NA", "null", "room")]
+    rows.append(("static", "dynamic_test", 2, "room", 1, "static", "psnr", float("nan")))
+    scores = read_scores([write_job(tmp_path, rows)[0]])
+    assert sorted(scores["scene"]) == ["NA", "null", "room", "room"]
+    assert scores["value"].isna().sum() == 1
+
+
 def mask_rows(method, split, iou, coverage, recall=0.5):
     return [
         (method, split, 2, f"s{s}", f, "mask", metric, value + 0.001 * s)

@@ -17,7 +17,9 @@ def plan(
     share: Annotated[
         float | None, typer.Option(help="Share of the GPU's stated rate that jobs reach", min=0.01)
     ] = None,
-    rate: Annotated[float | None, typer.Option(help="TFLOP/s a GPU reaches in bfloat16, where measured")] = None,
+    rate: Annotated[
+        float | None, typer.Option(help="TFLOP/s a GPU reaches in bfloat16, where measured", min=0.01)
+    ] = None,
     pretrained: Annotated[str | None, typer.Option(help="As `pretrained` of the configuration")] = None,
     results: Annotated[Path, typer.Option(help="Folder of all runs")] = Path("results"),
 ) -> None:

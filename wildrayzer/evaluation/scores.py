@@ -90,7 +90,13 @@ def _read_one(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise ValueError(f"{path}: no such score file; run the benchmark stage first")
     try:
-        table = pd.read_csv(io.StringIO(path.read_text()), dtype={"scene": str, "method": str, "split": str})
+        # A scene may be called NA; of the values alone some may be missing.
+        table = pd.read_csv(
+            io.StringIO(path.read_text()),
+            dtype={"scene": str, "method": str, "split": str},
+            keep_default_na=False,
+            na_values={"value": ["", "nan", "NaN"]},
+        )
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a score file ({error}); {remedy}") from None
     if tuple(table.columns) != COLUMNS:

@@ -92,7 +92,7 @@ def prepare_split(
         image_size, store, cameras=reader.has_cameras, masks=reader.has_masks, clean=reader.has_clean, codec=codec
     )
     job = _plan(split, raw_dir, out_path, reader=reader, form=form, min_frames=min_frames)
-    expected = {"scenes": expected_scenes or split.expected_scenes, "frames": expected_frames}
+    expected = {"scenes": split.expected_scenes or expected_scenes, "frames": expected_frames}
     before = _identity(out_path)
     try:
         with naming_full_disks(out_path.parent):

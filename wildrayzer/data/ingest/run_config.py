@@ -59,7 +59,7 @@ def derive(
     embedded = data.get("embedded") or {}
     needed = {key for key, split in splits.items() if split["layout"] == "embedded"}
     needed |= {embedded["splits"][key].get("seed_of") for key in needed}
-    if embedded:
+    if "splits" in embedded:
         embedded["splits"] = {key: split for key, split in embedded["splits"].items() if key in needed}
     _keep_what_is_scored(made)
     parse_config(made, source=f"{base} with {folder} as {name}")
