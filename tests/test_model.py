@@ -303,7 +303,7 @@ def test_half_precision_autocast_keeps_cameras_exact():
             rotation @ rotation.transpose(-1, -2), torch.eye(3).expand_as(rotation), atol=1e-5, rtol=0
         )
         torch.testing.assert_close(result.render, full.render, atol=0.1, rtol=0)
-        assert model.attention_kernel == "sdpa"
+        assert model.attention_kernel_in(torch.bfloat16) == "sdpa"
 
 
 def test_matching_starts_by_finding_the_same_content():

@@ -57,13 +57,6 @@ class WildRayZer(nn.Module):
         self.role_embedding = nn.Parameter(role) if config.view_type_embedding else None
         self.motion_head = None if config.motion_head is None else MotionHead(config, config.motion_head)
 
-    @property
-    def attention_kernel(self) -> Kernel:
-        """Name of the attention kernel in use on the device and in the dtype of the weights (or of autocast)."""
-        weight = next(self.parameters())
-        kind = weight.device.type
-        return self.attention_kernel_in(torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else None)
-
     def attention_kernel_in(self, dtype: torch.dtype | None) -> Kernel:
         """Name of the attention kernel on the device of the weights in a dtype; None takes that of the weights."""
         weight = next(self.parameters())
