@@ -1,7 +1,6 @@
 """`wildrayzer inspect`: look at a pseudo-mask cache."""
 
 import math
-import warnings
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +9,7 @@ import typer
 
 from wildrayzer.cli.devices import Device
 from wildrayzer.cli.errors import reported
+from wildrayzer.stages.logs import ignore_time_stamps
 
 app = typer.Typer()
 NO_RENDER = "Renderings are left out: --no-render."
@@ -65,7 +65,7 @@ def inspect(
     The gallery is a folder that opens from the disk; index.html is its summary. Frames, windows and renderer must be
     those that made the cache: what the run's folder has is used if its digest fits.
     """
-    warnings.filterwarnings("ignore", message=r"Object at \.snakemake_timestamp")
+    ignore_time_stamps()
     if provenance:
         _show_provenance(cache)
         if not text and out is None:

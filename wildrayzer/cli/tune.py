@@ -1,13 +1,13 @@
 """`wildrayzer tune`: sweep options of voting and refinement over cached maps."""
 
 import tempfile
-import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from wildrayzer.cli.errors import reported
+from wildrayzer.stages.logs import ignore_time_stamps
 
 app = typer.Typer()
 
@@ -55,7 +55,7 @@ def tune(
     from wildrayzer.evaluation.tuning_table import write_tables
     from wildrayzer.viz.tuning import write_plots
 
-    warnings.filterwarnings("ignore", message=r"Object at \.snakemake_timestamp")
+    ignore_time_stamps()
     with reported():
         sweep = parse_sweep(settings or [])
         opened = TuningCaches.of(caches, load_config(configfile) if configfile else None)

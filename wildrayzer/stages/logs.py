@@ -14,6 +14,11 @@ from pathlib import Path
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 
+def ignore_time_stamps() -> None:
+    """Silence Zarr on the time stamp that Snakemake leaves in every folder that is an output, groups included."""
+    warnings.filterwarnings("ignore", message=r"Object at \.snakemake_timestamp")
+
+
 @contextmanager
 def job_log(path: str | Path) -> Iterator[None]:
     """Log to `path` and to standard error while the context lasts; an exception ends up in the file as well.
@@ -58,8 +63,7 @@ def _logging(path: str | Path) -> Iterator[None]:
     root.handlers, root.level = [file, terminal], logging.INFO
     try:
         with warnings.catch_warnings():
-            # Snakemake leaves a time stamp in every folder that is an output, Zarr groups included
-            warnings.filterwarnings("ignore", message=r"Object at \.snakemake_timestamp")
+            ignore_time_stamps()
             yield
     except BaseException:
         with Path(path).open("a") as stream:
