@@ -62,6 +62,9 @@ def main() -> int:
     book = options.work / "rows.json"
     rows: dict[str, Row] = json.loads(book.read_text()) if book.exists() else {}
     parts = dict(_parts(options))
+    for text in options.only or ():
+        if not any(key.startswith(text) for key in parts):
+            raise SystemExit(f"--only {text!r}: no row begins so; rows are {', '.join(parts)}")
     for number, (key, make) in enumerate(parts.items(), 1):
         if (options.only and not key.startswith(tuple(options.only))) or (key in rows and not options.again):
             continue
