@@ -123,7 +123,10 @@ class BatchBuilder:
         ]
 
     def _draws(self, step: int, inputs: int, views: int) -> dict[str, Tensor]:
-        """Token masks and crops of the whole batch, of which each process and micro-batch takes its samples' own."""
+        """Token masks and crops of the whole batch, of which each process and micro-batch takes its samples' own.
+
+        The last number of their seeds is constant: it keeps the draws that recorded runs of one process had.
+        """
         drawn = {}
         if self.stage.token_mask_share:
             drawn["token_mask"] = draw_token_mask(
