@@ -47,6 +47,14 @@ def test_the_demo_names_its_deviations_and_all_are_explained():
     assert [option for option in general if not any(entry.startswith(option) for entry in documented)] == []
 
 
+def test_the_trial_on_one_gpu_departs_from_the_paper_as_the_demo_does():
+    trial, demo = (load_config(ROOT / "config" / f"{name}.yaml") for name in ("embedded-gpu", "demo"))
+    names = [[line.split(":")[0] for line in config.deviations] for config in (trial, demo)]
+    assert names[0] == names[1]
+    assert (trial.compute.device, trial.compute.gpus) == ("cuda", 1)
+    assert set(trial.data.splits) == set(demo.data.splits)
+
+
 def test_every_option_that_departs_from_the_paper_is_explained():
     pattern = re.compile(r"differs from the paper|not in the paper|\(ours;", re.IGNORECASE)
     options = {path for path, field in reference.options() if pattern.search(field.description or "")}
