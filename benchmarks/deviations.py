@@ -23,7 +23,8 @@ from wildrayzer.config import RunConfig
 from wildrayzer.config.load import parse_config
 from wildrayzer.layout import RunLayout
 from wildrayzer.stages.score_renderer import score_renderer_health
-from wildrayzer.stages.train import TrainingJob, train
+from wildrayzer.stages.train import train
+from wildrayzer.stages.training_job import TrainingJob
 from wildrayzer.training.metrics_log import read_metrics
 
 VARIANTS: dict[str, dict[str, Any]] = {

@@ -220,7 +220,8 @@ def test_copy_paste_only_in_the_run_brings_its_claim_on_what_is_scored():
 
 
 def test_another_head_starts_afresh_on_the_same_renderer(tmp_path):
-    from wildrayzer.stages.train import TrainingJob, _initial_model
+    from wildrayzer.stages.starting_weights import initial_model
+    from wildrayzer.stages.training_job import TrainingJob
 
     config = run()
     torch.manual_seed(5)
@@ -234,13 +235,13 @@ def test_another_head_starts_afresh_on_the_same_renderer(tmp_path):
             processes=1, preload_mb=0, parent=str(tmp_path), static_store="", state="", checkpoint="", metrics="",
         )  # fmt: skip
 
-    model, parent = _initial_model(job("distill", variant.model)), load_checkpoint(tmp_path)[0]
+    model, parent = initial_model(job("distill", variant.model)), load_checkpoint(tmp_path)[0]
     assert model.motion_head.features is None
     for name, value in parent.state_dict().items():
         if not name.startswith("motion_head."):
             assert torch.equal(model.state_dict()[name], value)
-    same = _initial_model(job("distill", config.model)).state_dict()
+    same = initial_model(job("distill", config.model)).state_dict()
     assert all(torch.equal(same[name], value) for name, value in parent.state_dict().items())
     with pytest.raises(ValueError, match=r"model\.motion_head is"):
-        _initial_model(job("joint", variant.model))
+        initial_model(job("joint", variant.model))
     assert np.isfinite(sum(float(p.detach().sum()) for p in model.parameters()))

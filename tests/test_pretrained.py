@@ -9,7 +9,7 @@ from wildrayzer.checkpoint import load_checkpoint, load_tensors, read_manifest, 
 from wildrayzer.config import load_config, parse_config
 from wildrayzer.data.ingest.run_config import derive
 from wildrayzer.models import WildRayZer
-from wildrayzer.stages.train import adopt_pretrained
+from wildrayzer.stages.starting_weights import adopt_pretrained
 
 TINY = Path(__file__).parent / "config" / "tiny.yaml"
 MODEL = load_config(TINY).model

@@ -18,7 +18,9 @@ from wildrayzer.checkpoint import read_manifest
 from wildrayzer.config import CropPretextConfig, load_config
 from wildrayzer.models import attention
 from wildrayzer.stages.prepare import make_embedded, prepare_split
-from wildrayzer.stages.train import TrainingJob, _builder, _initial_model, train
+from wildrayzer.stages.starting_weights import initial_model
+from wildrayzer.stages.train import _builder, train
+from wildrayzer.stages.training_job import TrainingJob
 from wildrayzer.training.loop import NonFiniteError
 from wildrayzer.training.stopping import StoppedEarlyError
 
@@ -201,7 +203,7 @@ def test_gradient_norms_over_the_limit_skip_the_update(stores, tmp_path):
     train(job(stores, tmp_path, stage={"skip_norm": 1e-9}))
     manifest = json.loads((tmp_path / "checkpoint" / "manifest.json").read_text())
     assert manifest["extra"]["summary"]["skipped_updates"] == 6
-    start = _initial_model(job(stores, tmp_path)).state_dict()
+    start = initial_model(job(stores, tmp_path)).state_dict()
     assert all(torch.equal(start[name], value) for name, value in weights(tmp_path).items())
 
 

@@ -234,7 +234,8 @@ def test_the_jobs_script_counts_what_it_loads(monkeypatch, tmp_path):
 
     monkeypatch.setattr(time, "time", lambda: clock[0])
     monkeypatch.delenv("SLURM_JOB_END_TIME", raising=False)
-    monkeypatch.setitem(sys.modules, "wildrayzer.stages.train", Slow("wildrayzer.stages.train"))
+    for module in ("wildrayzer.stages.train", "wildrayzer.stages.training_job"):
+        monkeypatch.setitem(sys.modules, module, Slow(module))
     snakemake = types.SimpleNamespace(
         log=[str(tmp_path / "log")], input=types.SimpleNamespace(get=lambda name: None, static_store="s"), threads=1,
         params=types.SimpleNamespace(job={}, state="state"), resources=types.SimpleNamespace(runtime=60.0), config={},

@@ -10,10 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from wildrayzer.checkpoint import load_checkpoint, read_manifest, save_checkpoint, write_checkpoint
-from wildrayzer.config import FeaturesConfig, ModelConfig, PasteConfig, PerceptualConfig, StageConfig, WatchConfig
-from wildrayzer.config.base import Section
-from wildrayzer.config.model import MotionHeadConfig
+from wildrayzer.checkpoint import read_manifest, save_checkpoint
 from wildrayzer.data.paste import CutoutLibrary, paste
 from wildrayzer.data.sampling import SampleSource
 from wildrayzer.data.store import FrameStore
@@ -22,7 +19,9 @@ from wildrayzer.models import WildRayZer
 from wildrayzer.models.transformer import compile_blocks
 from wildrayzer.motion.backbones import build_backbone
 from wildrayzer.motion.features import FeatureBackbone
-from wildrayzer.provenance import digest_file, digest_json, write_bytes_atomic
+from wildrayzer.provenance import write_bytes_atomic
+from wildrayzer.stages.starting_weights import initial_model
+from wildrayzer.stages.training_job import TrainingJob, identity
 from wildrayzer.training.batch import BatchBuilder
 from wildrayzer.training.distributed import World, join_world
 from wildrayzer.training.health import HealthCheck
@@ -37,63 +36,6 @@ from wildrayzer.training.stopping import StopRequest
 from wildrayzer.training.validation import Validation
 
 logger = logging.getLogger(__name__)
-
-STAGE_VERSION = 3
-"""Raised when a change of code changes what training gives."""
-
-
-class TrainingJob(Section):
-    """Everything a training job is told; paths are strings so that it travels as JSON."""
-
-    recipe: str
-    seed: int
-    stage: StageConfig
-    model: ModelConfig
-    perceptual: PerceptualConfig
-    features: FeaturesConfig | None = None
-    """Feature backbone; needed where the motion head runs."""
-    paste: PasteConfig | None = None
-    """Copy-paste; needed where the stage pastes."""
-    device: str
-    threads: int
-    processes: int
-    """Training processes, of all nodes together."""
-    nodes: int = 1
-    """Nodes that share the processes evenly."""
-    preload_mb: int
-    parent: str | None = None
-    """Checkpoint to start from; null starts from random weights."""
-    static_store: str
-    dynamic_store: str | None = None
-    masks: str | None = None
-    """Pseudo-mask cache of the dynamic split."""
-    residuals: str | None = None
-    """Residual maps of the dynamic split; null takes those of `masks`."""
-    cutout_annotations: str | None = None
-    cutout_images: str | None = None
-    validation_store: str | None = None
-    state: str
-    """Folder of resume states; no declared output."""
-    checkpoint: str
-    metrics: str
-    leave_at: float | None = None
-    """When the job saves and leaves, in Unix seconds; null has no limit."""
-    compile: bool = False
-    """Compile the transformer blocks."""
-    activation_gb: float | None = None
-    """Memory for activations, in 10⁹ bytes; null leaves the model's checkpoint policy."""
-    watch: WatchConfig = WatchConfig()
-    """Where figures go beside the metrics file, and health checks."""
-
-    @property
-    def uses_dynamic(self) -> bool:
-        """Whether the stage draws dynamic clips."""
-        return self.stage.dynamic_share > 0.0
-
-    @classmethod
-    def load(cls, path: str) -> "TrainingJob":
-        """Read a job file."""
-        return cls.model_validate_json(Path(path).read_text())
 
 
 def train(job: TrainingJob) -> None:
@@ -120,7 +62,7 @@ def train(job: TrainingJob) -> None:
 
 def _train_here(job: TrainingJob) -> None:
     with join_world(job.device, threads=job.threads) as world:
-        model = _initial_model(job).to(world.device)
+        model = initial_model(job).to(world.device)
         backbone = _backbone(job, world)
         perceptual = build_perceptual(job.perceptual, device=world.device)
         recipe = RECIPES[job.recipe]
@@ -152,95 +94,6 @@ def _train_here(job: TrainingJob) -> None:
         if world.is_main:
             _write_outputs(job, model, summary, backbone, perceptual.name)
         world.wait()
-
-
-def identity(job: TrainingJob) -> str:
-    """Digest of everything that decides the trained weights: options, seed, parent, data; not how many processes."""
-    sections = (job.stage, job.model, job.features, job.perceptual, job.paste)
-    parts = [section.model_dump(mode="json") if section else None for section in sections]
-    stores = [FrameStore(path) for path in (job.static_store, job.dynamic_store) if path]
-    data = [store.digest for store in stores]
-    if job.masks:
-        data.append(PseudoLabels(job.masks, frames=stores[-1].num_frames, residuals=job.residuals).digest)
-    parent = read_manifest(job.parent).weights_digest if job.parent else None
-    cutouts = digest_file(job.cutout_annotations) if job.cutout_annotations else None
-    return digest_json([STAGE_VERSION, job.recipe, job.seed, parts, data, parent, cutouts])
-
-
-def adopt_pretrained(source: str, out: str, *, model: ModelConfig) -> None:
-    """Copy the checkpoint of a static renderer into a run, after checking that it is whole and of the run's sizes.
-
-    A renderer without motion head is given the run's, drawn anew and always alike, and keeps its other weights.
-
-    Raises:
-        ValueError: a broken checkpoint, or one of other sizes.
-    """
-    renderer, manifest = load_checkpoint(source, device="cpu")
-    if renderer.config.motion_head is not None or model.motion_head is None:
-        check_options(renderer.config, model, source)
-        shutil.copytree(source, out, dirs_exist_ok=True)
-        return
-    check_options(renderer.config.model_copy(update={"motion_head": model.motion_head}), model, source)
-    renewed = _with_new_head(renderer, model.motion_head, seed=0)
-    about = manifest.model_dump(exclude={"stage", "model", "parent", "weights_digest", "versions"})
-    parent = manifest.weights_digest
-    write_checkpoint(out, renewed.state_dict(), stage="pretrain", model=renewed.config, parent=parent, **about)
-
-
-def check_options(found: ModelConfig, wanted: ModelConfig, path: str) -> None:
-    """Refuse a checkpoint of another network.
-
-    Raises:
-        ValueError: naming the options that differ.
-    """
-    ours, theirs = wanted.model_dump(), found.model_copy(update=_free(found, wanted)).model_dump()
-    wrong = [
-        f"model.{name} is {theirs[name]}, this run has {ours[name]}" for name in ours if ours[name] != theirs[name]
-    ]
-    if wrong:
-        raise ValueError(
-            f"{path} holds another network: {'; '.join(wrong)}; train from the stage before again, or set the "
-            "`model` section as in its manifest.json"
-        )
-
-
-def _initial_model(job: TrainingJob) -> WildRayZer:
-    if job.parent is None:
-        torch.manual_seed(job.seed)
-        return WildRayZer(job.model)
-    model, _ = load_checkpoint(job.parent, device="cpu")
-    if job.recipe == "distill" and model.config.motion_head != job.model.motion_head:
-        model = _with_new_head(model, job.model.motion_head, seed=job.seed)
-    check_options(model.config, job.model, job.parent)
-    return _with_options(model, job.model)
-
-
-def _with_new_head(model: WildRayZer, head: MotionHeadConfig | None, *, seed: int) -> WildRayZer:
-    """The same renderer with another motion head, drawn from `seed`: an ablation's, or the first it has."""
-    torch.manual_seed(seed)
-    renewed = WildRayZer(model.config.model_copy(update={"motion_head": head}))
-    renewed.load_state_dict({**renewed.state_dict(), **_renderer_state(model)})
-    return renewed
-
-
-def _renderer_state(model: WildRayZer) -> dict[str, torch.Tensor]:
-    return {name: value for name, value in model.state_dict().items() if not name.startswith("motion_head.")}
-
-
-def _free(found: ModelConfig, wanted: ModelConfig) -> dict[str, object]:
-    """Options that may differ from the parent's: they change speed, memory or the gate, not what weights there are."""
-    free: dict[str, object] = {"attention": wanted.attention, "checkpoint_every": wanted.checkpoint_every}
-    if found.motion_head is not None and wanted.motion_head is not None:
-        free["motion_head"] = found.motion_head.model_copy(update={"threshold": wanted.motion_head.threshold})
-    return free
-
-
-def _with_options(model: WildRayZer, config: ModelConfig) -> WildRayZer:
-    if model.config == config:
-        return model
-    renewed = WildRayZer(config)
-    renewed.load_state_dict(model.state_dict())
-    return renewed
 
 
 def _backbone(job: TrainingJob, world: World) -> FeatureBackbone | None:

@@ -2,7 +2,7 @@
 
 from wildrayzer.config import ModelConfig
 from wildrayzer.stages.logs import job_log
-from wildrayzer.stages.train import adopt_pretrained
+from wildrayzer.stages.starting_weights import adopt_pretrained
 
 with job_log(snakemake.log[0]):
     adopt_pretrained(

@@ -16,7 +16,8 @@ def first(value):
 
 with job_log(snakemake.log[0]):
     # only now: the walltime counts while torch is loaded
-    from wildrayzer.stages.train import TrainingJob, train
+    from wildrayzer.stages.train import train
+    from wildrayzer.stages.training_job import TrainingJob
 
     masks = first(snakemake.input.get("pixel_masks"))
     names = ("parent", "dynamic_store", "residuals", "validation_store")
