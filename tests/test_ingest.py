@@ -284,6 +284,40 @@ def test_a_stopped_call_with_other_options_starts_again(tmp_path, monkeypatch):
     assert files(tmp_path / "out") == files(tmp_path / "whole")
 
 
+def stop_at_the_sheet(monkeypatch, *arguments) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(write, "write_sheet", lambda _: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            ingest(*arguments)
+
+
+def test_frames_that_a_stopped_call_removed_are_made_again(tmp_path, monkeypatch):
+    clips = [write_clip(tmp_path / f"{name}.mp4", 12, rate=5) for name in "ab"]
+    short = write_clip(tmp_path / "c.mp4", 3, rate=5)
+    for _ in range(2):  # the second call drops b and the short one, and is stopped
+        stop_at_the_sheet(monkeypatch, clips, tmp_path / "out", IngestOptions())
+        stop_at_the_sheet(monkeypatch, [clips[0], short], tmp_path / "out", IngestOptions(min_frames=4))
+    unfinished = tmp_path / ".out.unfinished"
+    assert [path.stem for path in (unfinished / "sources").iterdir()] == ["a"]
+    report = ingest([*clips, short], tmp_path / "out", IngestOptions())
+    assert report["totals"]["frames"] == 10 + 10 + 3
+    ingest([*clips, short], tmp_path / "whole", IngestOptions())
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
+def test_a_record_is_believed_only_with_all_its_frames(tmp_path, monkeypatch):
+    clip = write_clip(tmp_path / "a.mp4", 12, rate=5)
+    images = tmp_path / ".out.unfinished" / "images" / "a"
+    stop_at_the_sheet(monkeypatch, [clip], tmp_path / "out", IngestOptions())
+    (images / "00007.png").unlink()
+    stop_at_the_sheet(monkeypatch, [clip], tmp_path / "out", IngestOptions())
+    assert len(list(images.iterdir())) == 12
+    (images / "00012.png").write_bytes(b"of another recording")
+    for name in ("out", "whole"):
+        ingest([clip], tmp_path / name, IngestOptions())
+    assert files(tmp_path / "out") == files(tmp_path / "whole")
+
+
 def test_two_calls_for_one_folder_do_not_mix(tmp_path):
     clip = write_clip(tmp_path / "a.mp4", 4)
     (tmp_path / ".out.unfinished").mkdir()

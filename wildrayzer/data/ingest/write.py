@@ -84,12 +84,14 @@ def _taken_in(source: Source, root: Path, options: IngestOptions, progress: Prog
     file = root / "sources" / f"{source.name}.json"
     made_from = {"version": VERSION, "fingerprint": source.fingerprint, "fps": options.fps,
                  "short_side": options.short_side}  # fmt: skip
-    if file.is_file() and (record := read_json(file))["made_from"] == made_from:
+    folder = root / "images" / source.name
+    record = _earlier(file, folder, made_from)
+    if record:
         logger.info("%s: there already, %d frames", source.path, len(record.get("times", ())))
     else:
         record = {"name": source.name, "path": str(source.path), "kind": source.kind, "made_from": made_from}
         try:
-            record |= _write_frames(source, root / "images" / source.name, options, progress)
+            record |= _write_frames(source, folder, options, progress)
         except BadSceneError as error:
             record |= {"reason": error.reason, "detail": str(error)}
         write_json(file, record)
@@ -102,6 +104,14 @@ def _taken_in(source: Source, root: Path, options: IngestOptions, progress: Prog
     if "reason" in record:
         logger.warning("%s skipped: %s", source.path, record["detail"])
     return record
+
+
+def _earlier(file: Path, folder: Path, made_from: dict[str, Any]) -> dict[str, Any]:
+    """The record that an earlier call left, if it is of the same and its frames are all in `folder`; else empty."""
+    record: dict[str, Any] = read_json(file) if file.is_file() else {}
+    there = sum(1 for _ in folder.glob("*.png"))
+    same = record.get("made_from") == made_from and len(record.get("times", ())) == (0 if "reason" in record else there)
+    return record if same else {}
 
 
 def _write_frames(source: Source, folder: Path, options: IngestOptions, progress: Progress) -> dict[str, Any]:
@@ -157,7 +167,11 @@ def _reduced(image: np.ndarray, short_side: int) -> np.ndarray:
 
 
 def _drop_unused(root: Path, used: Sequence[str]) -> None:
-    """Remove frames of sources that were skipped, or named by an earlier call alone."""
+    """Remove frames of sources that were skipped, or named by an earlier call alone, and first their records.
+
+    A record without its frames would have the next call take them for made.
+    """
     for folder in (root / "images").iterdir():
         if folder.name not in used:
+            (root / "sources" / f"{folder.name}.json").unlink(missing_ok=True)
             shutil.rmtree(folder)
