@@ -45,6 +45,31 @@ def write_clip(
     return path
 
 
+def write_film(path: Path, times: list[float], *, last: float | None = None, sound: float = 0.0) -> Path:
+    """Noise at these times in seconds, the last frame standing for `last` seconds, with `sound` seconds of silence."""
+    random = np.random.default_rng(0)
+    with av.open(str(path), "w", options={"movflags": "+faststart"} if path.suffix in (".mp4", ".mov") else {}) as film:
+        stream = film.add_stream(CODECS[path.suffix], rate=30)
+        stream.width, stream.height, stream.pix_fmt = 64, 32, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        silence = film.add_stream("libopus" if path.suffix == ".webm" else "aac", rate=48000) if sound else None
+        packets = []
+        for time in times:
+            image = av.VideoFrame.from_ndarray(random.integers(0, 256, (32, 64, 3), np.uint8), format="rgb24")
+            image.pts, image.time_base = round(1000 * time), Fraction(1, 1000)
+            packets += stream.encode(image)
+        packets += stream.encode()
+        if last is not None:
+            packets[-1].duration = round(1000 * last)
+        for start in range(0, int(48000 * sound), 960) if silence else ():
+            heard = av.AudioFrame.from_ndarray(np.zeros((2, 960), np.float32), format="fltp", layout="stereo")
+            heard.sample_rate, heard.pts, heard.time_base = 48000, start, Fraction(1, 48000)
+            packets += silence.encode(heard)
+        packets += silence.encode() if silence else []
+        film.mux(sorted(packets, key=lambda packet: packet.dts * packet.time_base))
+    return path
+
+
 def write_sound(path: Path, *, empty_video: bool = False) -> Path:
     with av.open(str(path), "w") as container:
         if empty_video:

@@ -9,7 +9,7 @@ from typing import Any
 
 from wildrayzer.provenance import write_bytes_atomic, write_json
 
-VERSION = 1
+VERSION = 2
 """Raised when a change of code changes what is written."""
 
 

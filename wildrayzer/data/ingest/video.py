@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 from PIL import Image
 
+from wildrayzer.data.ingest.containers import is_cut_short
 from wildrayzer.data.readers.base import BadSceneError
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".webm", ".mkv")
@@ -26,6 +27,8 @@ class VideoNotes:
     """Frames decoded."""
     seconds: float = 0.0
     """Time of the last decoded frame, from the first."""
+    covered: float = 0.0
+    """Time when that frame ends, from the first."""
     rotation: int = 0
     """Counter-clockwise turn in degrees that made the frames upright."""
     remarks: list[str] = field(default_factory=list)
@@ -67,7 +70,7 @@ def video_frames(path: Path, fps: float, notes: VideoNotes) -> Iterator[tuple[fl
     mirroring of the container and oblong pixels are applied. Decoded one at a time; `notes` are filled in.
 
     Raises:
-        BadSceneError: no video stream, not readable, no frames, or the file ends before its header says.
+        BadSceneError: no video stream, not readable, no frames, or the file is cut short.
     """
     for seconds, frame, stream in _decoded(path, fps, notes):
         yield seconds, _picture(frame, stream, notes)
@@ -98,7 +101,7 @@ def _decoded(path: Path, fps: float, notes: VideoNotes) -> _Decoded:
                 raise BadSceneError("no video stream", f"{path} holds {kinds}; name a file with pictures")
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
-            promised = container.duration / av.time_base if container.duration else None
+            promised = _promised(container, stream)
             yield from _sampled(container, stream, fps, notes)
     except av.FFmpegError as error:
         progress = f" after {notes.decoded} frames" if notes.decoded else ""
@@ -108,13 +111,29 @@ def _decoded(path: Path, fps: float, notes: VideoNotes) -> _Decoded:
         ) from None
     if not notes.decoded:
         raise BadSceneError("no frames", f"{path}: its video stream is empty; export it again")
-    interval = notes.seconds / (notes.decoded - 1) if notes.decoded > 1 else 0.0
-    covered = notes.seconds + interval
-    if promised is not None and promised - covered > max(_MISSING_SHARE * promised, 2 * interval):
+    _check_end(path, promised, notes)
+
+
+def _promised(container: "av.container.InputContainer", stream: "av.VideoStream") -> float | None:
+    """Seconds that the header gives to the pictures, or to all streams where it does not tell them apart."""
+    if stream.duration and stream.time_base:
+        return float(stream.duration * stream.time_base)
+    return container.duration / av.time_base if container.duration else None
+
+
+def _check_end(path: Path, promised: float | None, notes: VideoNotes) -> None:
+    """Refuse a video that lacks its end; one that is all there but ends early is remarked on."""
+    if promised is None:
+        return
+    missing = promised - notes.covered
+    if missing <= max(_MISSING_SHARE * promised, 2 * notes.seconds / max(notes.decoded - 1, 1)):
+        return
+    if is_cut_short(path):
         raise BadSceneError(
             "video is truncated",
-            f"{path}: {covered:.1f} s of {promised:.1f} s could be decoded; copy or export it again",
+            f"{path}: {notes.covered:.1f} s of {promised:.1f} s could be decoded; copy or export it again",
         )
+    notes.remarks.append(f"pictures end at {notes.covered:.1f} s of {promised:.1f} s that the file is said to last")
 
 
 def _sampled(
@@ -127,6 +146,9 @@ def _sampled(
         first = time if first is None else first
         notes.decoded += 1
         notes.seconds = time - first
+        # A frame of unknown length stands as long as those before it did.
+        length = frame.duration * frame.time_base if frame.duration else notes.seconds / max(notes.decoded - 1, 1)
+        notes.covered = notes.seconds + float(length)
         corrupt += frame.is_corrupt
         # Half a millisecond of grace: containers round their times.
         place = (notes.seconds + 5e-4) * fps
