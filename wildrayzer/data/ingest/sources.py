@@ -1,6 +1,7 @@
 """What is to be taken in: videos and folders of images, each under a name of its own."""
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +9,9 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image, ImageOps
 
 from wildrayzer.data.ingest.video import VIDEO_SUFFIXES
-from wildrayzer.data.readers.base import decode
+from wildrayzer.data.readers.pixels import decode_file
 from wildrayzer.provenance import digest_json
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
@@ -111,12 +111,10 @@ def _check_names(sources: Sequence[Source]) -> None:
         seen[source.name] = source.path
 
 
-def read_image(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    """RGB pixels of an image file, turned as its EXIF orientation says.
+def read_image(path: Path, *, odd: Counter[str] | None = None) -> UInt8[np.ndarray, "h w 3"]:
+    """RGB pixels of an image file, turned as its EXIF orientation says; `odd` as of `decode_file`.
 
     Raises:
-        BadSceneError: the file is no image, or ends early.
+        BadSceneError: as `decode_file`.
     """
-    decode(path.read_bytes(), where=str(path))
-    with Image.open(path) as image:
-        return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    return np.asarray(decode_file(path, upright=True, odd=odd))

@@ -7,6 +7,7 @@ The frames of a source lie in `images/SOURCE/00000.png`, lossless; its clips are
 import fcntl
 import logging
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -121,7 +122,7 @@ def _write_frames(source: Source, folder: Path, options: IngestOptions, progress
     if source.kind == "video":
         total, frames = expected_frames(source.path, options.fps), video_frames(source.path, options.fps, notes)
     else:
-        total, frames = len(source.images), _pictures(source)
+        total, frames = len(source.images), _pictures(source, notes)
     task = progress.add_task(source.name, total=total)
     times: list[float] = []
     recorded: tuple[int, int] | None = None
@@ -151,10 +152,12 @@ def _write_frames(source: Source, folder: Path, options: IngestOptions, progress
     }
 
 
-def _pictures(source: Source) -> Iterator[tuple[float, np.ndarray]]:
+def _pictures(source: Source, notes: VideoNotes) -> Iterator[tuple[float, np.ndarray]]:
     """Images of a folder; their number stands for the time."""
+    odd: Counter[str] = Counter()
     for number, file in enumerate(source.images):
-        yield float(number), read_image(file)
+        yield float(number), read_image(file, odd=odd)
+    notes.remarks += [f"{count} images {what}" for what, count in odd.items()]
 
 
 def _reduced(image: np.ndarray, short_side: int) -> np.ndarray:

@@ -1,6 +1,5 @@
 """What every reader gives: scenes by name, decoded, cropped and resized one at a time."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -9,7 +8,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 
 class BadSceneError(Exception):
@@ -125,21 +124,6 @@ class Fit:
         """fx fy cx cy, normalised by the frame's own width and height, after the fit."""
         scale = np.array([self.width, self.height, self.width, self.height]) / self.size
         return normalised * scale - np.array([0, 0, self.left, self.top]) / self.size
-
-
-def decode(payload: bytes, *, where: str) -> Image.Image:
-    """An RGB image from the bytes of an image file.
-
-    Raises:
-        BadSceneError: the bytes are no image, or end early.
-    """
-    try:
-        with Image.open(io.BytesIO(payload)) as image:
-            return image.convert("RGB")
-    except UnidentifiedImageError:  # its own text names an address in memory
-        raise BadSceneError("image cannot be decoded", f"{where}: not an image file") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise BadSceneError("image cannot be decoded", f"{where}: {error}") from None
 
 
 def camera_to_world(w2c: Float[np.ndarray, "n 4 4"], *, where: str) -> Float[np.ndarray, "n 4 4"]:

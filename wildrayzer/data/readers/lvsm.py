@@ -13,8 +13,9 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
-from wildrayzer.data.readers.base import BadSceneError, Fit, Scene, camera_to_world, decode, file_stamp
+from wildrayzer.data.readers.base import BadSceneError, Fit, Scene, camera_to_world, file_stamp
 from wildrayzer.data.readers.masks import read_masks
+from wildrayzer.data.readers.pixels import decode_file
 from wildrayzer.provenance import read_json
 
 logger = logging.getLogger(__name__)
@@ -141,7 +142,7 @@ class LvsmReader:
         path = self._image_file(value, json_file)
         if not path.is_file():
             raise BadSceneError("image is missing", str(path))
-        return decode(path.read_bytes(), where=str(path))
+        return decode_file(path)
 
     def _cameras(
         self, frames: list[dict[str, Any]], sizes: list[tuple[int, int]], where: str

@@ -12,7 +12,8 @@ import numpy as np
 from jaxtyping import Float
 from rich.progress import track
 
-from wildrayzer.data.readers.base import BadSceneError, Fit, Scene, camera_to_world, decode, file_stamp
+from wildrayzer.data.readers.base import BadSceneError, Fit, Scene, camera_to_world, file_stamp
+from wildrayzer.data.readers.pixels import decode
 from wildrayzer.provenance import read_json
 
 logger = logging.getLogger(__name__)
