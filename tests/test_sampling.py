@@ -148,3 +148,19 @@ def test_an_index_file_decides_and_is_checked(store, tmp_path):
             read({"s0": views})
     with pytest.raises(ValueError, match="leaves out every scene"):
         read({"s0": None})
+    with pytest.raises(ValueError, match=r'index\.json is no map of scenes; write \{"SCENE"'):
+        read([1])
+    for key in ("context", "target"):
+        views = {"context": [0, 9], "target": [3, 4], key: [5, 2, 5]}
+        with pytest.raises(
+            ValueError, match=rf"index\.json: scene s0 has frame 5 twice in '{key}'; name every frame once"
+        ):
+            read({"s0": views})
+
+
+def test_a_target_among_the_inputs_is_scored_as_published_and_said(store, tmp_path, caplog):
+    file = tmp_path / "index.json"
+    file.write_text(json.dumps({"s0": {"context": [0, 9], "target": [9]}, "s2": {"context": [0, 9], "target": [3]}}))
+    windows = evaluation_windows(store, inputs=2, targets=1, min_distance=1, seed=0, index_file=file)
+    assert [(w.inputs, w.targets) for w in windows] == [((0, 9), (9,)), ((0, 9), (3,))]
+    assert "1 of 2 windows have a target among their inputs, such as s0" in caplog.text

@@ -11,7 +11,7 @@ from wildrayzer.config.data import StoreConfig
 from wildrayzer.config.features import FeaturesConfig
 from wildrayzer.config.masks import PseudoMasksConfig
 from wildrayzer.config.model import ModelConfig, MotionHeadConfig
-from wildrayzer.data.sampling import EvaluationWindow
+from wildrayzer.data.index_file import EvaluationWindow
 from wildrayzer.data.store import FrameStore, FrameStoreWriter
 from wildrayzer.evaluation.mask_scoring import best_threshold, score_frames
 from wildrayzer.evaluation.methods import check_method, read_windows, render_method

@@ -1,6 +1,5 @@
 """Views of training samples and of evaluation windows."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,8 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from wildrayzer.config.training import ViewsConfig
+from wildrayzer.data.index_file import EvaluationWindow, EvaluationWindows, read_index
 from wildrayzer.data.store import FrameStore
-from wildrayzer.provenance import read_json
 
 
 def least_length(views: ViewsConfig, *, inputs: int | None = None) -> int:
@@ -120,64 +119,6 @@ class SampleSource:
         }
 
 
-@dataclass(frozen=True)
-class EvaluationWindow:
-    """Views to score: frame numbers within the clip."""
-
-    scene: int
-    inputs: tuple[int, ...]
-    targets: tuple[int, ...]
-
-
-class EvaluationWindows(tuple[EvaluationWindow, ...]):
-    """One window a scene, in the store's order; `skipped` maps the names of the other scenes to reasons."""
-
-    skipped: dict[str, str]
-
-    @classmethod
-    def of(cls, windows: Iterable[EvaluationWindow], skipped: dict[str, str]) -> "EvaluationWindows":
-        """Windows and the reasons why scenes have none."""
-        made = cls(windows)
-        made.skipped = skipped
-        return made
-
-
-def _from_index(store: FrameStore, file: str | Path) -> EvaluationWindows:
-    index = read_json(file)
-    known = {name: number for number, name in enumerate(store.scenes)}
-    unknown = sorted(set(index) - set(known))
-    if unknown:
-        raise ValueError(
-            f"{file} names scenes that are not in {store.path}: {unknown[:5]} ({len(unknown)} in all); "
-            "prepare the split they belong to, or remove them"
-        )
-    windows, skipped = [], {name: "not in the index file" for name in store.scenes if name not in index}
-    for name, views in index.items():
-        if views is None:
-            skipped[name] = "left out by the index file"
-            continue
-        windows.append(EvaluationWindow(known[name], *_views(file, name, views, store.length(known[name]))))
-    if not windows:
-        raise ValueError(f"{file} leaves out every scene of {store.path}; name the views of at least one")
-    return EvaluationWindows.of(sorted(windows, key=lambda window: window.scene), skipped)
-
-
-def _views(file: str | Path, scene: str, views: Any, length: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Inputs and targets of an entry of an index file, for a clip of `length` frames."""
-    parts: list[Any] = [views.get(name) for name in ("context", "target")] if isinstance(views, dict) else []
-    if not parts or not all(isinstance(part, list) and part for part in parts):
-        raise ValueError(
-            f'{file}: scene {scene} is {views!r}; write {{"context": [numbers], "target": [numbers]}}, or null to '
-            "leave it out"
-        )
-    for frame in (frame for part in parts for frame in part):
-        if type(frame) is not int or not 0 <= frame < length:
-            raise ValueError(
-                f"{file}: scene {scene} has the frames 0 to {length - 1}, not {frame!r}; give their numbers in the clip"
-            )
-    return tuple(parts[0]), tuple(parts[1])
-
-
 def evaluation_windows(
     store: FrameStore,
     *,
@@ -192,10 +133,10 @@ def evaluation_windows(
     Drawn windows have the ends as first two inputs, further inputs and targets between, in the clip's order.
 
     Raises:
-        ValueError: the index file names unknown scenes or frames, or no clip is long enough.
+        ValueError: the index file names unknown scenes or frames, or a frame twice, or no clip is long enough.
     """
     if index_file is not None:
-        return _from_index(store, index_file)
+        return read_index(store, index_file)
     # The largest distance of training does not bind an evaluation: clips are taken as long as they are.
     longest = max([min_distance, inputs + targets, *np.diff(store.offsets).tolist()])
     views = ViewsConfig(

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
-from wildrayzer.data.sampling import EvaluationWindows
+from wildrayzer.data.index_file import EvaluationWindows
 from wildrayzer.data.store import FrameStore
 
 logger = logging.getLogger(__name__)

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from wildrayzer.config.benchmark import BenchmarkConfig
 from wildrayzer.config.features import FeaturesConfig
-from wildrayzer.data.sampling import EvaluationWindow, EvaluationWindows, evaluation_windows
+from wildrayzer.data.index_file import EvaluationWindow, EvaluationWindows
+from wildrayzer.data.sampling import evaluation_windows
 from wildrayzer.data.store import FrameStore
 from wildrayzer.evaluation.recipes import RECIPES, Recipe
 from wildrayzer.models import ViewSynthesis, WildRayZer
