@@ -1,6 +1,7 @@
 """What every reader gives: scenes by name, decoded, cropped and resized one at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -78,6 +79,15 @@ class SceneReader(Protocol):
         ...
 
 
+@contextmanager
+def naming_paths(path: Path) -> Iterator[None]:
+    """Turn the system's refusal of a name (too long, a zero byte in it, not to be coded) into a reason."""
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise BadSceneError("path cannot be used", f"{str(path)[:200]!r}: {error}") from None
+
+
 def file_stamp(file: Path) -> tuple[int, int]:
     """Size and time of change (ns) of a file; zeros where there is none."""
     try:
@@ -126,15 +136,40 @@ class Fit:
         return normalised * scale - np.array([0, 0, self.left, self.top]) / self.size
 
 
+def check_matrices(matrices: Float[np.ndarray, "n 4 4"], *, where: str) -> None:
+    """Refuse camera matrices of either direction that are no rigid motion by far.
+
+    Raises:
+        BadSceneError: one holds NaN or infinity, or cannot be inverted.
+    """
+    if not np.isfinite(matrices).all():
+        bad = np.flatnonzero(~np.isfinite(matrices).all((1, 2)))
+        raise BadSceneError("camera is not finite", f"{where}: frames {bad[:5].tolist()}")
+    with np.errstate(over="ignore"):
+        size = np.abs(np.linalg.det(matrices))
+    if ((size < 1e-8) | ~np.isfinite(size)).any():
+        bad = np.flatnonzero((size < 1e-8) | ~np.isfinite(size))
+        raise BadSceneError("camera cannot be inverted", f"{where}: frames {bad[:5].tolist()}")
+
+
 def camera_to_world(w2c: Float[np.ndarray, "n 4 4"], *, where: str) -> Float[np.ndarray, "n 4 4"]:
     """Invert world-to-camera matrices.
 
     Raises:
-        BadSceneError: a row holds NaN or infinity, or cannot be inverted.
+        BadSceneError: see `check_matrices`.
     """
-    if not np.isfinite(w2c).all():
-        bad = np.flatnonzero(~np.isfinite(w2c).all((1, 2)))
-        raise BadSceneError("camera is not finite", f"{where}: frames {bad[:5].tolist()}")
-    if (np.abs(np.linalg.det(w2c)) < 1e-8).any():
-        raise BadSceneError("camera cannot be inverted", where)
+    check_matrices(w2c, where=where)
     return np.linalg.inv(w2c)
+
+
+def check_intrinsics(intrinsics: Float[np.ndarray, "n 4"], *, where: str) -> None:
+    """Refuse fx fy cx cy, in any unit, that no camera has.
+
+    Raises:
+        BadSceneError: a row holds NaN or infinity, or a focal length that is not above 0.
+    """
+    if not np.isfinite(intrinsics).all():
+        raise BadSceneError("camera is not finite", f"{where}: intrinsics")
+    bad = np.flatnonzero((intrinsics[:, :2] <= 0).any(1))
+    if len(bad):
+        raise BadSceneError("camera has no focal length", f"{where}: fx, fy must be above 0, frames {bad[:5].tolist()}")

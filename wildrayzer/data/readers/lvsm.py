@@ -13,7 +13,16 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
-from wildrayzer.data.readers.base import BadSceneError, Fit, Scene, camera_to_world, file_stamp
+from wildrayzer.data.readers.base import (
+    BadSceneError,
+    Fit,
+    Scene,
+    camera_to_world,
+    check_intrinsics,
+    check_matrices,
+    file_stamp,
+    naming_paths,
+)
 from wildrayzer.data.readers.masks import read_masks
 from wildrayzer.data.readers.pixels import decode_file
 from wildrayzer.provenance import read_json
@@ -54,7 +63,10 @@ class LvsmReader:
     def _lines(self) -> list[str]:
         listing = self.folder / "full_list.txt"
         if listing.is_file():
-            lines = [line.strip() for line in listing.read_text().splitlines() if line.strip()]
+            try:
+                lines = [line.strip() for line in listing.read_text().splitlines() if line.strip()]
+            except UnicodeDecodeError as error:
+                raise ValueError(f"{listing} is no text ({error}); download or process the split again") from None
             if not lines:
                 raise ValueError(f"{listing} names no scenes; download or process the split again")
             return lines
@@ -111,8 +123,9 @@ class LvsmReader:
         # Lists of processed sets hold absolute paths of the machine that made them: the name is what counts.
         line = Path(self._files[name])
         direct = self.folder / line
-        path = direct if not line.is_absolute() and direct.is_file() else self.folder / "metadata" / line.name
-        return self._inside(path)
+        with naming_paths(line):
+            path = direct if not line.is_absolute() and direct.is_file() else self.folder / "metadata" / line.name
+            return self._inside(path)
 
     def _document(self, name: str) -> list[dict[str, Any]]:
         path = self._json_file(name)
@@ -121,7 +134,7 @@ class LvsmReader:
             frames = document["frames"]
         except FileNotFoundError:
             raise BadSceneError("scene file is missing", str(path)) from None
-        except (ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise BadSceneError("scene file cannot be read", f"{path}: {error}") from None
         if not isinstance(frames, list) or not all(isinstance(frame, dict) for frame in frames):
             raise BadSceneError("scene file cannot be read", f"{path}: `frames` is no list of frames")
@@ -132,11 +145,12 @@ class LvsmReader:
         # processed the set: then the last parts of the path count (images/SCENE/00000.png).
         given = Path(value)
         tails = [self.folder.joinpath(*given.parts[-count:]) for count in (3, 2)]
-        for path in (json_file.parent / given, self.folder / given, *tails):
-            resolved = path.resolve()
-            if resolved.is_relative_to(self._root) and resolved.is_file():
-                return resolved
-        return self._inside(json_file.parent / given)
+        with naming_paths(given):
+            for path in (json_file.parent / given, self.folder / given, *tails):
+                resolved = path.resolve()
+                if resolved.is_relative_to(self._root) and resolved.is_file():
+                    return resolved
+            return self._inside(json_file.parent / given)
 
     def _image(self, value: str, json_file: Path) -> Image.Image:
         path = self._image_file(value, json_file)
@@ -154,13 +168,13 @@ class LvsmReader:
                 c2w = None
             else:
                 c2w = np.array([frame["transform_matrix"] for frame in frames], np.float64)
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise BadSceneError("camera is missing or malformed", f"{where}: {error!r}") from None
         matrices = w2c if c2w is None else c2w
         if pixels.shape != (len(frames), 4) or matrices.shape != (len(frames), 4, 4):
             raise BadSceneError("camera is missing or malformed", f"{where}: {pixels.shape}, {matrices.shape}")
-        if not np.isfinite(pixels).all() or not np.isfinite(matrices).all():
-            raise BadSceneError("camera is not finite", where)
+        check_intrinsics(pixels, where=where)
+        check_matrices(matrices, where=where)
         scale = np.array([[width, height, width, height] for width, height in sizes])
         return (camera_to_world(w2c, where=where) if c2w is None else c2w), pixels / scale
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 from jaxtyping import UInt8
@@ -55,9 +56,11 @@ def _first_number(folder: Path, count: int) -> int:
 
 def _read_mask(file: Path, size: tuple[int, int], fit: Fit) -> UInt8[np.ndarray, "h w"]:
     try:
-        raw = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        raw = np.lib.format.open_memmap(file, mode="r")  # so that a broken header does not ask for memory
+    except (OSError, ValueError, EOFError, OverflowError, SyntaxError, TokenError) as error:
         raise BadSceneError("mask cannot be read", f"{file}: {error}") from None
+    if raw.dtype.kind not in "buif" or not raw.size or not np.isfinite(raw).all():
+        raise BadSceneError("mask cannot be read", f"{file}: {raw.dtype} {raw.shape}, not numbers for every pixel")
     if raw.ndim == 2 and raw.shape == (size[1], size[0]):
         return fit.mask((raw > 0).astype(np.uint8))
     if raw.ndim == 2 and raw.shape[0] == raw.shape[1]:  # made on the cropped frame already

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float
 from rich.progress import track
 
-from wildrayzer.data.readers.base import BadSceneError, Fit, Scene, camera_to_world, file_stamp
+from wildrayzer.data.readers.base import BadSceneError, Fit, Scene, camera_to_world, check_intrinsics, file_stamp
 from wildrayzer.data.readers.pixels import decode
 from wildrayzer.provenance import read_json
 
@@ -25,7 +25,8 @@ _FRAME_BYTES = 32 << 10
 def load_chunk(file: Path) -> dict[str, dict[str, Any] | None]:
     """Scenes of a chunk by key. Tensors and plain containers only: code in the file is refused, not run.
 
-    A key that several scenes of the chunk have maps to None: which of them is meant is not known.
+    A key that several scenes of the chunk have maps to None: which of them is meant is not known. What has no key is
+    an empty scene under its number.
 
     Raises:
         BadSceneError: the file is missing, truncated, holds code or is no list of scenes.
@@ -40,10 +41,16 @@ def load_chunk(file: Path) -> dict[str, dict[str, Any] | None]:
         scenes = torch.load(file, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, LookupError, TypeError, ValueError, pickle.UnpicklingError) as error:
         raise BadSceneError("chunk cannot be read", f"{file}: {str(error).partition(chr(10))[0]}") from None
-    if not isinstance(scenes, list) or not all(isinstance(s, dict) and isinstance(s.get("key"), str) for s in scenes):
+    if not isinstance(scenes, list):
         raise BadSceneError("chunk is no list of scenes", str(file))
-    count = Counter(scene["key"] for scene in scenes)
-    return {scene["key"]: scene if count[scene["key"]] == 1 else None for scene in scenes}
+    named = [
+        (scene["key"], scene)
+        if isinstance(scene, dict) and isinstance(scene.get("key"), str)
+        else (f"number {number} of {file.name}, without a key", {})
+        for number, scene in enumerate(scenes)
+    ]
+    count = Counter(key for key, _ in named)
+    return {key: scene if count[key] == 1 else None for key, scene in named}
 
 
 class PixelSplatReader:
@@ -142,11 +149,13 @@ class PixelSplatReader:
     def _cameras(
         self, scene: dict[str, Any], where: str
     ) -> tuple[Float[np.ndarray, "n 4 4"], Float[np.ndarray, "n 4"]]:
-        rows = np.asarray(scene["cameras"], np.float64)
+        try:
+            rows = np.asarray(scene["cameras"], np.float64)
+        except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+            raise BadSceneError("camera is missing or malformed", f"{where}: {error}") from None
         if rows.ndim != 2 or rows.shape[1] != 18:
             raise BadSceneError("cameras have a wrong shape", f"{where}: {rows.shape}, expected [N, 18]")
-        if not np.isfinite(rows[:, :4]).all():
-            raise BadSceneError("camera is not finite", where)
+        check_intrinsics(rows[:, :4], where=where)
         w2c = np.tile(np.eye(4), (len(rows), 1, 1))
         w2c[:, :3] = rows[:, 6:].reshape(-1, 3, 4)
         return camera_to_world(w2c, where=where), rows[:, :4]
@@ -155,9 +164,11 @@ class PixelSplatReader:
         """Decode one scene; raises BadSceneError when it cannot be used."""
         where = f"{self._index[name]}: {name}"
         scene = self._load(name)
-        for part in ("cameras", "images"):
+        for part in ("key", "cameras", "images"):
             if part not in scene:
                 raise BadSceneError("scene lacks a part", f"{where}: no {part!r}")
+        if not isinstance(scene["images"], list | tuple):
+            raise BadSceneError("images are no list", f"{where}: {type(scene['images']).__name__}")
         try:
             return self._decode(name, scene, where=where, image_size=image_size)
         except BadSceneError as error:
@@ -171,10 +182,17 @@ class PixelSplatReader:
         frames = np.empty((len(c2w), image_size, image_size, 3), np.uint8)
         size: tuple[int, int] | None = None
         for number, payload in enumerate(scene["images"]):
-            image = decode(np.asarray(payload, np.uint8).tobytes(), where=f"{where}, frame {number}")
+            image = decode(_bytes(payload, f"{where}, frame {number}"), where=f"{where}, frame {number}")
             if size not in (None, image.size):
                 raise BadSceneError("frames differ in size", f"{where}: {image.size} in frame {number}, {size} before")
             size = image.size
             fit = Fit.of(*image.size, image_size)
             frames[number], intrinsics[number] = fit.image(image), fit.intrinsics(intrinsics[number])
         return Scene(name, frames, c2w, intrinsics, source_size=size)
+
+
+def _bytes(payload: Any, where: str) -> bytes:
+    try:
+        return np.asarray(payload, np.uint8).tobytes()
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise BadSceneError("image cannot be decoded", f"{where}: no array of bytes: {error}") from None
