@@ -175,6 +175,11 @@ def test_with_a_token_a_gated_source_is_to_be_fetched(tmp_path, monkeypatch):
             "data.splits.stills.path",
             "version v1, the table names v2",
         ),
+        (
+            {"resources/data/stills/train/source.json": '{"source": "movers", "version": "v2"}'},
+            "data.splits.stills.path",
+            "fetched as source movers, the table has stills here",
+        ),
     ],
 )
 def test_what_is_there_and_wrong_is_missed(complete, files, option, fact):
@@ -185,6 +190,14 @@ def test_what_is_there_and_wrong_is_missed(complete, files, option, fact):
     assert found_option == option
     assert fact in found
     assert remedy
+
+
+@pytest.mark.parametrize("content", ['{"about": "a file of the data set itself"}', "[1]", "no JSON"])
+def test_a_source_json_of_the_data_themselves_is_no_record_of_a_download(complete, content):
+    write(complete, {"resources/data/stills/train/source.json": content})
+    findings = check_run(config(), TABLE, root=complete)
+    assert missed(findings) == []
+    assert ["provided by you" in f.found for f in findings if f.option == "data.splits.stills.path"] == [True]
 
 
 def test_expected_scenes_of_the_configuration_come_first(complete):

@@ -70,7 +70,7 @@ def _check_need(need: Need, config: RunConfig, table: SourceTable, root: Path, f
     facts: list[str] = []
     wrong = _wrong_counts(need, path, part, frames, facts)
     if source and at and not wrong:
-        wrong = _wrong_origin(source, at[1], path, facts)
+        wrong = _wrong_origin(source, at, path, facts)
     if need.index and not wrong:
         wrong = _wrong_index(need, config, root, facts)
     if wrong:
@@ -115,12 +115,15 @@ def _wrong_counts(need: Need, path: Path, part: Part | None, frames: bool, facts
     return None
 
 
-def _wrong_origin(source: Source, part: str, path: Path, facts: list[str]) -> tuple[str, str] | None:
-    """Another version than the table's, or a file with another checksum."""
+def _wrong_origin(source: Source, at: tuple[str, str], path: Path, facts: list[str]) -> tuple[str, str] | None:
+    """Another source or version than the table's, or a file with another checksum; `at` names source and part."""
+    name, part = at
     again = f"move {path} away to fetch it again"
     if path.is_dir():
         manifest = manifest_of(path)
         pinned = source.hub.revision if source.hub else source.version
+        if manifest and manifest["source"] != name:
+            return f"fetched as source {manifest['source']}, the table has {name} here", again
         if manifest and pinned and manifest["version"] != pinned:
             return f"version {manifest['version']}, the table names {pinned}", again
         facts.append(f"version {manifest['version'] or 'not stated'}" if manifest else "provided by you")

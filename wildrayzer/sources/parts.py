@@ -88,6 +88,12 @@ def count_frames(folder: str | Path, names: list[str]) -> int:
 
 
 def manifest_of(path: str | Path) -> dict[str, Any] | None:
-    """What a fetched folder was made of; None for one that was provided."""
+    """What a fetched folder was made of; None for one that was provided, with a `source.json` of its own or none."""
     file = Path(path) / MANIFEST
-    return read_json(file) if file.is_file() else None
+    if not file.is_file():
+        return None
+    try:
+        manifest = read_json(file)
+    except ValueError:
+        return None
+    return manifest if isinstance(manifest, dict) and {"source", "version"} <= set(manifest) else None
