@@ -3,6 +3,7 @@
 import fcntl
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -105,6 +106,29 @@ def test_exif_orientation_and_numerical_order(tmp_path):
     assert np.array_equal(write.read_image(folder / "f3.png"), np.rot90(frame(5, (24, 16)), -1))
 
 
+def test_names_in_other_letters_are_made_safe_and_stay_apart(tmp_path):
+    def named(*names: str) -> list[str]:
+        folder = tmp_path / names[0]
+        for name in names:
+            photos(folder / name, ["1.png"])
+        return [source.name for source in find_sources([folder])[0]]
+
+    names = named("Caf\u00e9", "Cafe", "видео 1", "видео 2", "日本", "my clip (2)")
+    assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) for name in names)
+    assert len(set(names)) == 6
+    assert {"Cafe", "my_clip_2"} <= set(names)
+    assert sorted(re.sub(r"_[0-9a-f]{8}$", "", name) for name in names) == [
+        "1",
+        "2",
+        "Cafe",
+        "Cafe",
+        "my_clip_2",
+        "source",
+    ]
+    # the same letters, written in two ways
+    assert set(named("over", "U\u0308ber")) - {"over"} == set(named("under", "\u00dcber")) - {"under"}
+
+
 def test_cutting_keeps_a_rest_that_is_long_enough():
     options = IngestOptions(clip_length=4, min_frames=3)
     assert cut(11, options) == [(0, 4), (4, 8), (8, 11)]
@@ -185,6 +209,8 @@ def test_faulty_arguments_are_refused_before_anything_is_written(tmp_path, what,
     ("options", "message"),
     [
         (["--fps", "-1"], "--fps -1.0"),
+        (["--fps", "inf"], "--fps inf: give frames a second, or 0"),
+        (["--fps", "nan"], "--fps nan: give frames a second, or 0"),
         (["--min-frames", "2"], "--min-frames 2 with --clip-length 10: a window needs at least 3"),
         (["--clip-length", "5", "--min-frames", "6"], "a clip may not be shorter than its minimum"),
         (["--short-side", "-5"], "--short-side -5"),

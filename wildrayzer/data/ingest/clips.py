@@ -1,5 +1,6 @@
 """The clips of ingested sources: how long stretches of frames are cut, written down and reported."""
 
+import math
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -27,7 +28,7 @@ class IngestOptions:
     """Frames are reduced to this shorter side in pixels (Lanczos), never enlarged; 0 keeps them as recorded."""
 
     def __post_init__(self) -> None:
-        if self.fps < 0:
+        if not 0 <= self.fps < math.inf:
             raise ValueError(f"--fps {self.fps}: give frames a second, or 0 for all frames")
         if not 3 <= self.min_frames <= self.clip_length:
             raise ValueError(

@@ -1,6 +1,7 @@
 """What is to be taken in: videos and folders of images, each under a name of its own."""
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,10 +96,22 @@ def _in_folder(folder: Path, ignored: list[Path]) -> list[Source]:
 
 
 def _named(path: Path, name: str, kind: Literal["video", "images"], images: tuple[Path, ...] = ()) -> Source:
-    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", name).strip("._-")
+    return Source(_safe_name(name, path), path, kind, images)
+
+
+def _safe_name(name: str, path: Path) -> str:
+    """The name in letters, digits, `.`, `_` and `-` of ASCII.
+
+    One with other letters keeps what is ASCII in it (é is e) and gets a digest, so that two of them stay apart.
+    """
+    whole = unicodedata.normalize("NFC", name)  # macOS writes é as two characters
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", plain).strip("._-")
+    if not whole.isascii():
+        return f"{safe or 'source'}_{digest_json(whole)[:8]}"
     if not safe:
         raise ValueError(f"{path}: its name has no letter or digit to name scenes by; rename it")
-    return Source(safe, path, kind, images)
+    return safe
 
 
 def _check_names(sources: Sequence[Source]) -> None:
