@@ -7,7 +7,7 @@ import pytest
 
 from tests.clips import truncated, write_film
 from wildrayzer.data.ingest.containers import is_cut_short
-from wildrayzer.data.ingest.video import VideoNotes, video_frames
+from wildrayzer.data.ingest.video import VideoNotes, expected_frames, video_frames
 from wildrayzer.data.readers.base import BadSceneError
 
 TENTHS = (np.arange(20) / 10).tolist()
@@ -29,6 +29,14 @@ def test_sound_that_goes_on_after_the_pictures_is_no_truncation(tmp_path, suffix
 def test_a_last_frame_that_stands_long_is_no_truncation(tmp_path, suffix):
     times = [0.0, 0.1, 0.2, 0.3, 2.0, 2.1]
     assert taken(write_film(tmp_path / f"a{suffix}", times, last=4.0)) == (6, [])
+
+
+@pytest.mark.parametrize("name", ["12:30.mp4", "http:a.mp4", "-i 100%d.mp4"])
+def test_a_name_is_a_file_and_nothing_else(tmp_path, monkeypatch, name):
+    write_film(tmp_path / "a.mp4", TENTHS[:3]).rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert taken(Path(name)) == (3, [])
+    assert expected_frames(Path(name), 10.0) == 3
 
 
 @pytest.mark.parametrize("sound", [0.0, 5.0])

@@ -48,10 +48,15 @@ def upright(image: UInt8[np.ndarray, "h w 3"], matrix: Int32[np.ndarray, "9"]) -
     return np.ascontiguousarray(image[:: -1 if flips[0] else 1, :: -1 if flips[1] else 1])
 
 
+def _opened(path: Path) -> "av.container.InputContainer":
+    # FFmpeg takes what stands before a colon, as in `12:30.mp4`, for a protocol, unless a path begins with `/`.
+    return av.open(str(path.absolute()))
+
+
 def expected_frames(path: Path, fps: float) -> int | None:
     """About how many frames `video_frames` will give, from the container's header; None where it does not say."""
     try:
-        with av.open(str(path)) as container:
+        with _opened(path) as container:
             if not container.duration:
                 return None
             seconds = container.duration / av.time_base
@@ -95,7 +100,7 @@ _Decoded = Iterator[tuple[float, "av.VideoFrame", "av.VideoStream"]]
 def _decoded(path: Path, fps: float, notes: VideoNotes) -> _Decoded:
     """The frames of `video_frames` before their pixels are converted."""
     try:
-        with av.open(str(path)) as container:
+        with _opened(path) as container:
             if not container.streams.video:
                 kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
                 raise BadSceneError("no video stream", f"{path} holds {kinds}; name a file with pictures")
