@@ -28,10 +28,11 @@ def write_clip(
     aspect: int = 1,
     noise: bool = False,
     options: dict[str, str] | None = None,
+    coding: dict[str, str] | None = None,
 ) -> Path:
     random = np.random.default_rng(0)
     with av.open(str(path), "w", options=options or {}) as container:
-        stream = container.add_stream(CODECS[path.suffix], rate=rate)
+        stream = container.add_stream(CODECS[path.suffix], rate=rate, options=coding or {})
         stream.width, stream.height = size
         stream.pix_fmt = "yuv420p"
         if aspect != 1:

@@ -1,13 +1,19 @@
 """Videos of many makings: their ends, whatever stands beside the pictures in the file."""
 
+import io
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
+from PIL import Image
 
-from tests.clips import truncated, write_film
+from tests.clips import frame, truncated, write_clip, write_film
+from wildrayzer.data.ingest.clips import IngestOptions
 from wildrayzer.data.ingest.containers import is_cut_short
 from wildrayzer.data.ingest.video import VideoNotes, expected_frames, video_frames
+from wildrayzer.data.ingest.write import ingest
 from wildrayzer.data.readers.base import BadSceneError
 
 TENTHS = (np.arange(20) / 10).tolist()
@@ -56,6 +62,27 @@ def test_an_end_that_was_never_written_is_remarked_on(tmp_path):
     count, remarks = taken(path)
     assert 5 < count < 15
     assert remarks[-1].endswith("of 1.9 s that the file is said to last")
+
+
+def test_interlaced_video_is_taken_and_said(tmp_path):
+    path = write_clip(tmp_path / "a.mp4", 4, coding={"x264-params": "interlaced=1:tff=1"})
+    (count, (remark,)) = taken(path)
+    assert (count, remark.partition(":")[0]) == (4, "interlaced")
+
+
+def test_a_video_whose_size_changes_is_skipped_with_its_remedy(tmp_path):
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as film:
+        stream = film.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 32, "yuvj420p"
+        for number, size in enumerate([(64, 32), (64, 32), (32, 64)]):
+            picture = io.BytesIO()
+            Image.fromarray(frame(number, size)).save(picture, "JPEG")
+            packet = av.Packet(picture.getvalue())
+            packet.stream, packet.pts, packet.dts, packet.time_base = stream, number, number, Fraction(1, 10)
+            film.mux(packet)
+    with pytest.raises(ValueError, match=r"frames differ in size: .*a\.mkv: 32×64 in frame 2, 64×32 before; export it"):
+        ingest([path], tmp_path / "out", IngestOptions(fps=0.0))
 
 
 def box(kind: bytes, size: int, *, wide: int | None = None) -> bytes:

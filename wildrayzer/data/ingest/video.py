@@ -16,6 +16,7 @@ VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".webm", ".mkv")
 """Containers that are taken."""
 _HIGH_RANGE = {16: "PQ", 18: "HLG"}
 """Transfer functions of high-dynamic-range video, by FFmpeg's number."""
+_INTERLACED = "interlaced: every other line is of another moment, which looks like motion; deinterlace it first"
 _MISSING_SHARE = 0.05
 
 
@@ -174,6 +175,8 @@ def _picture(frame: "av.VideoFrame", stream: "av.VideoStream", notes: VideoNotes
     transfer = _HIGH_RANGE.get(int(frame.color_trc or 0))
     if transfer and not any(transfer in remark for remark in notes.remarks):
         notes.remarks.append(f"high dynamic range ({transfer}) is shown without tone mapping: colours look pale")
+    if frame.interlaced_frame and _INTERLACED not in notes.remarks:
+        notes.remarks.append(_INTERLACED)
     matrix = frame.side_data.get("DISPLAYMATRIX")
     if matrix is None:
         return image
