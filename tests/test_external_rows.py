@@ -1,6 +1,8 @@
 """Rows from outside: masks and renderings in files, co-segmentation, other checkpoints, and sets without truth."""
 
+import os
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -16,9 +18,10 @@ from wildrayzer.evaluation.methods import read_windows, windows_of
 from wildrayzer.evaluation.recipes import RECIPES, Recipe, folder_of, recipe_of, rows_of_set
 from wildrayzer.evaluation.scores import read_scores
 from wildrayzer.evaluation.tables import TableContext, build_tables
-from wildrayzer.provenance import read_json, write_json
+from wildrayzer.provenance import digest_folder, read_json, write_json
 from wildrayzer.stages.evaluation_index import write_index
 from wildrayzer.stages.score_inputs import cosegmented, masks_from_files, score_input_masks
+from wildrayzer.stages.tables import load_tables
 
 FINISHED = Recipe(None, source="theirs", finished=True)
 GATED = Recipe("pretrain", gate="file", source="sav")
@@ -73,7 +76,51 @@ def test_finished_renderings_are_scored(tmp_path, store_path, suffix):
     assert len(scores) == SCENES * CONFIG.targets * 4 * 2
     # the clean frame itself, up to a float's rounding
     assert (scores[scores["metric"] == "psnr"]["value"] > 100).all()
-    assert read_json(paths["json"])["digests"]["folder"] == str(folder)
+    assert read_json(paths["json"])["digests"] == {
+        "store": FrameStore(store_path).digest, "folder": str(folder), "files": digest_folder(folder),
+    }  # fmt: skip
+
+
+def test_the_digest_of_a_folder_is_of_names_sizes_and_times(tmp_path):
+    (tmp_path / "scene").mkdir()
+    file = tmp_path / "scene" / "00000.png"
+    file.write_bytes(b"one")
+    os.utime(file, ns=(0, 10))
+    first = digest_folder(tmp_path)
+    (tmp_path / ".hidden").write_bytes(b"")
+    (tmp_path / "nowhere.png").symlink_to("absent")
+    linked = digest_folder(tmp_path)
+    (tmp_path / "nowhere.png").unlink()
+    assert digest_folder(tmp_path) == first, "hidden files do not count"
+    assert linked != first
+    found = [first]
+    for change in (
+        lambda: os.utime(file, ns=(0, 11)),
+        lambda: (file.write_bytes(b"four"), os.utime(file, ns=(0, 10))),
+        lambda: file.rename(file.with_name("00001.png")),
+        lambda: file.with_name("00001.png").unlink(),
+    ):
+        change()
+        found.append(digest_folder(tmp_path))
+    assert len(set(found)) == 5
+
+
+def test_scores_of_files_that_were_replaced_are_told(tmp_path, store_path, caplog):
+    folder = write_renderings(tmp_path / "theirs", store_path, suffix=".npy")
+    paths = run_method(tmp_path, store_path, "theirs", recipe=FINISHED, folder=folder)
+    context = TableContext("x", "descriptor", "none", (), {"pairs_test": "pairs"}, frozenset(), 100, 0)
+    before = load_tables([paths["csv"]], [paths["json"]], [], context)
+    assert not caplog.records
+    file = next(folder.rglob("*.npy"))
+    np.save(file, np.load(file) * 0)
+    os.utime(file, ns=(0, 10))
+    after = load_tables([paths["csv"]], [paths["json"]], [], context)
+    assert f"theirs on pairs_test: the files in {folder} have changed since they were scored" in caplog.text
+    assert after.tables == before.tables
+    shutil.rmtree(folder)
+    caplog.clear()
+    load_tables([paths["csv"]], [paths["json"]], [], context)
+    assert not caplog.records, "a folder that is gone says nothing"
 
 
 def test_scenes_without_renderings_are_counted_and_the_tables_compare_what_all_have(tmp_path, store_path):

@@ -14,6 +14,7 @@ from PIL import Image
 
 from wildrayzer.data.index_file import EvaluationWindows
 from wildrayzer.data.store import FrameStore
+from wildrayzer.provenance import digest_folder
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +30,8 @@ class ExternalFiles:
         folder: holds a folder for each scene.
         suffixes: endings to look for, in this order.
 
+    `digests` are for the manifest of what is made from them: the folder, and the state of the files in it.
+
     Raises:
         ValueError: no such folder.
     """
@@ -37,6 +40,7 @@ class ExternalFiles:
         self.folder, self.suffixes = Path(folder), tuple(suffixes)
         if not self.folder.is_dir():
             raise ValueError(f"{folder}: no such folder; it must hold a folder of {_listed(suffixes)} for each scene")
+        self.digests = {"folder": str(folder), "files": digest_folder(folder)}
 
     def find(self, scene: str, frame: int) -> Path | None:
         """File of a frame, or None."""

@@ -61,8 +61,7 @@ class ViewRow:
         if recipe.source is not None and recipe.stage != "external" and files is None:
             raise ValueError(f"row {method} reads files; name their folder")
         if recipe.stage is None:
-            folder = {} if files is None else {"folder": str(files.folder)}
-            return cls(method, recipe, None, None, files, coseg, digests=folder)
+            return cls(method, recipe, None, None, files, coseg, digests={} if files is None else files.digests)
         if checkpoint_dir is None:
             raise ValueError(f"method {method} renders with the {recipe.stage} checkpoint; name its folder")
         model, about = load_checkpoint(checkpoint_dir, device=device)
@@ -76,7 +75,7 @@ class ViewRow:
             backbone = build_backbone(features, patch_size=model.config.patch_size, device=device)
             digests["backbone"] = backbone.name
         elif files is not None:
-            digests["folder"] = str(files.folder)
+            digests |= files.digests
         return cls(method, recipe, model, backbone, files, coseg, about.inputs, digests)
 
     def render(self, batch: WindowBatch) -> tuple[Float[Tensor, "b t 3 h w"], ViewSynthesis | None]:

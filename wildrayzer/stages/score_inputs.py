@@ -87,7 +87,7 @@ def masks_from_files(name: str, folder: str | Path) -> InputMasks:
         ValueError: no such folder.
     """
     files = ExternalFiles(folder, MASK_SUFFIXES)
-    return InputMasks(f"file:{name}", lambda batch: file_masks(batch, files), {"folder": str(folder)}, files=files)
+    return InputMasks(f"file:{name}", lambda batch: file_masks(batch, files), files.digests, files=files)
 
 
 @torch.no_grad()

@@ -1,14 +1,18 @@
 """The tables stage: score files in, Markdown, LaTeX and CSV out. Seconds, and no torch."""
 
-from collections.abc import Iterable
+import logging
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from wildrayzer.evaluation.scores import read_manifests, read_scores
 from wildrayzer.evaluation.table_text import latex, markdown
 from wildrayzer.evaluation.tables import TableContext, Tables, build_tables
-from wildrayzer.provenance import write_bytes_atomic
+from wildrayzer.provenance import digest_folder, write_bytes_atomic
+
+logger = logging.getLogger(__name__)
 
 FILES = ("tables.md", "tables.tex", "summary.csv", "claims.csv")
 
@@ -30,8 +34,22 @@ def load_tables(
     Raises:
         ValueError: files that are missing, broken, given twice, or of another run.
     """
-    return build_tables(read_scores(sorted(map(str, scores))), read_manifests(sorted(map(str, manifests))),
-                        read_manifests(sorted(map(str, healths))), context)  # fmt: skip
+    about = read_manifests(sorted(map(str, manifests)))
+    for manifest in about:
+        _warn_of_replaced_files(manifest)
+    return build_tables(
+        read_scores(sorted(map(str, scores))), about, read_manifests(sorted(map(str, healths))), context
+    )
+
+
+def _warn_of_replaced_files(manifest: Mapping[str, Any]) -> None:
+    """Scores of files from outside are of the files as they were; the tables stay a function of the scores alone."""
+    digests = manifest.get("digests", {})
+    if "files" in digests and Path(digests["folder"]).is_dir() and digest_folder(digests["folder"]) != digests["files"]:
+        logger.warning(
+            "%s on %s: the files in %s have changed since they were scored; run the benchmark stage again",
+            manifest["method"], manifest["split"], digests["folder"],
+        )  # fmt: skip
 
 
 def write_tables(tables: Tables, folder: str | Path) -> None:

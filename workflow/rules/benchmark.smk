@@ -37,6 +37,7 @@ rule score_views:
         features=section("features"),
         variant=PLAN.ablation,
         device=CFG.compute.device,
+        outside=files_of_row,
     message:
         "Scoring {wildcards.method} on {wildcards.split} with {wildcards.inputs} input views"
     script:

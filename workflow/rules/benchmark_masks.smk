@@ -65,6 +65,7 @@ rule score_input_masks:
         variant=PLAN.ablation,
         device=CFG.compute.device,
         patch_size=CFG.model.patch_size,
+        outside=files_of_masks,
         inputs=lambda wildcards: CFG.benchmark.inputs_of(
             wildcards.split, wildcards.name
         )[0],

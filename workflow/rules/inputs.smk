@@ -1,7 +1,9 @@
 """What jobs take in, worked out from their wildcards."""
 
+import functools
+
 from wildrayzer.evaluation.recipes import folder_of
-from wildrayzer.provenance import digest_file
+from wildrayzer.provenance import digest_file, digest_folder
 
 
 def expected_counts(split):
@@ -42,6 +44,30 @@ def outside_of(wildcards):
     return folder_of(
         wildcards.method, CFG.benchmark, wildcards.split, int(wildcards.inputs)
     )
+
+
+@functools.cache
+def files_below(folder):
+    """Digest of what lies in a folder from outside the run. As a param it reruns the job when files are replaced, which
+    leaves the folder's own time of change as it was. Folders that a workflow made bear a time stamp for that.
+    """
+    made_here = Path(folder, ".snakemake_timestamp").exists()
+    return None if made_here or not Path(folder).is_dir() else digest_folder(folder)
+
+
+def files_of_row(wildcards):
+    """State of the masks, renderings or checkpoint from outside that a row reads; None for rows of the run's own."""
+    if recipe_of(wildcards.method, CFG.benchmark).source is None:
+        return None
+    return files_below(outside_of(wildcards) or checkpoint_of(wildcards.method))
+
+
+def files_of_masks(wildcards):
+    """The same for the masks of a row `head:NAME` or `file:NAME`."""
+    if wildcards.name in CFG.benchmark.checkpoints:
+        return files_below(CFG.benchmark.checkpoints[wildcards.name].path)
+    folder = mask_folder_of(wildcards.name, wildcards.split)
+    return files_below(folder) if folder else None
 
 
 def index_of(wildcards):
