@@ -127,8 +127,8 @@ def test_a_module_knows_its_ablation():
 
 def test_the_table_sets_an_ablation_beside_the_run():
     scores = scores_of(
-        mask_rows("pseudo:renderer", "dynamic_test", 0.5, 0.2),
-        mask_rows("pseudo:renderer@dino_only", "dynamic_test", 0.3, 0.1),
+        mask_rows("pseudo:renderer", "dynamic_test", 0.5, 0.2, scenes=5),
+        mask_rows("pseudo:renderer@dino_only", "dynamic_test", 0.3, 0.1, scenes=5),
         view_rows("joint"),
     )
     table = ablation_table(scores, {"dino_only": "features alone"}, resamples=100, seed=0)
@@ -143,8 +143,8 @@ def test_the_table_sets_an_ablation_beside_the_run():
 
 
 def test_an_ablation_scored_on_fewer_scenes_is_compared_on_those():
-    base = mask_rows("pseudo:renderer", "dynamic_test", 0.5, 0.2)
-    fewer = [row for row in mask_rows("pseudo:renderer@dino_only", "dynamic_test", 0.3, 0.1) if row[3] < "s3"]
+    base = mask_rows("pseudo:renderer", "dynamic_test", 0.5, 0.2, scenes=5)
+    fewer = mask_rows("pseudo:renderer@dino_only", "dynamic_test", 0.3, 0.1, scenes=3)
     table = ablation_table(scores_of(base, fewer), {}, resamples=100, seed=0)
     # scenes 0 to 4 have 50.0 to 50.4; the mean of the first three is 50.1, of all it would be 50.2
     assert table.rows[0][4].startswith("50.1 ± ")

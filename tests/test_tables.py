@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 from rich.console import Console
 from scipy.spatial.transform import Rotation
 
-from wildrayzer.evaluation.bootstrap import Interval, bootstrap_mean, paired_difference, unpaired_difference
+from wildrayzer.evaluation.bootstrap import (
+    MIN_SCENES,
+    Interval,
+    _draws,
+    bootstrap_mean,
+    paired_difference,
+    unpaired_difference,
+)
 from wildrayzer.evaluation.cameras import camera_r2, camera_spread, relative_motion
 from wildrayzer.evaluation.claims import check_claims, judge
 from wildrayzer.evaluation.published import PUBLISHED, published_for
@@ -28,7 +35,7 @@ CONTEXT = TableContext(
 COMMON = {"scenes_of_split": 6, "skipped_scenes": {}, "store": "s", "digests": {}}
 
 
-def view_rows(method, split="dynamic_test", shift=0.0, region="static", scenes=5, inputs=2):
+def view_rows(method, split="dynamic_test", shift=0.0, region="static", scenes=MIN_SCENES, inputs=2):
     rng = np.random.default_rng(len(split))
     base = {(s, f): 20 + s + rng.normal() for s in range(scenes) for f in range(3)}
     noise = np.random.default_rng(sum(map(ord, method)))
@@ -56,10 +63,10 @@ def test_a_scene_may_have_the_name_of_a_missing_value(tmp_path):
     assert scores["value"].isna().sum() == 1
 
 
-def mask_rows(method, split, iou, coverage, recall=0.5):
+def mask_rows(method, split, iou, coverage, recall=0.5, *, inputs=2, scenes=MIN_SCENES):
     return [
-        (method, split, 2, f"s{s}", f, "mask", metric, value + 0.001 * s)
-        for s in range(5)
+        (method, split, inputs, f"s{s}", f, "mask", metric, value + 0.001 * s)
+        for s in range(scenes)
         for f in range(3)
         for metric, value in (("iou", iou), ("coverage", coverage), ("recall", recall))
     ]
@@ -68,9 +75,9 @@ def mask_rows(method, split, iou, coverage, recall=0.5):
 def health_file(folder):
     from wildrayzer.provenance import write_json
 
-    figure = {"mean": -0.01, "low": -0.05, "high": 0.02, "error": 0.01, "scenes": 5, "frames": 15, "skipped": 0}
+    figure = {"mean": -0.01, "low": -0.05, "high": 0.02, "error": 0.01, "scenes": 30, "frames": 90, "skipped": 0}
     write_json(folder / "health.json", {
-        "schema": 1, "kind": "health", "split": "dynamic_test", "inputs": 2, "windows": 5, "camera_spread": 0.12,
+        "schema": 1, "kind": "health", "split": "dynamic_test", "inputs": 2, "windows": 30, "camera_spread": 0.12,
         "camera_r2": {"tx": 0.4, "shift": 0.87},
         "figures": {"psnr": {**figure, "mean": 25.0}, "reordered": figure, "swapped": {**figure, "mean": -5.0}},
     })  # fmt: skip
@@ -118,7 +125,7 @@ def test_means_of_the_summary_are_those_of_the_scores(job_files):
     expected = np.mean([r[-1] for r in view_rows("joint", shift=1.0)])
     assert row["mean"] == pytest.approx(expected, abs=1e-4)
     assert row["low"] < row["mean"] < row["high"]
-    assert (row["scenes"], row["frames"], row["skipped"]) == (5, 15, 0)
+    assert (row["scenes"], row["frames"], row["skipped"]) == (MIN_SCENES, 3 * MIN_SCENES, 0)
 
 
 def test_claims_get_the_verdict_of_their_interval(job_files):
@@ -136,6 +143,73 @@ def test_claims_get_the_verdict_of_their_interval(job_files):
     assert verdict("pseudo:renderer, recall", "dynamic_test against frozen_test") == "does not hold"
     assert verdict("shift", "dynamic_test") == "holds"
     assert verdict("re-ordered − in order", "dynamic_test") == "holds"
+
+
+def test_few_scenes_decide_nothing_and_the_reason_is_given():
+    few = MIN_SCENES - 1
+    rows = view_rows("static", scenes=few), view_rows("joint", shift=1.0, scenes=few)
+    health = {
+        "split": "static_test", "inputs": 2, "windows": few, "camera_r2": {"shift": 0.9},
+        "figures": {"reordered": vars(Interval(0.0, -0.01, 0.01, 0.01, few, 60, 0))},
+    }  # fmt: skip
+    findings = [f for f in check_claims(scores_of(*rows), KINDS, [health], resamples=100, seed=0)
+                if f.verdict != "not scored"]  # fmt: skip
+    assert len(findings) == 3
+    assert {finding.verdict for finding in findings} == {"undecided"}
+    assert findings[0].difference.low > 0.9, "the interval is shown all the same"
+    for finding in findings:
+        assert f"{few} scenes, {MIN_SCENES} are needed for a verdict" in finding.note
+
+
+def test_one_scene_has_a_mean_and_no_interval():
+    rows = view_rows("static", scenes=1), view_rows("joint", shift=1.0, scenes=1)
+    tables = build_tables(scores_of(*rows), [], [], CONTEXT)
+    summary = tables.summary.set_index("method")
+    assert summary.loc["joint", ["low", "high", "error"]].isna().all()
+    assert np.isfinite(summary.loc["joint", "mean"])
+    text = markdown(tables)
+    assert "nan" not in text
+    assert "± 0.00" not in text
+    claims = next(table for table in tables.tables if table.name == "claims")
+    (row,) = (row for row in claims.rows if row[4] == "undecided")
+    assert re.fullmatch(r"\d\.\d\d", row[3])
+
+
+def test_verdicts_without_a_difference_are_false_in_a_tenth_of_the_cases_at_most():
+    """A part of the simulation behind `MIN_SCENES`, on the distribution that was worst."""
+    rng = np.random.default_rng(0)
+
+    def false_verdicts(scenes):
+        found = []
+        for seed in range(10):
+            values = rng.exponential(size=(scenes, 500)) - 1
+            low, high = np.quantile(_draws(scenes, 500, seed) @ values / scenes, [0.025, 0.975], axis=0)
+            found += [(low > 0) | (high < 0)]
+        return np.mean(found)
+
+    assert false_verdicts(MIN_SCENES) < 0.11
+    assert false_verdicts(5) > 0.18
+    assert false_verdicts(2) > 0.4
+
+
+def test_frozen_clips_are_compared_by_number_of_inputs():
+    """Pooled, 2 inputs on one side and 3 on the other would speak for the claim, where neither number does."""
+    scores = scores_of(
+        mask_rows("head:joint", "dynamic_test", 0.5, 0.2), mask_rows("head:joint", "dynamic_test", 0.5, 0.8, inputs=3),
+        mask_rows("head:joint", "frozen_test", 0.5, 0.25), mask_rows("pseudo:renderer", "frozen_test", 0.5, 0.25),
+    )  # fmt: skip
+    found = {
+        (finding.compared.partition(",")[0], finding.where): (finding.verdict, finding.note)
+        for finding in check_claims(scores, KINDS, resamples=100, seed=0)
+        if "coverage of dynamic_test" in finding.compared
+    }
+    assert found == {
+        ("head:joint", "dynamic_test against frozen_test, 2 inputs"): ("does not hold", ""),
+        ("head:joint", "dynamic_test against frozen_test, 3 inputs"):
+            ("not scored", "head:joint has no scores on one of the two"),
+        ("pseudo:renderer", "dynamic_test against frozen_test, 2 inputs"):
+            ("not scored", "pseudo:renderer has no scores on one of the two"),
+    }  # fmt: skip
 
 
 def test_terminal_and_latex(job_files):
@@ -181,7 +255,7 @@ def test_methods_on_different_scenes_are_intersected_and_said_so(job_files):
     assert any("joint lacks 2 scenes" in note for note in tables.tables[0].notes)
     finding = next(f for f in tables.findings if f.verdict != "not scored")
     assert finding.difference.scenes == 3
-    assert finding.note == "2 scenes scored on one side alone are left out"
+    assert finding.note == "3 scenes, 20 are needed for a verdict; 2 scenes scored on one side alone are left out"
 
 
 def test_methods_without_a_scene_in_common_are_refused():
@@ -193,7 +267,7 @@ def test_methods_without_a_scene_in_common_are_refused():
 
 
 def test_scenes_without_a_window_and_pictures_equal_to_their_truth_are_counted_and_said_so(tmp_path):
-    rows = view_rows("joint")
+    rows = view_rows("joint", scenes=5)
     rows[0] = (*rows[0][:-1], np.inf)
     files = write_job(tmp_path, rows, scenes_of_split=9, skipped_scenes={"s5": "4 frames, 6 are needed"})
     detailed = load_tables(files[:1], files[1:], [], CONTEXT).tables[1]
@@ -207,7 +281,7 @@ def test_scenes_without_a_window_and_pictures_equal_to_their_truth_are_counted_a
 
 def test_motion_heads_do_not_shrink_the_frames_of_cached_masks():
     head = [("head:joint", *row[1:]) for row in mask_rows("x", "dynamic_test", 0.4, 0.1)[:4]]
-    common, dropped = intersect(scores_of(mask_rows("pseudo:renderer", "dynamic_test", 0.5, 0.2), head))
+    common, dropped = intersect(scores_of(mask_rows("pseudo:renderer", "dynamic_test", 0.5, 0.2, scenes=5), head))
     assert len(common) == 45 + 4
     assert dropped == {}
 
@@ -293,7 +367,7 @@ def test_unpaired_difference():
 
 @pytest.mark.parametrize(
     ("low", "high", "scenes", "verdict"),
-    [(0.1, 1, 5, "holds"), (-1, -0.1, 5, "does not hold"), (-1, 1, 5, "undecided"), (0.1, 1, 1, "undecided")],
+    [(0.1, 1, 20, "holds"), (-1, -0.1, 20, "does not hold"), (-1, 1, 20, "undecided"), (0.1, 1, 19, "undecided")],
 )
 def test_verdicts(low, high, scenes, verdict):
     assert judge(Interval(0.0, float(low), float(high), 0.1, scenes, 10, 0)) == verdict

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from wildrayzer.evaluation.bootstrap import Interval, paired_difference, unpaired_difference
+from wildrayzer.evaluation.bootstrap import MIN_SCENES, Interval, paired_difference, unpaired_difference
 
 SplitKind = Literal["static", "moving", "pairs", "frozen", "same_family"]
 Verdict = Literal["holds", "does not hold", "undecided", "not scored"]
@@ -47,7 +47,7 @@ class Finding:
     difference: Interval | None
     """Signed so that above `limit` speaks for the claim; None where a side is not scored."""
     verdict: Verdict
-    """`holds` or `does not hold` when the 95% interval excludes `limit`, else `undecided`."""
+    """`holds` or `does not hold` when the 95% interval excludes `limit`, else, or with too few scenes, `undecided`."""
     limit: float = 0.0
     """What the interval has to lie above."""
     note: str = ""
@@ -89,12 +89,21 @@ CLAIMS: tuple[Claim, ...] = (
 
 
 def judge(difference: Interval, *, limit: float = 0.0) -> Verdict:
-    """Verdict of a difference that is above `limit` if the claim is true."""
-    if not np.isfinite([difference.low, difference.high]).all() or difference.scenes < 2:
+    """Verdict of a difference that is above `limit` if the claim is true; undecided below `MIN_SCENES` scenes."""
+    if not np.isfinite([difference.low, difference.high]).all() or difference.scenes < MIN_SCENES:
         return "undecided"
     if difference.low > limit:
         return "holds"
     return "does not hold" if difference.high < limit else "undecided"
+
+
+def _too_few(scenes: int) -> str:
+    """Why so many scenes decide nothing; empty where they are enough."""
+    return f"{scenes} scenes, {MIN_SCENES} are needed for a verdict" if scenes < MIN_SCENES else ""
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(note for note in notes if note)
 
 
 def check_claims(
@@ -144,7 +153,8 @@ def _measure(
         return Finding(claim.text, where, compared, None, "not scored", note=note)
     difference = paired_difference(first, second, resamples=resamples, seed=seed)
     other = set(first["scene"]) ^ set(second["scene"])
-    note = f"{len(other)} scenes scored on one side alone are left out" if other else ""
+    apart = f"{len(other)} scenes scored on one side alone are left out" if other else ""
+    note = _joined(_too_few(difference.scenes), apart)
     return Finding(claim.text, where, compared, difference, judge(difference), note=note)
 
 
@@ -156,7 +166,8 @@ _FROZEN = {
 
 
 def _frozen(scores: pd.DataFrame, kinds: Mapping[str, str], *, resamples: int, seed: int) -> list[Finding]:
-    """On frozen clips masks should mark less than on moving ones: two sets of clips, resampled apart."""
+    """On frozen clips masks should mark less than on moving ones: two sets of clips, resampled apart, for each number of
+    input views by itself."""
     findings = []
     pairs = [
         (moving, frozen)
@@ -168,21 +179,21 @@ def _frozen(scores: pd.DataFrame, kinds: Mapping[str, str], *, resamples: int, s
         for method in sorted(measured["method"].unique()):
             if method.startswith("residual") or "@" in method:
                 continue
-            rows = measured[measured["method"] == method]
-            difference = unpaired_difference(
-                rows[rows["split"] == moving], rows[rows["split"] == frozen], resamples=resamples, seed=seed
-            )
-            absent = difference.scenes == 0
-            findings.append(
-                Finding(
-                    text,
-                    f"{moving} against {frozen}",
-                    f"{method}, {metric} of {moving} − {frozen}",
-                    None if absent else difference,
-                    "not scored" if absent else judge(difference),
-                    note=f"{method} has no scores on one of the two" if absent else "",
+            rows = measured[(measured["method"] == method) & measured["split"].isin([moving, frozen])]
+            for inputs in sorted(rows["inputs"].unique().tolist()):
+                sides = [rows[(rows["split"] == split) & (rows["inputs"] == inputs)] for split in (moving, frozen)]
+                difference = unpaired_difference(*sides, resamples=resamples, seed=seed)
+                absent = difference.scenes == 0
+                findings.append(
+                    Finding(
+                        text,
+                        f"{moving} against {frozen}, {inputs} inputs",
+                        f"{method}, {metric} of {moving} − {frozen}",
+                        None if absent else difference,
+                        "not scored" if absent else judge(difference),
+                        note=f"{method} has no scores on one of the two" if absent else _too_few(difference.scenes),
+                    )
                 )
-            )
     return findings
 
 
@@ -191,15 +202,16 @@ def _healthy(health: Mapping[str, Any]) -> list[Finding]:
     r2 = health.get("camera_r2") or {}
     findings = []
     if "shift" in r2:
-        verdict: Verdict = "holds" if r2["shift"] > 0.5 else "does not hold"
-        note = f"R² = {r2['shift']:.2f}, without an interval"
+        few = _too_few(health["windows"])
+        verdict: Verdict = "undecided" if few else "holds" if r2["shift"] > 0.5 else "does not hold"
+        note = _joined(f"R² = {r2['shift']:.2f}, without an interval", few)
         findings.append(
             Finding("predicted cameras follow the true ones (R² above 0.5)", where, "shift", None, verdict, note=note)
         )
     order = Interval(**health["figures"]["reordered"])
     limit = -REORDERING_TOLERANCE
     text = f"re-ordering frames loses less than {REORDERING_TOLERANCE:g} dB"
-    note = f"holds if the interval lies above {limit:g} dB".replace("-", "−")
+    note = _joined(f"holds if the interval lies above {limit:g} dB".replace("-", "−"), _too_few(order.scenes))
     compared = "re-ordered − in order, full psnr"
     findings.append(Finding(text, where, compared, order, judge(order, limit=limit), limit, note))
     return findings

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from wildrayzer.config.benchmark import METHODS
-from wildrayzer.evaluation.bootstrap import Interval
+from wildrayzer.evaluation.bootstrap import MIN_SCENES, Interval
 from wildrayzer.evaluation.claims import Finding
 from wildrayzer.evaluation.published import published_for
 
@@ -57,16 +57,21 @@ class Table:
 
 
 def cell(interval: Interval, metric: str) -> str:
-    """Mean ± standard error as text: dB with two decimals, masks in percent with one, the rest with three."""
+    """Mean ± standard error as text: dB with two decimals, masks in percent with one, the rest with three.
+
+    The mean alone where one scene has no standard error, a dash where there is nothing.
+    """
     if not np.isfinite(interval.mean):
         return "–"
+    if not np.isfinite(interval.error):
+        return number(interval.mean, metric)
     return f"{number(interval.mean, metric)} ± {number(interval.error, metric)}"
 
 
 def interval_cell(interval: Interval, metric: str) -> str:
-    """Mean and 95% interval as text, as `cell` rounds."""
-    if not np.isfinite(interval.mean):
-        return "–"
+    """Mean and 95% interval as text, as `cell` rounds; the mean alone where one scene has no interval."""
+    if not np.isfinite([interval.low, interval.high]).all():
+        return cell(interval, metric)
     low, high = (number(value, metric) for value in (interval.low, interval.high))
     return f"{number(interval.mean, metric)} [{low}, {high}]"
 
@@ -242,7 +247,7 @@ def claims_table(findings: Sequence[Finding]) -> Table:
         columns=("claim", "where", "difference", "mean [95% interval]", "verdict", "note"),
         rows=tuple(rows),
         notes=(
-            "holds / does not hold: the interval lies above / below 0, or the limit that the claim names. PSNR in dB, "
-            "masks in percentage points.",
+            "holds / does not hold: the interval lies above / below 0, or the limit that the claim names; undecided: "
+            f"neither, or fewer than {MIN_SCENES} scenes. PSNR in dB, masks in percentage points.",
         ),
     )

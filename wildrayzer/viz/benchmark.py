@@ -8,7 +8,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from wildrayzer.config import RunConfig
-from wildrayzer.evaluation.table_rows import MASK_METRICS, Table
+from wildrayzer.evaluation.bootstrap import MIN_SCENES
+from wildrayzer.evaluation.table_rows import MASK_METRICS, Table, number
 from wildrayzer.evaluation.tables import TableContext, Tables
 from wildrayzer.layout import RunLayout
 from wildrayzer.provenance import read_json
@@ -106,7 +107,10 @@ def _forest(rows: pd.DataFrame, unit: str, scale: float) -> Picture:
         axes.set(xlabel=f"difference ({unit}), mean and 95% interval over scenes", ylim=(-0.7, len(rows) - 0.3))
         axes.grid(visible=False, axis="y")
 
-    caption = f"Differences in {unit}. Green: holds. Orange: does not hold. Grey: undecided, the interval contains 0."
+    caption = (
+        f"Differences in {unit}. Green: holds. Orange: does not hold. Grey: undecided, since the interval contains 0 or "
+        f"there are fewer than {MIN_SCENES} scenes."
+    )
     return Picture(chart(draw, width=8.4, height=0.9 + 0.42 * len(rows)), f"Claims in {unit} with intervals", caption)
 
 
@@ -118,8 +122,9 @@ def health_block(layout: RunLayout) -> Block:
     health = read_json(file)
     rows = [("Measured on", f"{health['split']}, {health['inputs']} inputs, {health['windows']} windows")]
     for name, figure in health["figures"].items():
-        mean, low, high = (f"{round(figure[key], 2) + 0.0:.2f}" for key in ("mean", "low", "high"))
-        rows.append((_HEALTH.get(name, name), f"{mean} dB [{low}, {high}]: {health['definitions'][name]}"))
+        mean, low, high = (number(figure[key], "psnr") for key in ("mean", "low", "high"))
+        interval = f" [{low}, {high}]" if np.isfinite(figure["error"]) else ""
+        rows.append((_HEALTH.get(name, name), f"{mean} dB{interval}: {health['definitions'][name]}"))
     for name, value in (health["camera_r2"] or {}).items():
         rows.append((f"camera R², {name}", f"{value:.2f}"))
     if not health["camera_r2"]:
