@@ -60,6 +60,17 @@ def test_all_masks_empty_means_nan(files):
     assert scores["mean"]["static"] == scores["mean"]["full"]
 
 
+def test_a_picture_equal_to_its_truth_is_left_out_of_the_mean_and_counted(files):
+    folder, arrays = files
+    before = json.loads(call(folder).stdout)["per_image"]["full"]["psnr"]
+    np.savez(folder / "prediction.npz", images=np.concatenate([arrays["gt"][:1], arrays["pred"][1:]]))
+    scores = json.loads(call(folder).stdout)
+    assert scores["per_image"]["full"]["psnr"] == [math.inf, *before[1:]]
+    assert scores["mean"]["full"]["psnr"] == pytest.approx(np.mean(before[1:]))
+    assert scores["equal_images"]["full"] == 1
+    assert scores["empty_masks"]["full"] == 0
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -23,7 +23,8 @@ def score(
     """Score renderings: PSNR, SSIM and LPIPS on the full frame, the static and the transient region.
 
     Prints JSON: definitions, means, numbers of empty masks and values of each image. A region without pixels scores
-    NaN (written as the literal NaN), is left out of the mean and is counted.
+    NaN, a picture that equals its truth an infinite PSNR (written as the literals NaN and Infinity); both are left out
+    of the mean and are counted.
     """
     from wildrayzer.evaluation.lpips import load_lpips
     from wildrayzer.evaluation.renderings import check_sizes, read_images, read_mask, score_renderings

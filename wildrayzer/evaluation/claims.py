@@ -166,8 +166,10 @@ _FROZEN = {
 
 
 def _frozen(scores: pd.DataFrame, kinds: Mapping[str, str], *, resamples: int, seed: int) -> list[Finding]:
-    """On frozen clips masks should mark less than on moving ones: two sets of clips, resampled apart, for each number of
-    input views by itself."""
+    """On frozen clips masks should mark less than on moving ones: two sets of clips, resampled apart.
+
+    Each number of input views is compared by itself.
+    """
     findings = []
     pairs = [
         (moving, frozen)

@@ -18,7 +18,7 @@ def masked_psnr(
 ) -> Float[Tensor, " n"]:
     """Peak signal-to-noise ratio in dB of images in [0, 1]: −10 log10 Σ(I−Î)²M / ΣM, M repeated over channels.
 
-    Two equal images give infinity.
+    Two equal images give infinity, which no mean takes in (`bootstrap.enters_mean`).
     """
     error = (prediction.double() - truth.double()).square().mean(1, keepdim=True)
     return -10.0 * torch.log10(region_mean(error, region))

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from wildrayzer.evaluation.bootstrap import enters_mean
 from wildrayzer.evaluation.lpips import DEFINITIONS, NO_WEIGHTS, MaskedLPIPS
 from wildrayzer.evaluation.metrics import masked_psnr, masked_ssim, region_mean, ssim_map
 
@@ -55,8 +56,8 @@ def score_renderings(
 ) -> dict[str, Any]:
     """Scores as a JSON-like value: per image, mean and number of empty regions, with the definitions used.
 
-    `mask` is 1 = transient. Means leave NaN (empty regions) out; a mean over nothing is NaN. The valid-window SSIM is
-    left out for images smaller than its window.
+    `mask` is 1 = transient. What `enters_mean` leaves out is counted as `empty_masks` and `equal_images`; a mean over
+    nothing is NaN. The valid-window SSIM is left out for images smaller than its window.
     """
     names = ["psnr", "ssim", *(["ssim_valid"] if min(truth.shape[-2:]) >= 11 else []), *(DEFINITIONS if lpips else [])]
     per_image: dict[str, dict[str, list[float]]] = {region: {name: [] for name in names} for region in REGIONS}
@@ -75,13 +76,15 @@ def score_renderings(
         "lpips": "scored" if lpips else NO_WEIGHTS,
         "mean": {region: {name: _mean(v) for name, v in values.items()} for region, values in per_image.items()},
         "empty_masks": {region: int(np.isnan(values["psnr"]).sum()) for region, values in per_image.items()},
+        "equal_images": {region: int(np.isinf(values["psnr"]).sum()) for region, values in per_image.items()},
         "per_image": per_image,
     }
 
 
 def _mean(values: list[float]) -> float:
-    known = [value for value in values if not np.isnan(value)]
-    return float(np.mean(known)) if known else float("nan")
+    found = np.array(values, float)
+    known = found[enters_mean(found)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def read_images(path: str | Path) -> Float[Tensor, "n 3 h w"]:

@@ -108,7 +108,7 @@ def _forest(rows: pd.DataFrame, unit: str, scale: float) -> Picture:
         axes.grid(visible=False, axis="y")
 
     caption = (
-        f"Differences in {unit}. Green: holds. Orange: does not hold. Grey: undecided, since the interval contains 0 or "
+        f"Differences in {unit}. Green: holds. Orange: does not hold. Grey: undecided, the interval contains 0 or "
         f"there are fewer than {MIN_SCENES} scenes."
     )
     return Picture(chart(draw, width=8.4, height=0.9 + 0.42 * len(rows)), f"Claims in {unit} with intervals", caption)
