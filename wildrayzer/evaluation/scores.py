@@ -3,7 +3,6 @@
 Needs no torch: tables are made from these files alone.
 """
 
-import io
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from wildrayzer.evaluation.table_files import read_named
 from wildrayzer.provenance import code_versions, read_json, write_bytes_atomic, write_json
 
 logger = logging.getLogger(__name__)
@@ -90,13 +90,7 @@ def _read_one(path: Path) -> pd.DataFrame:
     if not path.is_file():
         raise ValueError(f"{path}: no such score file; run the benchmark stage first")
     try:
-        # A scene may be called NA; of the values alone some may be missing.
-        table = pd.read_csv(
-            io.StringIO(path.read_text()),
-            dtype={"scene": str, "method": str, "split": str},
-            keep_default_na=False,
-            na_values={"value": ["", "nan", "NaN"]},
-        )
+        table = read_named(path, numbers=("inputs", "frame", "value"))
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a score file ({error}); {remedy}") from None
     if tuple(table.columns) != COLUMNS:

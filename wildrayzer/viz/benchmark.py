@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 
 from wildrayzer.config import RunConfig
 from wildrayzer.evaluation.bootstrap import MIN_SCENES
+from wildrayzer.evaluation.table_files import read_claims, read_summary
 from wildrayzer.evaluation.table_rows import MASK_METRICS, Table, number
 from wildrayzer.evaluation.tables import TableContext, Tables
 from wildrayzer.layout import RunLayout
@@ -54,7 +55,7 @@ def read_tables(config: RunConfig, layout: RunLayout) -> Tables:
         if not (folder / name).is_file():
             raise ValueError(f"{folder} has no {name}; run the stage benchmark_tables first (`make demo` does)")
     parsed = parse_tables((folder / "tables.md").read_text())
-    return Tables(TableContext.from_config(config), parsed, pd.read_csv(folder / "summary.csv"))
+    return Tables(TableContext.from_config(config), parsed, read_summary(folder))
 
 
 def benchmark_blocks(config: RunConfig, layout: RunLayout) -> list[Block]:
@@ -63,9 +64,8 @@ def benchmark_blocks(config: RunConfig, layout: RunLayout) -> list[Block]:
         return [Note("The benchmark tables are not made yet, so they are left out.")]
     tables = read_tables(config, layout).tables
     blocks: list[Block] = []
-    claims = Path(layout.tables) / "claims.csv"
-    if claims.is_file():
-        blocks += _claims_figures(pd.read_csv(claims))
+    if (Path(layout.tables) / "claims.csv").is_file():
+        blocks += _claims_figures(read_claims(layout.tables))
     ordered = sorted(tables, key=lambda table: table.name != "claims")
     return [*blocks, *map(_shown, ordered)]
 
