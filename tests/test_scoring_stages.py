@@ -19,7 +19,7 @@ from wildrayzer.evaluation.scores import COLUMNS, read_manifests, read_scores
 from wildrayzer.evaluation.view_synthesis import score_batch, target_regions
 from wildrayzer.models import WildRayZer
 from wildrayzer.motion.cache_writer import CacheWriter
-from wildrayzer.provenance import read_json
+from wildrayzer.provenance import read_json, write_json
 from wildrayzer.stages.score import score_method
 from wildrayzer.stages.score_inputs import head_masks, score_input_masks
 from wildrayzer.stages.score_masks import score_masks
@@ -151,10 +151,10 @@ def test_methods_that_a_split_cannot_serve(tmp_path):
         check_method("static_true_masks", store)
 
 
-def run_method(tmp_path, store_path, method="nearest", checkpoint=None, inputs=2, **options):
+def run_method(tmp_path, store_path, method="nearest", checkpoint=None, inputs=2, config=CONFIG, **options):
     paths = {name: tmp_path / f"{method}.{name}" for name in ("csv", "json", "npz")}
     score_method(
-        method, split="pairs_test", inputs=inputs, store_path=store_path, checkpoint_dir=checkpoint, config=CONFIG,
+        method, split="pairs_test", inputs=inputs, store_path=store_path, checkpoint_dir=checkpoint, config=config,
         features=FEATURES, scores=paths["csv"], manifest=paths["json"], panels=paths["npz"], **options,
     )  # fmt: skip
     return paths
@@ -181,6 +181,33 @@ def test_score_method_writes_tidy_rows_manifest_and_panels(tmp_path, store_path,
     first = paths["csv"].read_bytes(), paths["json"].read_bytes(), paths["npz"].read_bytes()
     run_method(tmp_path, store_path, "joint", checkpoint)
     assert first[:2] == (paths["csv"].read_bytes(), paths["json"].read_bytes())
+
+
+def test_an_index_file_may_mix_numbers_of_targets(tmp_path, store_path, checkpoint):
+    index = {
+        name: {"context": [0, 6], "target": list(targets)}
+        for name, targets in (("scene0", (1, 2, 3)), ("scene1", (1, 3)), ("scene2", (2, 4)))
+    }
+    write_json(tmp_path / "index.json", index)
+    config = CONFIG.model_copy(update={"index": {"pairs_test": str(tmp_path / "index.json")}})
+    paths = run_method(tmp_path, store_path, "static", checkpoint, config=config)
+    scores = read_scores([paths["csv"]])
+    full = scores[(scores["region"] == "full") & (scores["metric"] == "psnr")].set_index(["scene", "frame"])["value"]
+    assert sorted(full.index) == [(name, frame) for name in index for frame in index[name]["target"]]
+    (tmp_path / "alone").mkdir()
+    write_json(tmp_path / "index.json", {"scene1": index["scene1"]})
+    alone = read_scores([run_method(tmp_path / "alone", store_path, "static", checkpoint, config=config)["csv"]])
+    alone = alone[(alone["region"] == "full") & (alone["metric"] == "psnr")].set_index(["scene", "frame"])["value"]
+    np.testing.assert_allclose(full[["scene1"]], alone, rtol=1e-5)
+    write_json(tmp_path / "index.json", index)
+    assert len(run_head(tmp_path, store_path, checkpoint, config=config)[0]) == SCENES * 2 * 4
+    score_renderer_health(
+        split="pairs_test", inputs=2, store_path=store_path, checkpoint_dir=checkpoint, config=config,
+        out=tmp_path / "health.json",
+    )  # fmt: skip
+    health = read_json(tmp_path / "health.json")
+    assert (health["windows"], health["figures"]["psnr"]["frames"]) == (3, 7)
+    assert set(health["camera_r2"]) == {"tx", "shift"}
 
 
 def test_untrained_number_of_inputs_is_refused_unless_forced(tmp_path, store_path, checkpoint):

@@ -54,7 +54,8 @@ def renderer_health(
 
     Returns:
         `figures`: mean and 95% interval over scenes of each of `FIGURES`; `camera_r2`: of `camera_r2` over first input
-        and targets, or None without true cameras or with fewer than two windows; `camera_spread`.
+        and targets (as many of the first ones as every window has), or None without true cameras or with fewer than two
+        windows; `camera_spread`.
 
     Raises:
         ValueError: windows with fewer than two targets.
@@ -67,15 +68,21 @@ def renderer_health(
         name: vars(bootstrap_mean(pd.Series(values), scenes, resamples=resamples, seed=seed))
         for name, values in collected.figures.items()
     }
-    predicted = np.concatenate(collected.predicted)
+    predicted = _stacked(collected.predicted)
     known = collected.true and len(predicted) >= 2
     return {
         "figures": figures,
         "definitions": FIGURES,
-        "camera_r2": camera_r2(predicted, np.concatenate(collected.true)) if known else None,
+        "camera_r2": camera_r2(predicted, _stacked(collected.true)) if known else None,
         "camera_spread": camera_spread(predicted),
         "windows": len(predicted),
     }
+
+
+def _stacked(batches: list[np.ndarray]) -> Float[np.ndarray, "s v 4 4"]:
+    """Cameras of all windows, as many views as the shortest has: an index file may mix numbers of targets."""
+    views = min(batch.shape[1] for batch in batches)
+    return np.concatenate([batch[:, :views] for batch in batches])
 
 
 @torch.no_grad()

@@ -1,5 +1,6 @@
 """Evaluation windows as batches, and how each row of the view-synthesis tables renders them."""
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -101,9 +102,11 @@ def windows_of(store: FrameStore, split: str, inputs: int, config: BenchmarkConf
 def window_batches(
     store: FrameStore, windows: Sequence[EvaluationWindow], *, device: torch.device | str = "cpu", size: int = 8
 ) -> Iterator[WindowBatch]:
-    """Windows in order, `size` at a time."""
-    for start in range(0, len(windows), size):
-        yield read_windows(store, windows[start : start + size], device=device)
+    """Windows in order, up to `size` at a time; neighbours of as many inputs and targets, which index files may mix."""
+    for _, alike in itertools.groupby(windows, key=lambda window: (len(window.inputs), len(window.targets))):
+        group = list(alike)
+        for start in range(0, len(group), size):
+            yield read_windows(store, group[start : start + size], device=device)
 
 
 def check_method(method: str, store: FrameStore, recipe: Recipe | None = None) -> Recipe:
