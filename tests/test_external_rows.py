@@ -81,30 +81,6 @@ def test_finished_renderings_are_scored(tmp_path, store_path, suffix):
     }  # fmt: skip
 
 
-def test_the_digest_of_a_folder_is_of_names_sizes_and_times(tmp_path):
-    (tmp_path / "scene").mkdir()
-    file = tmp_path / "scene" / "00000.png"
-    file.write_bytes(b"one")
-    os.utime(file, ns=(0, 10))
-    first = digest_folder(tmp_path)
-    (tmp_path / ".hidden").write_bytes(b"")
-    (tmp_path / "nowhere.png").symlink_to("absent")
-    linked = digest_folder(tmp_path)
-    (tmp_path / "nowhere.png").unlink()
-    assert digest_folder(tmp_path) == first, "hidden files do not count"
-    assert linked != first
-    found = [first]
-    for change in (
-        lambda: os.utime(file, ns=(0, 11)),
-        lambda: (file.write_bytes(b"four"), os.utime(file, ns=(0, 10))),
-        lambda: file.rename(file.with_name("00001.png")),
-        lambda: file.with_name("00001.png").unlink(),
-    ):
-        change()
-        found.append(digest_folder(tmp_path))
-    assert len(set(found)) == 5
-
-
 def test_scores_of_files_that_were_replaced_are_told(tmp_path, store_path, caplog):
     folder = write_renderings(tmp_path / "theirs", store_path, suffix=".npy")
     paths = run_method(tmp_path, store_path, "theirs", recipe=FINISHED, folder=folder)
@@ -129,13 +105,21 @@ def test_scenes_without_renderings_are_counted_and_the_tables_compare_what_all_h
     nearest = run_method(tmp_path, store_path, "nearest")
     manifests = [read_json(paths["json"]) for paths in (theirs, nearest)]
     assert list(manifests[0]["skipped_scenes"]) == ["scene2"]
-    assert manifests[0]["skipped_scenes"]["scene2"].startswith("theirs: no file of frame")
+    assert manifests[0]["skipped_scenes"]["scene2"] == f"no folder {folder / 'scene2'}"
+    assert [manifest["scenes_without_files"] for manifest in manifests] == [1, 0]
     context = TableContext("x", "descriptor", "none", (), {"pairs_test": "pairs"}, frozenset(), 100, 0)
     tables = build_tables(read_scores([theirs["csv"], nearest["csv"]]), manifests, [], context)
     detailed = next(table for table in tables.tables if table.name == "views_pairs_test")
     assert any("theirs lacks 1 scenes" in note for note in detailed.notes)
+    assert "theirs: 1 of the split's 3 scenes lack files." in detailed.notes
+    assert not any("no evaluation window" in note for note in detailed.notes)
     (row,) = (row for row in detailed.rows if row[1] == "nearest")
     assert row[-3:] == ("2", "6", "0")
+    lost = next((folder / "scene1").iterdir())
+    lost.unlink()
+    theirs = run_method(tmp_path, store_path, "theirs", recipe=FINISHED, folder=folder)
+    reason = f"{folder / 'scene1'} has no file of frame {int(lost.stem)}"
+    assert read_json(theirs["json"])["skipped_scenes"]["scene1"] == reason
 
 
 def broken(folder, array):
@@ -172,7 +156,7 @@ def test_folders_that_hold_nothing_of_use(tmp_path, store_path):
     with pytest.raises(ValueError, match="no such folder; it must hold a folder"):
         run_method(tmp_path, store_path, "theirs", recipe=FINISHED, folder=tmp_path / "absent")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"looked for under names such as .*scene0/0000\d\.jpg"):
+    with pytest.raises(ValueError, match=r"looked for under names such as .*scene0/0000\d\.png"):
         run_method(tmp_path, store_path, "theirs", recipe=FINISHED, folder=tmp_path / "empty")
     with pytest.raises(ValueError, match="row theirs reads files; name their folder"):
         run_method(tmp_path, store_path, "theirs", recipe=FINISHED)

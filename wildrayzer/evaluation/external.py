@@ -10,17 +10,16 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image
 
 from wildrayzer.data.index_file import EvaluationWindows
 from wildrayzer.data.store import FrameStore
+from wildrayzer.evaluation.outside_pictures import read_mask_file, read_rendering_file
 from wildrayzer.provenance import digest_folder
 
 logger = logging.getLogger(__name__)
 
 MASK_SUFFIXES = (".npy", ".png")
-RENDERING_SUFFIXES = (".npy", ".png", ".jpg")
-_TOLERANCE = 1e-6
+RENDERING_SUFFIXES = (".npy", ".png", ".jpg", ".jpeg")
 
 
 class ExternalFiles:
@@ -28,7 +27,7 @@ class ExternalFiles:
 
     Args:
         folder: holds a folder for each scene.
-        suffixes: endings to look for, in this order.
+        suffixes: endings to look for, in this order, in lower or upper case.
 
     `digests` are for the manifest of what is made from them: the folder, and the state of the files in it.
 
@@ -40,12 +39,22 @@ class ExternalFiles:
         self.folder, self.suffixes = Path(folder), tuple(suffixes)
         if not self.folder.is_dir():
             raise ValueError(f"{folder}: no such folder; it must hold a folder of {_listed(suffixes)} for each scene")
+        self._names: dict[str, dict[str, Path]] = {}
         self.digests = {"folder": str(folder), "files": digest_folder(folder)}
 
     def find(self, scene: str, frame: int) -> Path | None:
         """File of a frame, or None."""
-        paths = (self.folder / scene / f"{frame:05d}{suffix}" for suffix in self.suffixes)
-        return next((path for path in paths if path.is_file()), None)
+        names = self._files_of(scene)
+        found = (names.get(f"{frame:05d}{suffix}") for suffix in self.suffixes)
+        return next((path for path in found if path is not None), None)
+
+    def _files_of(self, scene: str) -> dict[str, Path]:
+        """Files of a scene by their names in lower case, which come before others that differ in case alone."""
+        if scene not in self._names:
+            folder = self.folder / scene
+            files = sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
+            self._names[scene] = {path.name.lower(): path for path in files}
+        return self._names[scene]
 
     def complete(self, store: FrameStore, windows: EvaluationWindows, *, inputs: bool) -> EvaluationWindows:
         """The windows whose inputs (or else targets) all have a file; the scenes of the others are skipped.
@@ -58,13 +67,15 @@ class ExternalFiles:
             name = store.scenes[window.scene]
             frames = window.inputs if inputs else window.targets
             lacking = [frame for frame in frames if self.find(name, frame) is None]
-            if lacking:
-                skipped[name] = f"{self.folder.name}: no file of frame {', '.join(map(str, lacking))}"
+            if not (self.folder / name).is_dir():
+                skipped[name] = f"no folder {self.folder / name}"
+            elif lacking:
+                skipped[name] = f"{self.folder / name} has no file of frame {', '.join(map(str, lacking))}"
             else:
                 kept.append(window)
         if not kept:
             first = (windows[0].inputs if inputs else windows[0].targets)[0]
-            asked = self.folder / store.scenes[windows[0].scene] / f"{first:05d}{self.suffixes[-1]}"
+            asked = self.folder / store.scenes[windows[0].scene] / f"{first:05d}{self.suffixes[1]}"
             raise ValueError(
                 f"{self.folder} has the files of no evaluation window; files are looked for under names such as "
                 f"{asked} (docs/benchmarks.md)"
@@ -85,7 +96,7 @@ class ExternalFiles:
         Raises:
             ValueError: a file is missing, unreadable, or of another size.
         """
-        return np.stack([_mask(self._path(scene, frame), size) for frame in frames])
+        return np.stack([read_mask_file(self._path(scene, frame), size) for frame in frames])
 
     def renderings(self, scene: str, frames: Sequence[int], *, size: int) -> Float[np.ndarray, "n h w 3"]:
         """Renderings in [0, 1]: 8-bit RGB pictures, or NPY in floating point.
@@ -93,44 +104,8 @@ class ExternalFiles:
         Raises:
             ValueError: a file is missing, unreadable, of another size, holds NaN, or leaves [0, 1].
         """
-        return np.stack([_rendering(self._path(scene, frame), size) for frame in frames])
+        return np.stack([read_rendering_file(self._path(scene, frame), size) for frame in frames])
 
 
 def _listed(suffixes: Sequence[str]) -> str:
     return " or ".join(suffixes)
-
-
-def _read(path: Path, mode: str) -> np.ndarray:
-    try:
-        if path.suffix == ".npy":
-            return np.asarray(np.load(path, allow_pickle=False))
-        with Image.open(path) as image:
-            return np.asarray(image.convert(mode))
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
-        raise ValueError(f"{path}: cannot be read: {error}; write it again") from None
-
-
-def _checked(array: np.ndarray, path: Path, shape: tuple[int, ...], what: str) -> np.ndarray:
-    if array.shape != shape:
-        raise ValueError(
-            f"{path}: {what} has shape {array.shape}, the stored frames need {shape}; crop to the centre square and "
-            "resize as the frames are (docs/benchmarks.md)"
-        )
-    return array
-
-
-def _mask(path: Path, size: int) -> UInt8[np.ndarray, "h w"]:
-    return (_checked(_read(path, "L"), path, (size, size), "the mask") > 0).astype(np.uint8)
-
-
-def _rendering(path: Path, size: int) -> Float[np.ndarray, "h w 3"]:
-    array = _checked(_read(path, "RGB"), path, (size, size, 3), "the rendering")
-    if path.suffix != ".npy":
-        return array.astype(np.float32) / 255
-    if array.dtype.kind != "f":
-        raise ValueError(f"{path}: {array.dtype}; store floating point values in [0, 1] (divide by 255)")
-    if not np.isfinite(array).all():
-        raise ValueError(f"{path}: {int((~np.isfinite(array)).sum())} values are NaN or infinite; write finite values")
-    if array.min() < -_TOLERANCE or array.max() > 1 + _TOLERANCE:
-        raise ValueError(f"{path}: spans [{array.min():g}, {array.max():g}]; scale to [0, 1]")
-    return array.astype(np.float32)

@@ -7,11 +7,10 @@ import pandas as pd
 
 from wildrayzer.evaluation.bootstrap import bootstrap_mean, paired_difference
 from wildrayzer.evaluation.published import Published, published_for
+from wildrayzer.evaluation.table_notes import FORCED, MASK_METRICS
 from wildrayzer.evaluation.table_rows import (
     FIELDS,
-    FORCED,
     HEADINGS,
-    MASK_METRICS,
     VIEW_METRICS,
     Table,
     cell,

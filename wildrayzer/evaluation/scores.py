@@ -38,13 +38,23 @@ def rows_of(
     ]
 
 
-def describe_split(scenes: int, skipped: Mapping[str, str], digests: Mapping[str, str]) -> dict[str, Any]:
-    """Manifest entries: number of scenes, those that were not scored with the reasons, digests of what was used."""
+def describe_split(
+    scenes: int, skipped: Mapping[str, str], digests: Mapping[str, str], *, without_files: int = 0
+) -> dict[str, Any]:
+    """Manifest entries: number of scenes, those that were not scored with the reasons, digests of what was used.
+
+    Args:
+        scenes: of the split.
+        skipped: reason for each scene that was not scored.
+        digests: of what was used.
+        without_files: how many of the skipped scenes have a window, but not all files from outside that it needs.
+    """
     if skipped:
         logger.warning("%d of %d scenes are not scored: %s", len(skipped), scenes, dict(skipped))
     return {
         "scenes_of_split": scenes,
         "skipped_scenes": dict(skipped),
+        "scenes_without_files": without_files,
         "digests": dict(digests),
     }
 

@@ -11,10 +11,10 @@ from wildrayzer.config.benchmark import METHODS
 from wildrayzer.evaluation.bootstrap import MIN_SCENES, Interval
 from wildrayzer.evaluation.claims import Finding
 from wildrayzer.evaluation.published import published_for
+from wildrayzer.evaluation.table_notes import MASK_METRICS, notes_of
 
 VIEW_REGIONS = ("full", "static", "transient", "ghost")
 VIEW_METRICS = ("psnr", "ssim", "lpips", "lpips_released")
-MASK_METRICS = ("iou", "recall", "precision", "coverage")
 MASK_METHODS = ("pseudo", "refined", "residual", "coseg", "file", "head")
 FIELDS = list(Interval.__dataclass_fields__)
 HEADINGS = {
@@ -34,10 +34,6 @@ KIND_NOTES = {
     "frozen": "Control: the same clips with the movers standing still; masks should not fire.",
     "same_family": "Control: movers have the shapes and textures of what stands still.",
 }
-
-
-FORCED = "† scored with a number of input views that the checkpoint was not trained for."
-_COUNTED = "Scenes, frames and skipped frames are those of the first figure of a row."
 
 
 @dataclass(frozen=True)
@@ -124,7 +120,7 @@ def split_table(
         title=f"{what} on {split}. {KIND_NOTES[kind]} Mean ± standard error over scenes.",
         columns=("inputs", "method", *headings, "scenes", "frames", "skipped"),
         rows=tuple(lines),
-        notes=tuple(_notes(split, rows, own, dropped, masks, bool(forced))),
+        notes=tuple(notes_of(split, rows, own, dropped, masks=masks, forced=bool(forced))),
     )
 
 
@@ -165,46 +161,6 @@ def _published_rows(split: str, inputs: int, cells: Sequence[tuple[str, str]], m
         texts = ["–" if place not in values else number(values[place], place[1]) for place in cells]
         lines.append((str(inputs), f"{method} (published, {source})", *texts, "", "", ""))
     return lines
-
-
-def _notes(
-    split: str,
-    rows: pd.DataFrame,
-    manifests: Sequence[Mapping[str, Any]],
-    dropped: Mapping[tuple[str, int, str], str],
-    masks: bool,
-    forced: bool,
-) -> list[str]:
-    notes = [
-        f"{inputs} inputs: {text}"
-        for (where, inputs, kind), text in dropped.items()
-        if where == split and (kind != "views") == masks
-    ]
-    skipped = rows[rows["skipped"] > 0].drop_duplicates(["inputs", "region", "metric", "skipped"])
-    for (region, metric, inputs), group in skipped.groupby(["region", "metric", "inputs"], sort=True):
-        if metric in ("psnr", *MASK_METRICS):
-            least, most = int(group["skipped"].min()), int(group["skipped"].max())
-            counts = str(least) if least == most else f"{least} to {most}"
-            what = metric if masks else f"{region} region"
-            why = "nothing there to score" if masks else "nothing there to score, or a picture equal to its truth"
-            notes.append(f"{what}, {inputs} inputs: {counts} frames skipped ({why}).")
-    absent = sorted({m["lpips"] for m in manifests if m.get("lpips", "scored") != "scored"})
-    notes += [f"LPIPS {reason}." for reason in absent]
-    definitions = {k: v for m in manifests for k, v in m.get("definitions", {}).items() if k in set(rows["metric"])}
-    notes += [f"{name}: {text}." for name, text in definitions.items()]
-    regions = {k: v for m in manifests for k, v in m.get("regions", {}).items() if k in set(rows["region"])}
-    notes += [f"Region {name}: {text}." for name, text in regions.items()]
-    choices = {(m["method"], m["residual_threshold"]["value"], m["residual_threshold"]["choice"])
-               for m in manifests if "residual_threshold" in m}  # fmt: skip
-    notes += [f"Residual threshold of {name}: {value:g} ({choice})." for name, value, choice in sorted(choices)]
-    thresholds = sorted({m["mask_threshold"] for m in manifests if "mask_threshold" in m})
-    notes += [f"Motion head: probability over {value:g}, on input views." for value in thresholds]
-    notes.append(_COUNTED)
-    without = sorted({(m["scenes_of_split"], len(m["skipped_scenes"])) for m in manifests if m.get("skipped_scenes")})
-    notes += [f"{count} of the split's {total} scenes have no evaluation window." for total, count in without]
-    if forced:
-        notes.append(FORCED)
-    return list(dict.fromkeys(notes))
 
 
 def health_tables(healths: Sequence[Mapping[str, Any]]) -> list[Table]:

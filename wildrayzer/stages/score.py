@@ -68,7 +68,7 @@ def score_method(
     store = FrameStore(store_path, preload_mb=PRELOAD_MB)
     recipe = check_method(method, store, recipe)
     windows = windows_of(store, split, inputs, config)
-    files = None
+    windowless, files = len(windows.skipped), None
     if recipe.source is not None and folder is not None:
         files = ExternalFiles(folder, RENDERING_SUFFIXES if recipe.finished else MASK_SUFFIXES)
         windows = files.complete(store, windows, inputs=not recipe.finished)
@@ -115,6 +115,11 @@ def score_method(
         "definitions": {name: text for name, text in DEFINED.items() if name in {row[-2] for row in rows}},
         "regions": REGIONS,
         "lpips": "scored" if lpips else NO_WEIGHTS,
-        **describe_split(len(store), windows.skipped, {"store": store.digest, **row.digests}),
+        **describe_split(
+            len(store),
+            windows.skipped,
+            {"store": store.digest, **row.digests},
+            without_files=len(windows.skipped) - windowless,
+        ),
     }
     write_scores(rows, scores, manifest, extra)

@@ -122,6 +122,7 @@ def score_input_masks(
     """
     store = FrameStore(store_path, preload_mb=PRELOAD_MB)
     windows = windows_of(store, split, inputs, config)
+    windowless = len(windows.skipped)
     if source.files is not None:
         windows = source.files.complete(store, windows, inputs=True)
     untrained = source.trained is not None and inputs not in source.trained
@@ -155,6 +156,11 @@ def score_input_masks(
         "forced": untrained,
         "definitions": MASK_DEFINITIONS,
         **source.about,
-        **describe_split(len(store), windows.skipped, {"store": store.digest, **source.digests}),
+        **describe_split(
+            len(store),
+            windows.skipped,
+            {"store": store.digest, **source.digests},
+            without_files=len(windows.skipped) - windowless,
+        ),
     }
     write_scores(rows, scores, manifest, extra)

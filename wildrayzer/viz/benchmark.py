@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from wildrayzer.config import RunConfig
 from wildrayzer.evaluation.bootstrap import MIN_SCENES
 from wildrayzer.evaluation.table_files import read_claims, read_summary
-from wildrayzer.evaluation.table_rows import MASK_METRICS, Table, number
+from wildrayzer.evaluation.table_notes import MASK_METRICS
+from wildrayzer.evaluation.table_rows import Table, number
 from wildrayzer.evaluation.tables import TableContext, Tables
 from wildrayzer.layout import RunLayout
 from wildrayzer.provenance import read_json
