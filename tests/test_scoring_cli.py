@@ -102,6 +102,12 @@ def test_refuses_bad_files(files):
     assert "no such file" in call(folder, "--lpips-weights", str(folder / "none.pth")).stderr
     (folder / "mask.npz").write_bytes((folder / "mask.npz").read_bytes()[:100])
     assert "not an NPZ file" in call(folder).stderr
+    np.savez_compressed(folder / "mask.npz", mask=arrays["mask"])
+    torn = bytearray((folder / "mask.npz").read_bytes())
+    torn[60:80] = bytes(20)  # within the compressed data: the archive is whole, its content is not
+    (folder / "mask.npz").write_bytes(torn)
+    result = call(folder)
+    assert (result.exit_code, "not an NPZ file" in result.stderr) == (2, True)
     np.save(folder / "single.npy", arrays["mask"])
     (folder / "single.npy").rename(folder / "mask.npz")
     result = call(folder)

@@ -1,6 +1,5 @@
 """Score finished renderings of any origin against the truth: the masked metrics of the paper, by region."""
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from wildrayzer.evaluation.bootstrap import enters_mean
 from wildrayzer.evaluation.lpips import DEFINITIONS, NO_WEIGHTS, MaskedLPIPS
 from wildrayzer.evaluation.metrics import masked_psnr, masked_ssim, region_mean, ssim_map
+from wildrayzer.evaluation.outside_pictures import BROKEN_ARRAY
 
 REGIONS = ("full", "static", "transient")
 IMAGE_DEFINITIONS = {
@@ -145,7 +145,7 @@ def _read_array(path: str | Path, name: str) -> np.ndarray:
             if name not in archive.files:
                 raise ValueError(f"it holds {archive.files} and no {name!r}")
             return np.asarray(archive[name])
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except BROKEN_ARRAY as error:
         raise ValueError(f"{path}: not an NPZ file with an array {name!r}: {error}") from None
 
 
