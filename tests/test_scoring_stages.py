@@ -104,8 +104,15 @@ def test_regions_with_a_clean_twin(store_path):
     assert areas["full"] == [256, 256, 256]
     assert areas["transient"] == [16, 16, 16]
     assert areas["static"] == [240, 240, 239]  # a pixel of the last frame is unknown
-    # inputs cover patches 0 and 3; targets 0, 1 and 3
-    assert areas["ghost"] == [32, 48, 32]
+    # inputs cover patches 0 and 3; targets 0, 1 and 3; the unknown pixel of the last target lies under the first input
+    assert areas["ghost"] == [32, 48, 31]
+
+
+def test_unknown_pixels_of_inputs_put_nothing_into_the_ghost(store_path):
+    batch = batch_of(store_path)
+    known = target_regions(batch)["ghost"]
+    batch.masks[:, :2][batch.masks[:, :2] == 0] = 255
+    assert torch.equal(target_regions(batch)["ghost"], known)
 
 
 def test_regions_without_a_clean_twin_are_what_has_a_truth(tmp_path):

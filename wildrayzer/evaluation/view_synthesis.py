@@ -25,7 +25,8 @@ def target_regions(batch: WindowBatch) -> dict[str, Float[Tensor, "b t 1 h w"]]:
 
     Clean twins: `full`, and with masks `static`, `transient`, `ghost`. Masks alone: `static`, since the truth under a
     transient is not known. Neither: `full` where nothing moves, and no region at all on dynamic clips, which have no
-    truth then. Pixels of unknown mask (255) are in no region but `full`.
+    truth then. Pixels of unknown mask (255) in the target are in no region but `full`; in an input view they put no
+    pixel into `ghost`.
     """
     k, (b, v, _, h, w) = batch.num_inputs, batch.images.shape
     regions = {}
@@ -38,7 +39,7 @@ def target_regions(batch: WindowBatch) -> dict[str, Float[Tensor, "b t 1 h w"]]:
     if batch.clean is not None:
         regions["transient"] = (target == 1).float()
         in_inputs = (batch.masks[:, :k] == 1).any(1)[:, None, None]
-        regions["ghost"] = ((target == 1) | in_inputs).float()
+        regions["ghost"] = ((target == 1) | ((target == 0) & in_inputs)).float()
     return regions
 
 

@@ -19,7 +19,7 @@ from wildrayzer.evaluation.view_rows import ViewRow
 from wildrayzer.evaluation.view_synthesis import REGIONS, score_batch
 
 DEFINED = {**IMAGE_DEFINITIONS, **DEFINITIONS}
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 """Raised when a change of code changes scores."""
 
 
