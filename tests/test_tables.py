@@ -385,6 +385,11 @@ def test_published_figures_show_beside_their_own_set_alone():
     assert {f.value for f in published_for("D-RE10K-test", inputs=4)} == {22.38, 20.73}
     assert published_for("dynamic_test", inputs=2) == []
     assert published_for("dre10k", inputs=3) == []
+    of_five = {f.value for f in published_for("re10k_test", inputs=5) if f.metric == "psnr"}
+    assert of_five == {25.80, 25.88, 24.30, 26.32}
+    assert len({f.method for f in published_for("dl3dv_even", inputs=16)}) == 6
+    for split, counts in (("re10k_test", (2, 3, 4, 16)), ("dl3dv_test", (2, 5, 8))):
+        assert all(published_for(split, inputs=count) == [] for count in counts)
     assert [f.value for f in published_for("dre10k", masks=True)] == [0.182, 0.539, 0.539]
     assert len(PUBLISHED) == len(set(PUBLISHED))
 
