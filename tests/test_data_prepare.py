@@ -10,8 +10,8 @@ from pycocotools.coco import COCO
 
 from wildrayzer.config.data import DataConfig, EmbeddedConfig, EmbeddedSplit, SplitConfig, StoreConfig
 from wildrayzer.config.training import PasteConfig
+from wildrayzer.data.cutouts import CutoutLibrary
 from wildrayzer.data.embedded.splits import make_clip
-from wildrayzer.data.paste import CutoutLibrary
 from wildrayzer.data.store import FrameStore
 from wildrayzer.stages.prepare import make_cutouts, make_embedded, prepare_split
 from wildrayzer.stages.prepare_report import report_path

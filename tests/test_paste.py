@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wildrayzer.config.training import PasteConfig
-from wildrayzer.data.paste import Cutout, CutoutLibrary, paste
+from wildrayzer.data.cutouts import Cutout, CutoutLibrary
+from wildrayzer.data.paste import paste
 
 SIDE = 40
 
@@ -122,13 +123,35 @@ def coco(tmp_path):
 def test_cutouts_come_from_the_categories_asked_for(coco):
     found = CutoutLibrary.from_coco(coco / "a.json", coco, PasteConfig(), max_size=20)
     assert len(found) == 1
-    assert found.skipped == {"too small": 1, "image missing or unreadable": 1}
-    cutout = found.cutouts[0]
+    assert found.skipped == {"too small": 1, "image missing": 1}
+    cutout = found[0]
     assert cutout.image.shape == (10, 20, 3)  # 40 × 20 halved to max_size
     assert cutout.mask.mean() > 0.95
     assert (cutout.image[2:-2, 2:-2] == (255, 0, 0)).all()  # RGB
     chairs = CutoutLibrary.from_coco(coco / "a.json", coco, PasteConfig(categories=("furniture",)), max_size=80)
-    assert chairs.cutouts[0].image.shape == (20, 40, 3)
+    assert chairs[0].image.shape == (20, 40, 3)
+
+
+def test_no_picture_is_read_before_its_object_is_drawn(coco, monkeypatch):
+    """COCO's training objects as pixels take some 15 GB, in every training process."""
+    read, imread = [], cv2.imread
+    monkeypatch.setattr(cv2, "imread", lambda path, flags: read.append(path) or imread(path, flags))
+    found = CutoutLibrary.from_coco(coco / "a.json", coco, PasteConfig(), max_size=19)
+    assert read == []
+    again = [paste(np.random.default_rng(5), blank(), found, PasteConfig())[0] for _ in range(2)]
+    assert read == [str(coco / "1.png")]  # once: objects drawn of late are kept
+    assert np.array_equal(*again)
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    (b"no picture", r"1\.png is no readable picture, annotated are 60×80"),
+    (cv2.imencode(".png", np.zeros((8, 6, 3), np.uint8))[1].tobytes(), r"1\.png has 8×6 pixels, annotated are 60×80"),
+])  # fmt: skip
+def test_pictures_that_do_not_fit_their_annotations_are_named(coco, content, message):
+    (coco / "1.png").write_bytes(content)
+    found = CutoutLibrary.from_coco(coco / "a.json", coco, PasteConfig(), max_size=18)
+    with pytest.raises(ValueError, match=rf"data\.coco\.images: .*{message}; fetch it again"):
+        found[0]
 
 
 def test_coco_sets_without_a_fitting_object_are_refused(coco):

@@ -1,95 +1,13 @@
 """Copy-paste augmentation with COCO cut-outs (supplement A, joint training)."""
 
-import contextlib
-import io
-import logging
-from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 
 import cv2
 import numpy as np
 from jaxtyping import Float32, UInt8
 
 from wildrayzer.config.training import PasteConfig
-
-logger = logging.getLogger(__name__)
-
-LEAST_SHARE = 0.01
-"""Objects smaller than this share of their picture are too coarse to paste."""
-
-
-@dataclass(frozen=True)
-class Cutout:
-    """An object's rectangle with the picture around it, and its outline (1 = object)."""
-
-    image: UInt8[np.ndarray, "h w 3"]
-    mask: UInt8[np.ndarray, "h w"]
-
-
-@dataclass(frozen=True)
-class CutoutLibrary:
-    """Cut-outs to draw from; `skipped` counts objects left out by reason."""
-
-    cutouts: tuple[Cutout, ...]
-    skipped: dict[str, int]
-
-    def __len__(self) -> int:
-        return len(self.cutouts)
-
-    @classmethod
-    def from_coco(
-        cls, annotations: str | Path, images: str | Path, config: PasteConfig, max_size: int
-    ) -> "CutoutLibrary":
-        """Cut the objects of `config.categories` out of a COCO set, each at most `max_size` pixels a side.
-
-        Raises:
-            ValueError: the annotation file is missing or has no objects of these supercategories.
-        """
-        from pycocotools.coco import COCO
-
-        if not Path(annotations).is_file():
-            raise ValueError(f"data.coco.annotations = {annotations} does not exist; give the COCO annotation file")
-        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
-            coco = COCO(str(annotations))
-        known = {category["supercategory"] for category in coco.loadCats(coco.getCatIds())}
-        categories = coco.getCatIds(supNms=[name for name in config.categories if name in known])
-        skipped: Counter[str] = Counter()
-        cutouts = []
-        wanted = coco.getAnnIds(catIds=categories, iscrowd=False) if known & set(config.categories) else []
-        by_image: dict[int, list[dict]] = {}
-        for annotation in coco.loadAnns(wanted):
-            by_image.setdefault(annotation["image_id"], []).append(annotation)
-        for number, found in sorted(by_image.items()):
-            file = Path(images) / coco.loadImgs(number)[0]["file_name"]
-            picture = cv2.imread(str(file), cv2.IMREAD_COLOR)
-            if picture is None:
-                skipped["image missing or unreadable"] += len(found)
-                continue
-            for annotation in found:
-                cutout = _cut(picture[..., ::-1], coco.annToMask(annotation), max_size)
-                if cutout is None:
-                    skipped["too small"] += 1
-                else:
-                    cutouts.append(cutout)
-        if not cutouts:
-            raise ValueError(
-                f"{annotations} gives no cut-outs of paste.categories = {list(config.categories)}: it knows "
-                f"{sorted(known)}, skipped {dict(skipped)}; name supercategories it has, or mend data.coco.images"
-            )
-        return cls(tuple(cutouts), dict(skipped))
-
-
-def _cut(picture: UInt8[np.ndarray, "h w 3"], mask: UInt8[np.ndarray, "h w"], max_size: int) -> Cutout | None:
-    if mask.shape != picture.shape[:2] or mask.sum() < LEAST_SHARE * mask.size:
-        return None
-    left, top, width, height = cv2.boundingRect(mask)
-    box = np.s_[top : top + height, left : left + width]
-    scale = min(1.0, max_size / max(width, height))
-    size = (max(round(width * scale), 2), max(round(height * scale), 2))
-    image = cv2.resize(np.ascontiguousarray(picture[box]), size, interpolation=cv2.INTER_AREA)
-    small = cv2.resize(np.ascontiguousarray(mask[box]) * np.uint8(255), size, interpolation=cv2.INTER_AREA)
-    return Cutout(image, (small >= 128).astype(np.uint8))
+from wildrayzer.data.cutouts import Cutout, CutoutLibrary
 
 
 @dataclass(frozen=True)
@@ -128,7 +46,7 @@ def _place(rng: np.random.Generator, cutout: Cutout, side: int, config: PasteCon
 
 def _draw_objects(rng: np.random.Generator, library: CutoutLibrary, side: int, config: PasteConfig) -> list[_Placed]:
     count = int(rng.integers(config.min_objects, config.max_objects + 1))
-    return [_place(rng, library.cutouts[rng.integers(len(library))], side, config) for _ in range(count)]
+    return [_place(rng, library[int(rng.integers(len(library)))], side, config) for _ in range(count)]
 
 
 def paste(
@@ -144,7 +62,7 @@ def paste(
     pasted, masks = frames.copy(), np.zeros(frames.shape[:3], np.uint8)
     per_view = rng.random() < config.per_view
     count = int(rng.integers(config.min_objects, config.max_objects + 1))
-    same = [library.cutouts[rng.integers(len(library))] for _ in range(count)]
+    same = [library[int(rng.integers(len(library)))] for _ in range(count)]
     for view in range(len(frames)):
         objects = (
             _draw_objects(rng, library, side, config)

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from wildrayzer.checkpoint import read_manifest, save_checkpoint
-from wildrayzer.data.paste import CutoutLibrary, paste
+from wildrayzer.data.cutouts import CutoutLibrary
+from wildrayzer.data.paste import paste
 from wildrayzer.data.sampling import SampleSource
 from wildrayzer.data.store import FrameStore
 from wildrayzer.losses import build_perceptual
