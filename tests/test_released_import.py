@@ -71,12 +71,19 @@ def test_round_trip_is_bit_exact(tmp_path, prefix, nested):
     assert result.exit_code == 0, result.output
     assert "loss_computer.* (1 tensors)" in result.output
     assert ("ignored  optimizer" in result.output) is nested
-    for line in ("assumed  image size 32", "canonical view first", "mask threshold 0.1", "3 input views"):
+    for line in (
+        "assumed  image size 32",
+        "canonical view first",
+        "mask threshold 0.1",
+        "3 input views",
+        "6 target views",
+    ):
         assert line in result.output
 
     manifest = read_manifest(tmp_path / "ours")
     assert manifest.model == config
     assert (manifest.stage, manifest.inputs, manifest.attention_kernel) == ("released", (3,), "sdpa")
+    assert manifest.targets == 6  # ten pictures are rendered six at a time, in the number of views that it knows
     assert manifest.source["digest"] == digest_file(tmp_path / "in.pt")
     assert manifest.source["file"] == "in.pt"
 

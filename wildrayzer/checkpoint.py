@@ -35,7 +35,7 @@ class CheckpointManifest(Section):
     inputs: tuple[int, ...]
     """Numbers of input views it is meant for."""
     targets: int | None
-    """Target views of a training sample; null where it is not known."""
+    """Target views of a training sample; null in imports of earlier versions, where it is not known."""
     model: ModelConfig
     """The network."""
     attention_kernel: str

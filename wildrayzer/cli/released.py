@@ -30,6 +30,9 @@ def import_released(
     checkpoint: Checkpoint,
     out: Annotated[Path, typer.Option(help="Checkpoint folder to write.")],
     inputs: Annotated[int, typer.Option(min=1, help="Input views the checkpoint was trained for.")] = 2,
+    targets: Annotated[
+        int, typer.Option(min=1, help="Target views it was trained with: WildRayZer's has 6, RayZer's of DL3DV 8.")
+    ] = 6,
     canonical: CanonicalOption = CanonicalView.first,
     image_size: Annotated[int, typer.Option(min=8, help="Side of the square images, in pixels.")] = 256,
 ) -> None:
@@ -42,13 +45,15 @@ def import_released(
     from wildrayzer.released.convert import import_released as convert
 
     with reported():
-        mapped = convert(checkpoint, out, inputs=inputs, image_size=image_size, canonical=canonical.value)
+        mapped = convert(
+            checkpoint, out, inputs=inputs, targets=targets, image_size=image_size, canonical=canonical.value
+        )
     config = mapped.config
     typer.echo(f"mapped   {len(mapped.tensors)} weights, {sum(parameter_counts(config).values()):,} parameters")
     typer.echo(f"inferred {_sizes(config)}")
     for line in mapped.ignored or ("nothing",):
         typer.echo(f"ignored  {line}")
-    for line in (*mapped.assumed, f"{inputs} input views"):
+    for line in (*mapped.assumed, f"{inputs} input views", f"{targets} target views"):
         typer.echo(f"assumed  {line}")
     typer.echo(f"written  {out}")
 

@@ -66,7 +66,13 @@ def map_released(
 
 
 def import_released(
-    path: str | Path, out: str | Path, *, inputs: int = 2, image_size: int = 256, canonical: Canonical = "first"
+    path: str | Path,
+    out: str | Path,
+    *,
+    inputs: int = 2,
+    targets: int = 6,
+    image_size: int = 256,
+    canonical: Canonical = "first",
 ) -> MappedCheckpoint:
     """Write a released checkpoint as one of ours. On an error nothing is written.
 
@@ -74,14 +80,16 @@ def import_released(
         path: the release's file.
         out: checkpoint folder to write.
         inputs: number of input views the checkpoint was trained for, for the manifest.
+        targets: number of target views of its training samples, for the manifest: all views enter the camera encoder
+            by number, so that rendering keeps to as many.
         image_size: side of the square images in pixels, which the weights do not tell.
         canonical: view whose camera is the origin, which the weights do not tell.
 
     Raises:
-        ValueError: as `map_released`, or an impossible number of input views.
+        ValueError: as `map_released`, or an impossible number of views.
     """
-    if inputs < 1:
-        raise ValueError(f"inputs = {inputs}: a checkpoint has at least one input view")
+    if inputs < 1 or targets < 1:
+        raise ValueError(f"inputs = {inputs}, targets = {targets}: a checkpoint has at least one view of each")
     mapped = map_released(path, image_size=image_size, canonical=canonical)
     kernel = resolve_kernel(mapped.config.attention, torch.device("cpu"), torch.float32, mapped.config.head_width)
     write_checkpoint(
@@ -90,7 +98,7 @@ def import_released(
         stage="released",
         step=0,
         inputs=(inputs,),
-        targets=None,
+        targets=targets,
         model=mapped.config,
         attention_kernel=kernel,
         config_digest=model_digest(mapped.config),
@@ -98,7 +106,7 @@ def import_released(
             "file": Path(path).name,
             "digest": digest_file(path),
             "ignored": list(mapped.ignored),
-            "assumed": [*mapped.assumed, f"{inputs} input views"],
+            "assumed": [*mapped.assumed, f"{inputs} input views", f"{targets} target views"],
         },
     )
     return mapped
