@@ -58,8 +58,12 @@ def test_all_transient_sample_is_zero_with_zero_gradient_and_counted():
 def test_excluded_pixel_that_is_not_finite_stays_out():
     prediction = torch.full((1, 1, 3, 1, 2), 0.5)
     prediction[..., 0] = math.nan
+    prediction.requires_grad_()
     gate = torch.tensor([1.0, 0.0]).expand(1, 1, 1, 1, 2)
-    assert gated_mse(prediction, torch.zeros_like(prediction), gate).value == pytest.approx(0.25)
+    loss = gated_mse(prediction, torch.zeros_like(prediction), gate).value
+    loss.backward()
+    assert loss.item() == pytest.approx(0.25)
+    assert prediction.grad[0, 0, :, 0].tolist() == [[0.0, pytest.approx(1 / 3)]] * 3
 
 
 def test_motion_bce_by_hand():

@@ -32,12 +32,14 @@ def gated_mse(
         gate: 1 = transient, excluded; values in between weigh a pixel by 1 − gate; None keeps everything.
             No gradient reaches a pixel with gate 1, and a sample that is all transient gives 0 with zero gradient.
     """
-    error = (prediction.float() - truth.float()).square().mean(2, keepdim=True)
+    difference = prediction.float() - truth.float()
     if gate is None:
-        return PhotometricLoss(error.mean(), torch.zeros((), dtype=torch.int64, device=error.device))
+        value = difference.square().mean(2, keepdim=True).mean()
+        return PhotometricLoss(value, torch.zeros((), dtype=torch.int64, device=value.device))
     keep = 1.0 - gate.float()
     kept = keep.sum((1, 2, 3, 4))
-    # where() and not a product: an excluded pixel must stay out even if its rendering is not finite
-    total = torch.where(keep > 0, error * keep, 0.0).sum((1, 2, 3, 4))
+    # where() before anything else: an excluded pixel must stay out, of the gradient too, even if it is not finite
+    error = torch.where(keep > 0, difference, 0.0).square().mean(2, keepdim=True)
+    total = (error * keep).sum((1, 2, 3, 4))
     empty = kept == 0
     return PhotometricLoss((total / kept.masked_fill(empty, 1.0)).mean(), empty.sum())
