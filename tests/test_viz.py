@@ -8,9 +8,13 @@ import pytest
 
 from tests.report_run import small_config
 from wildrayzer.evaluation.table_rows import Table
+from wildrayzer.layout import RunLayout
+from wildrayzer.viz import distributions
 from wildrayzer.viz.benchmark import parse_tables
 from wildrayzer.viz.charts import chart
+from wildrayzer.viz.distributions import SplitMasks, mask_distributions
 from wildrayzer.viz.facts import describe
+from wildrayzer.viz.gallery import MaskFiles, galleries
 from wildrayzer.viz.page import Column, Gallery, GalleryRow, Note, Section, TextTable, render_page
 from wildrayzer.viz.pictures import cluster_picture, encode, heat, map_uri, mask_picture, outlined, resize, strip
 from wildrayzer.viz.runs import training_runs
@@ -114,6 +118,39 @@ def test_training_runs_follow_the_configuration():
     config = small_config().model_copy(update={"rounds": 2, "masked": None})
     rounds = [("distill", 1), ("joint", 1), ("distill", 2), ("joint", 2)]
     assert training_runs(config) == [("pretrain", None), *rounds, ("unmasked", 2)]
+
+
+class Masks:
+    """Two splits' files, of which the first has windows."""
+
+    def __init__(self, window):
+        self.any_computed = bool((np.array(window) >= 0).any())
+
+
+def test_masks_of_controls_alone_and_splits_without_windows_are_said(monkeypatch):
+    config = small_config()
+    config = config.model_copy(update={"benchmark": config.benchmark.model_copy(update={"mask_sources": ("nearest",)})})
+    made = {"dynamic_test": Masks([0, -1]), "pairs_test": Masks([-1, -1]), "frozen_test": Masks([-1])}
+    share = np.array([0.5])
+    monkeypatch.setattr(
+        MaskFiles, "open", staticmethod(lambda layout, config, split, source="renderer": made.get(split))
+    )
+    monkeypatch.setattr(
+        distributions, "_measure", lambda files, source: SplitMasks("dynamic_test", source, share, share, share, None)
+    )
+    table, *notes = mask_distributions(config, RunLayout("small"))
+    assert [row[:2] for row in table.rows] == [("dynamic_test", "nearest")]
+    assert [note.text.partition(",")[0] for note in notes] == [
+        "pairs_test", "frozen_test", "The renderer's pseudo-masks are not made yet",
+    ]  # fmt: skip
+    del made["dynamic_test"]
+    assert any("frozen_test: no clip is long enough" in note.text for note in galleries(config, RunLayout("small")))
+
+
+def test_names_may_hold_what_formulas_and_files_hold():
+    assert chart(lambda axes: axes.set(xlabel="p^$ and $_x")).startswith("data:image/svg")
+    html = render_page("T", "holiday-\udcff.png", [])
+    assert "holiday-?.png" in html.encode().decode()
 
 
 def test_text_is_escaped_and_empty_places_stay_empty():

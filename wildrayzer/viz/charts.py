@@ -17,6 +17,7 @@ _STYLE: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["Helvetica", "Arial", "DejaVu Sans", "sans-serif"],
     "font.size": 9,
+    "text.parse_math": False,  # names may hold dollar signs
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": "#888",

@@ -10,7 +10,7 @@ from wildrayzer.config import RunConfig
 from wildrayzer.evaluation.mask_scoring import BATCH, UNKNOWN
 from wildrayzer.layout import RunLayout
 from wildrayzer.viz.charts import COLOURS, chart, legend_above
-from wildrayzer.viz.gallery import MaskFiles
+from wildrayzer.viz.gallery import NO_WINDOWS, MaskFiles
 from wildrayzer.viz.page import Block, Figures, Note, Picture, TextTable
 
 
@@ -33,17 +33,25 @@ class SplitMasks:
 def mask_distributions(config: RunConfig, layout: RunLayout) -> list[Block]:
     """A table over splits and sources, and plots of what the renderer's masks look like."""
     shown = (config.data.dynamic_train, *config.data.of(use="test"), *config.data.of(use="control"))
-    found = []
+    found: list[SplitMasks] = []
+    notes: list[Block] = []
     for split in shown:
         sources = ("renderer",) if split == config.data.dynamic_train else config.benchmark.mask_sources
         for source in sources:
             files = MaskFiles.open(layout, config, split, source)
-            if files is not None:
+            if files is None:
+                continue
+            if files.any_computed:
                 found.append(_measure(files, source))
+            else:
+                notes.append(Note(f"{split}, {source}: {NO_WINDOWS}, so its distributions are left out."))
     if not found:
-        return [Note("No pseudo-masks are made yet, so their distributions are left out.")]
+        return notes or [Note("No pseudo-masks are made yet, so their distributions are left out.")]
     own = [masks for masks in found if masks.source == "renderer"]
-    return [_table(found, config), Figures("Distributions", (_psnr(own, config), _coverage(own)))]
+    if not own:
+        notes.append(Note("The renderer's pseudo-masks are not made yet, so their distributions are left out."))
+        return [_table(found, config), *notes]
+    return [_table(found, config), Figures("Distributions", (_psnr(own, config), _coverage(own))), *notes]
 
 
 def _measure(files: MaskFiles, source: str) -> SplitMasks:

@@ -25,6 +25,8 @@ KINDS = {
     "frozen": "The same things stand still (the truth column marks them all the same): masks should be empty.",
     "same_family": "Movers look like furniture: appearance alone cannot find them.",
 }
+NO_WINDOWS = "no clip is long enough for a residual window"
+"""Why the masks of a split have nothing to show."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,11 @@ class MaskFiles:
     patches: PatchMasks
     pixels: PixelMasks | None
     """None for controls, which are not refined."""
+
+    @property
+    def any_computed(self) -> bool:
+        """Whether a window has a frame of the split."""
+        return bool((self.maps.window >= 0).any())
 
     @classmethod
     def open(cls, layout: RunLayout, config: RunConfig, split: str, source: str = "renderer") -> "MaskFiles | None":
@@ -69,6 +76,9 @@ def galleries(config: RunConfig, layout: RunLayout) -> list[Block]:
         files = MaskFiles.open(layout, config, name)
         if files is None:
             blocks.append(Note(f"{name}: its pseudo-masks are not made yet, so their gallery is left out."))
+            continue
+        if not files.any_computed:
+            blocks.append(Note(f"{name}: {NO_WINDOWS}, so its gallery is left out."))
             continue
         scales = scales or _scales(files.maps)
         blocks.append(_gallery(files, kind, config, scales))

@@ -117,8 +117,12 @@ class Section:
 
 
 def render_page(title: str, lead: str, sections: list[Section]) -> str:
-    """The page as HTML: one file, no script, nothing loaded from elsewhere."""
-    return template("report.html.j2").render(title=title, lead=lead, sections=sections)
+    """The page as HTML: one file, no script, nothing loaded from elsewhere.
+
+    What is no Unicode, in the names of old files, is shown as question marks.
+    """
+    page = template("report.html.j2").render(title=title, lead=lead, sections=sections)
+    return page.encode("utf-8", "replace").decode()
 
 
 def template(name: str) -> Template:
