@@ -238,6 +238,33 @@ def test_renderer_health(tmp_path, store_path, checkpoint):
     assert health["figures"]["reordered"]["mean"] != 0  # view numbers enter this network
 
 
+def test_renderings_that_are_not_finite_are_refused(tmp_path, store_path):
+    torch.manual_seed(0)
+    model = WildRayZer(ModelConfig(image_size=SIZE, patch_size=4, width=32, head_width=8, camera_blocks=1,
+                                   scene_blocks=1, decoder_blocks=1, scene_tokens=4))  # fmt: skip
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(torch.inf)
+    with pytest.raises(ValueError, match=r"^static: renderings of 2 windows are not finite, the first of scene0; "):
+        render_method("static", batch_of(store_path), model=model)
+    save_checkpoint(tmp_path, model, stage="pretrain", step=1, inputs=2, targets=3, config_digest="x")
+    arguments = {"split": "pairs_test", "inputs": 2, "store_path": store_path, "checkpoint_dir": tmp_path}
+    with pytest.raises(ValueError, match=r"^renderer health: renderings of 3 windows are not finite"):
+        score_renderer_health(**arguments, config=CONFIG, out=tmp_path / "health.json")
+    assert not (tmp_path / "health.json").exists()
+
+
+def test_measuring_takes_no_tf32(tmp_path, store_path, checkpoint):
+    torch.backends.cudnn.allow_tf32 = True
+    torch.set_float32_matmul_precision("high")
+    score_renderer_health(
+        split="pairs_test", inputs=2, store_path=store_path, checkpoint_dir=checkpoint, config=CONFIG,
+        out=tmp_path / "health.json",
+    )  # fmt: skip
+    assert torch.get_float32_matmul_precision() == "highest"
+    assert not torch.backends.cudnn.allow_tf32
+
+
 def write_caches(folder, store, mask):
     """A cache whose saliency and patch masks are `mask` [F g g]; the last frame is not computed."""
     common = {

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from wildrayzer.evaluation.bootstrap import bootstrap_mean
 from wildrayzer.evaluation.cameras import camera_r2, camera_spread
-from wildrayzer.evaluation.methods import WindowBatch
+from wildrayzer.evaluation.methods import WindowBatch, check_finite
 from wildrayzer.evaluation.metrics import masked_psnr
 from wildrayzer.geometry.cameras import Cameras
 from wildrayzer.models import WildRayZer
@@ -94,6 +94,7 @@ def _collect(
         raise ValueError("renderer health needs windows of at least 2 targets; raise benchmark.targets")
     rolled = [*range(k), *range(k + 1, views), k]
     result = model(batch.images, k)
+    check_finite(result.render, batch.scenes, "renderer health")
     poses = Cameras(c2w=result.cameras.c2w[:, rolled], intrinsics=result.cameras.intrinsics[:, rolled])
     truth = batch.images[:, k:]
     plain = _psnr(result.render, truth)

@@ -157,7 +157,8 @@ def render_method(
         masks: of the input views, 1 = transient, for the gates `coseg` and `file`.
 
     Raises:
-        ValueError: the row needs a model or masks, or the model's head needs features and there is no backbone.
+        ValueError: the row needs a model or masks, the model's head needs features and there is no backbone, or a
+            rendering is not finite.
     """
     recipe, k = recipe or RECIPES[method], batch.num_inputs
     if method == "nearest":
@@ -175,7 +176,24 @@ def render_method(
         result = model(images, k, features=head_features(model, images[:, :k], backbone), motion=True, gate_only=True)
     else:
         result = model(images, k, token_mask=_token_mask(model, batch, recipe, masks))
+    check_finite(result.render, batch.scenes, method)
     return result.render.float(), result
+
+
+def check_finite(renderings: Float[Tensor, "b t 3 h w"], scenes: Sequence[str], method: str) -> None:
+    """Refuse renderings whose scores would be NaN, and so be left out of means as if a region were empty.
+
+    Raises:
+        ValueError: naming the first scene.
+    """
+    broken = [
+        scene for scene, ok in zip(scenes, renderings.isfinite().flatten(1).all(1).tolist(), strict=True) if not ok
+    ]
+    if broken:
+        raise ValueError(
+            f"{method}: renderings of {len(broken)} windows are not finite, the first of {broken[0]}; the network has "
+            "diverged: look at its metrics.jsonl, and train it again with a lower learning_rate or in float32"
+        )
 
 
 def load_backbone(model: WildRayZer, config: FeaturesConfig, device: torch.device | str) -> FeatureBackbone | None:

@@ -18,6 +18,7 @@ from wildrayzer.evaluation.unposed import RenderedView, Scene, render_path, rend
 from wildrayzer.geometry.rays import plucker_rays
 from wildrayzer.models import WildRayZer
 from wildrayzer.provenance import write_bytes_atomic, write_json
+from wildrayzer.stages.precision import keep_float32
 from wildrayzer.stages.render_checks import RenderOptions, head_backbone, pick_inputs, why_static
 from wildrayzer.viz.rendered import Rendered, rendered_page
 from wildrayzer.viz.video import write_video
@@ -36,7 +37,7 @@ def render(
     """
     if out.exists():
         raise ValueError(f"--out {out} exists; name another folder, or delete it")
-    torch.set_float32_matmul_precision("highest")
+    keep_float32()
     model, manifest = load_checkpoint(checkpoint, device=device)
     model.eval().requires_grad_(False)
     why = why_static(manifest)

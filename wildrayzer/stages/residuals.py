@@ -25,6 +25,7 @@ from wildrayzer.motion.cache_writer import CacheWriter
 from wildrayzer.motion.features import FeatureBackbone
 from wildrayzer.motion.maps import WindowMaps, window_maps
 from wildrayzer.provenance import digest_json
+from wildrayzer.stages.precision import keep_float32
 
 logger = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ def compute_residuals(
         ValueError: the window list is of another store or repeats a target, sizes do not fit, or a rendering is not
             finite.
     """
-    torch.set_float32_matmul_precision("highest")
+    keep_float32()
     store, windows = FrameStore(store_path, preload_mb=PRELOAD_MB), WindowList.load(windows_path)
     if windows.store_digest != store.digest:
         raise ValueError(

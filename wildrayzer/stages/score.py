@@ -17,6 +17,7 @@ from wildrayzer.evaluation.renderings import IMAGE_DEFINITIONS
 from wildrayzer.evaluation.scores import describe_split, rows_of, write_scores
 from wildrayzer.evaluation.view_rows import ViewRow
 from wildrayzer.evaluation.view_synthesis import REGIONS, score_batch
+from wildrayzer.stages.precision import keep_float32
 
 DEFINED = {**IMAGE_DEFINITIONS, **DEFINITIONS}
 STAGE_VERSION = 3
@@ -63,8 +64,9 @@ def score_method(
 
     Raises:
         ValueError: a split without what the row needs or without windows, a number of inputs not trained for, or files
-            of another size.
+            of another size, or a rendering that is not finite.
     """
+    keep_float32()
     store = FrameStore(store_path, preload_mb=PRELOAD_MB)
     recipe = check_method(method, store, recipe)
     windows = windows_of(store, split, inputs, config)

@@ -19,6 +19,7 @@ from wildrayzer.evaluation.methods import WindowBatch, head_features, load_backb
 from wildrayzer.evaluation.scores import describe_split, rows_of, write_scores
 from wildrayzer.evaluation.view_rows import coseg_masks, file_masks
 from wildrayzer.motion.backbones import build_backbone
+from wildrayzer.stages.precision import keep_float32
 
 STAGE_VERSION = 1
 """Raised when a change of code changes scores."""
@@ -120,6 +121,7 @@ def score_input_masks(
         ValueError: no windows, no true masks, a model without a motion head or not trained for this number of views,
             or files of another size.
     """
+    keep_float32()
     store = FrameStore(store_path, preload_mb=PRELOAD_MB)
     windows = windows_of(store, split, inputs, config)
     windowless = len(windows.skipped)

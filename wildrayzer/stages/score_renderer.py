@@ -13,6 +13,7 @@ from wildrayzer.evaluation.health import renderer_health
 from wildrayzer.evaluation.methods import WindowBatch, window_batches, windows_of
 from wildrayzer.evaluation.scores import describe_split
 from wildrayzer.provenance import code_versions, write_json
+from wildrayzer.stages.precision import keep_float32
 
 STAGE_VERSION = 2
 """Raised when a change of code changes the figures."""
@@ -40,8 +41,9 @@ def score_renderer_health(
         device: where to render.
 
     Raises:
-        ValueError: no windows, or windows with fewer than two targets.
+        ValueError: no windows, or windows with fewer than two targets, or a rendering that is not finite.
     """
+    keep_float32()
     store = FrameStore(store_path, preload_mb=PRELOAD_MB)
     windows = windows_of(store, split, inputs, config)
     model, about = load_checkpoint(checkpoint_dir, device=device)
