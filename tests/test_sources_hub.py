@@ -133,12 +133,18 @@ def test_a_source_from_the_hub_ends_in_its_place_with_its_commit(hub, tmp_path):
 def test_files_that_are_there_are_not_downloaded_again(hub, tmp_path):
     fetch_repository(source(), tmp_path / "out", patience=PATIENCE)
     asked = len(hub.server.requests)
-    (tmp_path / "out/README.md").write_bytes(b"shorter")  # seven bytes, as many as before: kept
     (tmp_path / "out/train/full_list.txt").write_bytes(b"half")
     fetch_repository(source(), tmp_path / "out", patience=PATIENCE)
     resolved = {path for _, path, _ in hub.server.requests[asked:] if "/resolve/" in path}
     assert resolved == {f"/datasets/owner/set/resolve/{COMMIT}/train/full_list.txt"}
-    assert content(tmp_path / "out")["train/full_list.txt"] == FILES["train/full_list.txt"]
+    assert content(tmp_path / "out") == FILES
+
+
+def test_what_a_killed_download_left_is_checked_as_well(hub, tmp_path):
+    fetch_repository(source(), tmp_path / "out", patience=PATIENCE)
+    (tmp_path / "out/README.md").write_bytes(b"reed me")  # as long as the right one
+    fetch_repository(source(), tmp_path / "out", patience=PATIENCE)
+    assert content(tmp_path / "out") == FILES
 
 
 def test_a_killed_download_goes_on_with_the_commit_it_began_with(hub, tmp_path):

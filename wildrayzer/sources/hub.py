@@ -37,8 +37,9 @@ def has_token() -> bool:
 def fetch_repository(source: Source, folder: str | Path, *, patience: Patience | None = None) -> str:
     """Download a source's repository into a folder; what is there already is kept, partial files are continued.
 
-    Every file's size is checked, and its SHA-256 where the hub states one. The commit is noted beside the folder, so
-    that a later call goes on with the same one.
+    Every file's size is checked, and its SHA-256 where the hub states one; of files that an earlier, killed call has
+    left as well, and what is wrong of them is fetched again. The commit is noted beside the folder, so that a later
+    call goes on with the same one.
 
     Returns:
         The commit that was downloaded.
@@ -57,7 +58,7 @@ def fetch_repository(source: Source, folder: str | Path, *, patience: Patience |
     commit, files = _insist(lambda: _listing(hub, revision), source, patience)
     note.write_text(f"{commit}\n")
     logger.info("%s at %s: %d files", hub.repository, commit, len(files))
-    missing = [file for file in files if _wrong(folder, file) is not None]
+    missing = [file for file in files if _wrong(folder, file) is not None]  # a killed call has checked none
     require_space(folder, sum(file.size or 0 for file in missing), purpose=hub.repository)
     for file in missing:  # one of the right name that is wrong would be taken for done
         (folder / file.path).unlink(missing_ok=True)
@@ -67,7 +68,7 @@ def fetch_repository(source: Source, folder: str | Path, *, patience: Patience |
         with writing(folder, purpose=hub.repository):
             _insist(lambda: snapshot_download(hub.repository, allow_patterns=names, **options), source, patience)
     for file in missing:
-        wrong = _wrong(folder, file, checksum=True)
+        wrong = _wrong(folder, file)
         if wrong is not None:
             (folder / file.path).unlink(missing_ok=True)
             raise DownloadError(f"{hub.repository}: {file.path} {wrong}; it was removed, start again")
@@ -152,13 +153,13 @@ def _refused(source: Source) -> str:
     )
 
 
-def _wrong(folder: Path, file: HubFile, *, checksum: bool = False) -> str | None:
+def _wrong(folder: Path, file: HubFile) -> str | None:
     path = folder / file.path
     if not path.is_file():
         return "is missing"
     if file.size is not None and path.stat().st_size != file.size:
         return f"has {path.stat().st_size} bytes, the hub states {file.size}"
-    if checksum and file.sha256:
+    if file.sha256:
         with path.open("rb") as stream:
             if hashlib.file_digest(stream, "sha256").hexdigest() != file.sha256:
                 return "has another SHA-256 than the hub states"
