@@ -130,11 +130,13 @@ def claiming(length: int) -> Behaviour:
     return behave
 
 
-def sending(body: bytes, *, tag: str = '"other"', kind: str = "application/octet-stream") -> Behaviour:
+def sending(
+    body: bytes, *, tag: str = '"other"', kind: str = "application/octet-stream", encoding: str = "identity"
+) -> Behaviour:
     """Send something else."""
 
     def behave(handler: Handler, _: bytes) -> None:
-        handler.start(200, Content_Length=len(body), ETag=tag, Content_Type=kind)
+        handler.start(200, Content_Length=len(body), ETag=tag, Content_Type=kind, Content_Encoding=encoding)
         handler.wfile.write(body)
 
     return behave

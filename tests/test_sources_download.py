@@ -1,5 +1,6 @@
 """Downloads against a server that breaks off, stalls, redirects, lies, ignores ranges and refuses; full disks."""
 
+import gzip
 import hashlib
 import logging
 import random
@@ -234,6 +235,19 @@ def test_a_web_page_is_not_taken_for_the_file(server, tmp_path):
     server.plan("/a/set.bin", sending(b"<html>log in</html>", kind="text/html; charset=utf-8"))
     with pytest.raises(DownloadError, match="sends a web page in place of the file"):
         download(remote(server), tmp_path / "set.bin", patience=quick())
+
+
+def test_an_encoded_body_is_not_taken_for_the_file(server, tmp_path):
+    packed = gzip.compress(BODY)
+    server.standing["/a/set.bin"] = sending(packed, encoding="gzip")
+    download(remote(server, "/a/set.bin", "/b/set.bin"), tmp_path / "set.bin", patience=quick())
+    assert (tmp_path / "set.bin").read_bytes() == BODY, "without a published checksum too"
+    assert [headers["Accept-Encoding"] for _, _, headers in server.requests] == ["identity"] * 2
+    with pytest.raises(DownloadError, match="sends the file encoded as gzip, unasked"):
+        download(remote(server), tmp_path / "other.bin", patience=quick())
+    file = RemoteFile(name="set.tar.gz", mirrors=[f"{server.address}/a/set.bin"])
+    download(file, tmp_path / "set.tar.gz", patience=quick())
+    assert (tmp_path / "set.tar.gz").read_bytes() == packed, "the encoding is that of the file itself"
 
 
 def test_a_full_disk_keeps_what_arrived_and_says_so(server, tmp_path):

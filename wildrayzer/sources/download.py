@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 BLOCK = 1 << 20
 _LATER = {408, 425, 429, 500, 502, 503, 504}
 """Answers that another try may better."""
+_GZIPPED = {"gzip", "x-gzip"}
+_ENCODED = {*_GZIPPED, "deflate", "br", "zstd", "compress", "x-compress"}
+"""What Content-Encoding says of a body that is not the file itself."""
 
 
 class DownloadError(ValueError):
@@ -236,6 +239,10 @@ def _accepted(answer: requests.Response, have: int, file: RemoteFile, target: Pa
         )
     if answer.headers.get("Content-Type", "").startswith("text/html"):
         raise _MirrorError("sends a web page in place of the file", again=False)
+    encoding = answer.headers.get("Content-Encoding", "").strip().lower()
+    # servers call a file that is gzipped itself so, and send it as it is
+    if encoding in _ENCODED and not (encoding in _GZIPPED and file.name.endswith((".gz", ".tgz"))):
+        raise _MirrorError(f"sends the file encoded as {encoding}, unasked", again=False)
     start, total = 0, None
     if status == 206:
         span = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
