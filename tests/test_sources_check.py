@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -280,6 +281,21 @@ def test_fetch_names_what_it_does_not_know():
     assert "cannot be downloaded" in result.output
 
 
+def test_a_disk_that_is_not_mounted_is_a_miss(complete):
+    shutil.rmtree(complete / "resources/data/stills")
+    (complete / "resources/data/stills").symlink_to(complete / "gone")
+    findings = {finding.option: finding for finding in check_run(config(), TABLE, root=complete)}
+    finding = findings["data.splits.stills.path"]
+    assert finding.state == "miss"
+    assert finding.found.endswith("resources/data/stills is a link to nowhere")
+
+
+def test_that_a_source_is_downloaded_whole_is_said(tmp_path):
+    findings = {finding.option: finding for finding in check_run(config(), TABLE, root=tmp_path)}
+    assert "the job fetch_stills, which downloads the source whole" in findings["data.splits.stills_test.path"].remedy
+    assert findings["perceptual.weights"].remedy == "the job fetch_vgg"
+
+
 def test_a_split_takes_the_place_of_its_source_unless_it_has_a_path():
     options = {"layout": "lvsm", "role": "dynamic", "use": "train"}
     assert SplitConfig(source="movers/train", **options).path == "resources/data/movers/train"
@@ -293,11 +309,11 @@ def test_a_split_takes_the_place_of_its_source_unless_it_has_a_path():
 def test_only_missing_places_are_fetched(tmp_path):
     run = config(data__splits__movers__path=str(tmp_path / "mine"))
     assert to_fetch(run, TABLE, tmp_path) == {
-        "stills": {"train": "resources/data/stills/train", "test": "resources/data/stills/test"},
-        "vgg": {"vgg.mat": "resources/weights/vgg.mat"},
+        "stills": ["train", "test"],
+        "vgg": ["vgg.mat"],
     }
     (tmp_path / "resources/data/stills/test").mkdir(parents=True)
-    assert to_fetch(run, TABLE, tmp_path)["stills"] == {"train": "resources/data/stills/train"}
+    assert to_fetch(run, TABLE, tmp_path)["stills"] == ["train"]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from tests.sources_server import breaking_off, running_server, saying, whole
 from wildrayzer.sources.download import DownloadError, Patience
-from wildrayzer.sources.fetch import fetch_source
+from wildrayzer.sources.fetch import fetch_source, link_part
 from wildrayzer.sources.parts import count_frames, fits, locate, scene_names
 from wildrayzer.sources.table import Part, SourceTable, load_table
 
@@ -99,9 +99,69 @@ def test_a_part_that_is_there_is_left_alone(table, server, tmp_path):
     assert len(server.requests) == asked
 
 
-def test_only_the_parts_asked_for_are_put_in_place(table, tmp_path):
-    fetch_source(table, "set", parts=["test"], root=tmp_path, patience=PATIENCE)
-    assert {path.name for path in (tmp_path / "resources/data/set").iterdir()} == {".fetching", "test"}
+def test_a_source_that_is_downloaded_for_one_part_fills_the_places_of_all(table, server, tmp_path):
+    data = tmp_path / "resources/data/set"
+    (data / "more").mkdir(parents=True)
+    filled = fetch_source(table, "set", parts=["test"], root=tmp_path, patience=PATIENCE)
+    assert filled == [data / "test", data / "train"], "more was there"
+    asked = len(server.requests)
+    assert fetch_source(table, "set", parts=["train"], root=tmp_path, patience=PATIENCE) == []
+    assert len(server.requests) == asked
+
+
+def test_a_part_that_nobody_asked_for_may_be_missing_in_a_download(table, tmp_path):
+    changed = table.sources["set"].model_dump()
+    changed["parts"]["val"] = {"layout": "pixelsplat"}
+    less = SourceTable.model_validate({"sources": {"set": changed}})
+    assert len(fetch_source(less, "set", parts=["test"], root=tmp_path, patience=PATIENCE)) == 3
+    with pytest.raises(ValueError, match=r"val: val in .* is not a folder with \*\.torch chunks"):
+        fetch_source(less, "set", parts=["val"], root=tmp_path, patience=PATIENCE)
+
+
+def test_a_place_filled_meanwhile_is_left_alone(table, server, tmp_path):
+    mine = tmp_path / "resources/weights/weights.bin"
+
+    def meanwhile(handler, body):
+        mine.write_bytes(b"mine")
+        whole(handler, body)
+
+    server.plan("/weights.bin", meanwhile)
+    assert fetch_source(table, "weights", root=tmp_path, patience=PATIENCE) == []
+    assert mine.read_bytes() == b"mine"
+
+
+def test_parts_in_place_are_read_where_nothing_can_be_written(table, tmp_path):
+    data = tmp_path / "resources/data/set"
+    (data / "test").mkdir(parents=True)
+    assert fetch_source(table, "set", parts=["test"], root=tmp_path) == []
+    assert [path.name for path in data.iterdir()] == ["test"], "neither lock nor work folder"
+
+
+@pytest.mark.parametrize("link", ["resources/data/set/more", "resources/data/set", "resources/data", "resources"])
+def test_a_disk_that_is_not_mounted_is_no_reason_to_fetch(table, server, tmp_path, link):
+    (tmp_path / link).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / link).symlink_to(tmp_path / "gone")
+    with pytest.raises(ValueError, match=rf"{link} is a link to .*gone, which is not there: is the disk mounted\?"):
+        fetch_source(table, "set", parts=["test"], root=tmp_path, patience=PATIENCE)
+    assert server.requests == []
+
+
+def test_a_link_leads_to_the_part_wherever_the_folders_really_are(table, tmp_path):
+    for folder in ("disk/data", "other/deep/scratch", "run"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "run/resources").mkdir()
+    (tmp_path / "run/resources/data").symlink_to(tmp_path / "disk/data")
+    (tmp_path / "run/results").symlink_to(tmp_path / "other/deep/scratch")
+    place, link = tmp_path / "run/resources/data/own/train", tmp_path / "run/results/paper/sources/own/train"
+    with pytest.raises(ValueError, match="own/train does not exist: mend it, or move it away"):
+        link_part(table, "own", "train", link, root=tmp_path / "run")
+    place.mkdir(parents=True)
+    (place / "full_list.txt").touch()
+    link.parent.mkdir(parents=True)
+    link.symlink_to("nowhere")  # a broken one of an earlier run
+    link_part(table, "own", "train", link, root=tmp_path / "run")
+    assert link.samefile(place)
+    assert not link.readlink().is_absolute()
 
 
 def test_a_file_goes_to_its_place(table, tmp_path):

@@ -1,8 +1,9 @@
-"""Source jobs in the workflow: what a fresh clone plans to fetch, and a fetch that is never repeated."""
+"""Source jobs in the workflow: what a fresh clone plans to fetch, what is there and stays, what is fetched again."""
 
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.sources_server import running_server
+from tests.sources_server import running_server, whole
 from wildrayzer.config.data import EmbeddedConfig
 from wildrayzer.stages.prepare import make_embedded
 
@@ -97,16 +98,74 @@ def site(tmp_path):
         yield tmp_path, server
 
 
+STORE = "results/tiny/frames/static_test.zarr"
+PLACE = "resources/data/stills/test"
+LINK = "results/tiny/sources/stills/test"
+
+
+def provide(folder: Path) -> Path:
+    """The split in its place, put there by the user."""
+    place = folder / PLACE
+    shutil.copytree(folder / "packing", place)
+    (place / "mine.txt").write_text("mine")
+    return place
+
+
 @pytest.mark.slow
-def test_a_source_is_fetched_once_and_prepared_from(site):
+def test_a_source_is_fetched_once_and_again_when_it_is_gone_and_needed(site):
     folder, server = site
-    target = "results/tiny/frames/static_test.zarr"
     run = ("--configfile", str(folder / "run.yaml"), "--cores", "1")
-    assert set(planned(snakemake(folder, *run, "--dry-run", "--", target))) == {"fetch_stills", "prepare_split"}
-    snakemake(folder, *run, "--", target)
-    assert (folder / "resources/data/stills/test/index.json").is_file()
-    assert (folder / target).is_dir()
+    assert set(planned(snakemake(folder, *run, "--dry-run", "--", STORE))) == {"fetch_stills", "prepare_split"}
+    snakemake(folder, *run, "--", STORE)
+    assert (folder / PLACE / "index.json").is_file()
+    assert (folder / LINK).readlink() == Path("../../../../resources/data/stills/test")
+    assert (folder / STORE).is_dir()
     assert len(server.requests) == 1
-    for path in (folder / "resources/data/stills/test").iterdir():
+    for path in (folder / PLACE).iterdir():
         os.utime(path, (0, 0))  # as if the script of the job were newer
-    assert "Nothing to be done" in snakemake(folder, *run, "--dry-run", "--", target), "fetched again"
+    assert "Nothing to be done" in snakemake(folder, *run, "--dry-run", "--", STORE), "fetched again"
+    forced = snakemake(folder, *run, "--dry-run", "--forceall", "--", STORE)
+    assert set(planned(forced)) == {"prepare_split"}, "what is there is fetched by no option"
+    shutil.rmtree(folder / PLACE)
+    assert "Nothing to be done" in snakemake(folder, *run, "--dry-run", "--", STORE), "no job needs it"
+    again = ("--forcerun", "prepare_split", "--", STORE)
+    assert set(planned(snakemake(folder, *run, "--dry-run", *again))) == {"fetch_stills", "prepare_split"}
+
+
+@pytest.mark.slow
+def test_data_in_place_are_taken_and_survive_a_job_that_fails(site):
+    folder, server = site
+    run = ("--configfile", str(folder / "run.yaml"), "--cores", "1")
+    place = provide(folder)
+    aside = place.with_name("aside")
+    place.rename(aside)
+    place.mkdir()
+    (place / "notes.txt").write_text("still copying")
+    said = snakemake(folder, *run, "--", STORE, check=False)
+    assert (
+        f"{PLACE} is not a folder with *.torch chunks: mend it, or move it away to have source stills fetched" in said
+    )
+    assert (place / "notes.txt").is_file(), "what a failed job was about is the user's"
+    shutil.rmtree(place)
+    aside.rename(place)
+    said = snakemake(folder, *run, "--", STORE)
+    assert set(planned(said)) == {"take_stills", "prepare_split"}
+    assert "Stills is in its place" in said
+    assert (folder / STORE).is_dir()
+    assert (place / "mine.txt").is_file()
+    assert server.requests == []
+
+
+@pytest.mark.slow
+def test_data_put_in_place_while_a_job_waits_or_works_are_kept(site):
+    folder, server = site
+
+    def meanwhile(handler, body):
+        provide(folder)
+        whole(handler, body)
+
+    server.plan("/stills.zip", meanwhile)
+    said = snakemake(folder, "--configfile", str(folder / "run.yaml"), "--cores", "1", "--", STORE)
+    assert f"{PLACE} was put there meanwhile; it is left as it is" in said
+    assert (folder / PLACE / "mine.txt").is_file()
+    assert (folder / STORE).is_dir()

@@ -17,6 +17,10 @@ class RunLayout:
     def _path(self, *parts: str | int) -> str:
         return str(self.base.joinpath(*map(str, parts)))
 
+    def source(self, name: str, part: str) -> str:
+        """Link to a part of a source of outside data, which lies in its place below resources/."""
+        return self._path("sources", name, part)
+
     def raw(self, split: str) -> str:
         """Embedded split in its outside layout."""
         return self._path("raw", split)

@@ -110,7 +110,7 @@ def _fetch(options: argparse.Namespace) -> Row:
         job = fetched.planned(folder, address)
         with contextlib.chdir(folder):
             job.run()
-        return _killed(job, folder, options, leavings=[fetched.LEAVINGS])
+        return _killed(job, folder, options, leavings=[fetched.PLACE])
 
 
 def _job(rule: str, options: argparse.Namespace) -> Row:

@@ -19,8 +19,8 @@ from wildrayzer.training.launch import end_with_parent
 
 SPLIT = "static_test"
 PLACE = "resources/data/stills"
-LEAVINGS = f"{PLACE}/.fetching"
-"""What a killed fetch leaves for the next one."""
+LINK = "results/tiny/sources/stills/test"
+"""The run's link to what was fetched: the output of the job."""
 _PIECES, _PAUSE = 20, 0.02
 
 
@@ -80,5 +80,5 @@ def planned(folder: Path, address: str) -> Job:
     (folder / "table.yaml").write_text(yaml.safe_dump({"sources": {"stills": source}}))
     split = {"layout": "pixelsplat", "source": "stills/test"}
     changes = {"data": {"sources": "table.yaml", "splits": {SPLIT: split}}}
-    (job,) = load_jobs(folder, configs=[TINY], changes=changes, targets=[f"{PLACE}/test"])
+    (job,) = load_jobs(folder, configs=[TINY], changes=changes, targets=[LINK])
     return job

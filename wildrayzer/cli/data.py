@@ -50,10 +50,15 @@ def fetch(
     names: Annotated[
         list[str], typer.Argument(metavar="SOURCE...", help="Sources, as `wildrayzer data sources` names them")
     ],
-    part: Annotated[list[str] | None, typer.Option(help="Take these parts only")] = None,
+    part: Annotated[
+        list[str] | None, typer.Option(help="Fetch a source only if one of these parts of it is missing [default: any]")
+    ] = None,
     table: Table = None,
 ) -> None:
-    """Fetch sources into their places below resources/, as the workflow's jobs do; can be stopped and started again."""
+    """Fetch sources into their places below resources/, as the workflow's jobs do; can be stopped and started again.
+
+    A source is downloaded whole, and all of its missing parts are filled.
+    """
     import logging
     import sys
 

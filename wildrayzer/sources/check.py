@@ -11,7 +11,7 @@ from wildrayzer.config.features import is_hub_id
 from wildrayzer.provenance import read_json
 from wildrayzer.sources.download import verify_file
 from wildrayzer.sources.hub import check_access, has_token
-from wildrayzer.sources.parts import count_frames, manifest_of, problem_of, scene_names
+from wildrayzer.sources.parts import broken_link, count_frames, manifest_of, problem_of, scene_names
 from wildrayzer.sources.plan import Need, needs, to_fetch
 from wildrayzer.sources.table import Part, Source, SourceTable
 
@@ -60,7 +60,7 @@ def check_run(
 def _check_need(need: Need, config: RunConfig, table: SourceTable, root: Path, frames: bool) -> Iterator[Finding]:
     path, at = root / need.path, table.at(need.path)
     if not path.exists():
-        yield _absent(need, table)
+        yield _absent(need, table, broken_link(path))
         return
     problem = problem_of(path, need.layout)
     if problem:
@@ -79,7 +79,10 @@ def _check_need(need: Need, config: RunConfig, table: SourceTable, root: Path, f
         yield Finding(need.option, need.path, "ok", ", ".join(facts) or "there")
 
 
-def _absent(need: Need, table: SourceTable) -> Finding:
+def _absent(need: Need, table: SourceTable, broken: Path | None) -> Finding:
+    if broken is not None:
+        found = f"{broken} is a link to nowhere"
+        return Finding(need.option, need.path, "miss", found, "mount the disk it leads to, or mend or remove the link")
     at = table.at(need.path)
     if at is None:
         return Finding(need.option, need.path, "miss", "does not exist", f"set {need.option} to where you have it")
@@ -91,8 +94,11 @@ def _absent(need: Need, table: SourceTable) -> Finding:
         return Finding(need.option, need.path, "miss", "no token (HF_TOKEN)", f"{source.accept}; then set HF_TOKEN")
     size = source.download_bytes
     amount = "size not published" if size is None else f"{size / 1e9:.1f} GB"
+    amount += " in all" if len(source.parts) > 1 else ""
     accepted = f"; accepted already? {source.accept}" if source.accept else ""
-    return Finding(need.option, need.path, "to fetch", f"source {name}, {amount}", f"the job fetch_{name}{accepted}")
+    whole = ", which downloads the source whole" if len(source.parts) > 1 else ""
+    remedy = f"the job fetch_{name}{whole}{accepted}"
+    return Finding(need.option, need.path, "to fetch", f"source {name}, {amount}", remedy)
 
 
 def _wrong_counts(need: Need, path: Path, part: Part | None, frames: bool, facts: list[str]) -> tuple[str, str] | None:

@@ -50,6 +50,12 @@ def locate(root: Path, name: str, part: Part) -> Path:
     )
 
 
+def broken_link(path: str | Path) -> Path | None:
+    """The path or a folder above it that is a link to nowhere, such as to a disk that is not mounted."""
+    path = Path(path)
+    return next((one for one in (path, *path.parents) if one.is_symlink() and not one.exists()), None)
+
+
 def problem_of(path: str | Path, layout: PartLayout) -> str | None:
     """What is wrong with a path as a part of this layout; None where it fits."""
     path = Path(path)

@@ -69,17 +69,18 @@ def _with_inputs(path: str, inputs: tuple[int, ...]) -> list[str]:
     return list(dict.fromkeys(path.replace("{inputs}", str(count)) for count in inputs))
 
 
-def to_fetch(config: RunConfig, table: SourceTable, root: str | Path = ".") -> dict[str, dict[str, str]]:
-    """Parts that a run needs and that are not in their places: the path that the run names each by, by source.
+def parts_read(config: RunConfig, table: SourceTable) -> list[tuple[str, str]]:
+    """Sources and their parts that a run reads in their places, each once."""
+    found = (table.at(need.path) for need in needs(config))
+    return list(dict.fromkeys(at for at in found if at is not None))
 
-    What is there is never fetched again, and no job that could delete it is planned for it.
-    """
-    found: dict[str, dict[str, str]] = {}
-    for need in needs(config):
-        at = table.at(need.path)
-        if at is not None and not (Path(root) / need.path).exists():
-            source, part = at
-            found.setdefault(source, {}).setdefault(part, need.path)
+
+def to_fetch(config: RunConfig, table: SourceTable, root: str | Path = ".") -> dict[str, list[str]]:
+    """Parts that a run reads and that are not in their places, by source; what is there is never fetched again."""
+    found: dict[str, list[str]] = {}
+    for name, part in parts_read(config, table):
+        if not (Path(root) / table.source(name).place(part)).exists():
+            found.setdefault(name, []).append(part)
     return found
 
 

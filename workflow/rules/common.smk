@@ -12,7 +12,7 @@ from wildrayzer.evaluation.score_plan import (
     plan_of,
 )
 from wildrayzer.layout import RunLayout
-from wildrayzer.sources.plan import check_sources, to_fetch
+from wildrayzer.sources.plan import check_sources
 from wildrayzer.sources.table import load_table
 
 try:
@@ -65,17 +65,6 @@ def training_threads(recipe):
     return stage_of(recipe).threads or CFG.compute.threads
 
 
-def missing_parts():
-    """Parts of sources that the run needs and that are not in their places, by source."""
-    return to_fetch(CFG, TABLE)
-
-
-def source_message(name):
-    """What a source's job does."""
-    source = TABLE.sources[name]
-    return f"{'Asking you for' if source.provide else 'Fetching'} {source.title}"
-
-
 def training_job(recipe):
     """What a training job is told beside its files."""
     stage = (
@@ -114,7 +103,7 @@ def weight_files(*, perceptual=False, features=False, lpips=False):
         found.append(CFG.features.weights)
     if lpips and CFG.benchmark.lpips_weights:
         found.append(CFG.benchmark.lpips_weights)
-    return found
+    return list(map(input_of, found))
 
 
 def training_resources():
@@ -137,7 +126,10 @@ def cutouts():
     """COCO annotations and images, or their embedded stand-in."""
     coco = CFG.data.coco
     if coco.annotations is not None:
-        return {"annotations": coco.annotations, "images": coco.images}
+        return {
+            "annotations": input_of(coco.annotations),
+            "images": input_of(coco.images),
+        }
     return {
         "annotations": f"{RUN.cutouts}/annotations/instances_train2014.json",
         "images": f"{RUN.cutouts}/train2014",

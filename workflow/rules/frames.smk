@@ -3,8 +3,7 @@
 
 rule prepare_split:
     input:
-        raw=lambda wildcards: CFG.data.splits[wildcards.split].path
-        or RUN.raw(wildcards.split),
+        raw=lambda wildcards: raw_of(wildcards.split),
     output:
         store=directory(RUN.store("{split}")),
         report=RUN.data_report("{split}"),

@@ -2,8 +2,43 @@
 
 import functools
 
+from wildrayzer.config.variants import ablations_of
 from wildrayzer.evaluation.recipes import folder_of
 from wildrayzer.provenance import digest_file, digest_folder
+from wildrayzer.sources.plan import parts_read
+
+
+def input_of(path):
+    """What a job that reads a path of the configuration waits for: where it is the place of a part of a source, the
+    run's link to it, which a job makes; else the path itself."""
+    at = TABLE.at(path)
+    return path if at is None else RUN.source(*at)
+
+
+def parts_without_link():
+    """Parts of sources that the run or an ablation reads and has no link to, or a broken one: by source, and by whether
+    they are in their places."""
+    read = [CFG, *(ablation_plan(CFG, name).config for name in ablations_of(CFG))]
+    found = {}
+    for source, part in dict.fromkeys(
+        at for one in read for at in parts_read(one, TABLE)
+    ):
+        link = Path(RUN.source(source, part))
+        if link.exists():
+            continue
+        if link.is_symlink() and workflow.is_main_process:
+            link.unlink()  # Snakemake takes a broken link for a file that is there
+        there = Path(TABLE.sources[source].place(part)).exists()
+        found.setdefault((source, there), []).append(part)
+    return found
+
+
+def source_message(name, there):
+    """What a source's job does."""
+    source = TABLE.sources[name]
+    if there:
+        return f"{source.title} is in its place"
+    return f"{'Asking you for' if source.provide else 'Fetching'} {source.title}"
 
 
 def expected_counts(split):
@@ -14,6 +49,12 @@ def expected_counts(split):
     source, _, part = name.partition("/")
     known = TABLE.sources[source].parts[part]
     return {"scenes": known.scenes, "frames": known.frames}
+
+
+def raw_of(split):
+    """A split in its outside layout."""
+    path = CFG.data.splits[split].path
+    return RUN.raw(split) if path is None else input_of(path)
 
 
 def preparation_processes(wildcards):
@@ -28,7 +69,7 @@ def checkpoint_of(row):
     if stage is None:
         return []
     if stage == "external":
-        return CFG.benchmark.checkpoints[row].path
+        return input_of(CFG.benchmark.checkpoints[row].path)
     return (
         renderer_of(CFG.rounds)
         if stage == "pretrain"
@@ -41,8 +82,10 @@ def outside_of(wildcards):
     recipe = recipe_of(wildcards.method, CFG.benchmark)
     if recipe.source is None or recipe.stage == "external":
         return []
-    return folder_of(
-        wildcards.method, CFG.benchmark, wildcards.split, int(wildcards.inputs)
+    return input_of(
+        folder_of(
+            wildcards.method, CFG.benchmark, wildcards.split, int(wildcards.inputs)
+        )
     )
 
 
@@ -73,25 +116,25 @@ def files_of_masks(wildcards):
 def index_of(wildcards):
     """Frozen index file of a set with this number of inputs, if it has one."""
     index = CFG.benchmark.set_of(wildcards.split).index
-    return [] if index is None else index.replace("{inputs}", wildcards.inputs)
+    if index is None:
+        return []
+    return input_of(index.replace("{inputs}", wildcards.inputs))
 
 
 def head_of(name):
     """Checkpoint whose motion head the masks `name` come from, if any."""
     if name in ("distill", "joint"):
         return RUN.checkpoint(name, CFG.rounds)
-    return (
-        CFG.benchmark.checkpoints[name].path
-        if name in CFG.benchmark.checkpoints
-        else []
-    )
+    if name in CFG.benchmark.checkpoints:
+        return input_of(CFG.benchmark.checkpoints[name].path)
+    return []
 
 
 def mask_folder_of(name, split):
     """Folder of masks from files, if that is what they are."""
-    return (
-        CFG.benchmark.masks[name].folders[split] if name in CFG.benchmark.masks else []
-    )
+    if name in CFG.benchmark.masks:
+        return input_of(CFG.benchmark.masks[name].folders[split])
+    return []
 
 
 def refined_masks(wildcards):

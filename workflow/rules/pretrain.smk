@@ -35,7 +35,7 @@ else:
 
     rule adopt_pretrained:
         input:
-            checkpoint=CFG.pretrained,
+            checkpoint=input_of(CFG.pretrained),
         output:
             checkpoint=directory(RUN.checkpoint("pretrain")),
         log:

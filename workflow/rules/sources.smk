@@ -1,27 +1,29 @@
 """Sources: outside data and weights, a job a source; and the embedded data set in the layouts of the sets it stands in for.
 
-A source has a job only while a part of it that the run needs is not in its place. What is there is an input like any
-file of the user's: no job can delete it, and no change of code or options fetches it again.
+The output of a source's job is a link of the run to the part in its place, never the place: Snakemake deletes outputs,
+before a try and after a failure, and what lies in the place is the user's. The job is there only while the link is
+missing or broken, so that no change of code or options makes it anew.
 """
 
-for NAME, PARTS in missing_parts().items():
+for (NAME, THERE), PARTS in parts_without_link().items():
 
     rule:
         name:
-            f"fetch_{NAME}"
+            f"{'take' if THERE else 'fetch'}_{NAME}"
         output:
             [
                 (
-                    path
+                    RUN.source(NAME, part)
                     if TABLE.sources[NAME].parts[part].layout == "file"
-                    else directory(path)
+                    else directory(RUN.source(NAME, part))
                 )
-                for part, path in PARTS.items()
+                for part in PARTS
             ],
         log:
             RUN.log("fetch", NAME),
         benchmark:
             RUN.benchmark("fetch", NAME)
+        retries: 0 if TABLE.sources[NAME].provide else None
         localrule: True
         conda:
             "../../environment.yml"
@@ -32,10 +34,10 @@ for NAME, PARTS in missing_parts().items():
             network=1,
         params:
             source=NAME,
-            parts=list(PARTS),
+            parts=PARTS,
             table=CFG.data.sources,
         message:
-            source_message(NAME)
+            source_message(NAME, THERE)
         script:
             "../scripts/fetch_source.py"
 

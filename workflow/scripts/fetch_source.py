@@ -1,8 +1,11 @@
-"""Fetch a source."""
+"""Fetch parts of a source that are not in their places, and link the run to all of them."""
 
-from wildrayzer.sources.fetch import fetch_source
+from wildrayzer.sources.fetch import fetch_source, link_part
 from wildrayzer.sources.table import load_table
 from wildrayzer.stages.logs import job_log
 
 with job_log(snakemake.log[0]):
-    fetch_source(load_table(snakemake.params.table), snakemake.params.source, parts=snakemake.params.parts)
+    table, name, parts = load_table(snakemake.params.table), snakemake.params.source, snakemake.params.parts
+    fetch_source(table, name, parts=parts)
+    for part, link in zip(parts, snakemake.output, strict=True):
+        link_part(table, name, part, link)

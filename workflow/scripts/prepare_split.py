@@ -4,10 +4,13 @@ from wildrayzer.config import SplitConfig, StoreConfig
 from wildrayzer.stages.logs import job_log
 from wildrayzer.stages.prepare import prepare_split
 
+split = SplitConfig(**snakemake.params.split)
+
 with job_log(snakemake.log[0]):
     prepare_split(
-        SplitConfig(**snakemake.params.split),
-        snakemake.input.raw,
+        split,
+        # the run's link to a source's part is what the job waits for; messages and the report name the place itself
+        split.path or snakemake.input.raw,
         snakemake.output.store,
         image_size=snakemake.params.image_size,
         store=StoreConfig(**snakemake.params.store),
