@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from wildrayzer.cluster import Wanted, cancel_left_over, misfits, parse_partitions, read_partitions
+from wildrayzer.cluster import Wanted, misfits, parse_partitions, read_partitions
+from wildrayzer.cluster_jobs import CALLS, cancel_left_over
 from wildrayzer.config import ComputeConfig
 from wildrayzer.layout import RunLayout
 from wildrayzer.stages.logs import job_log
@@ -43,6 +44,25 @@ def test_sinfo_is_read():
 
 
 @pytest.mark.parametrize(
+    ("gres", "gpus"),
+    [
+        ("(null)", {}),
+        ("gpu:4", {"": 4}),
+        ("gpu(S:0-1)", {"": 1}),
+        ("gpu:2080ti:4", {"2080ti": 4}),
+        ("gpu:3090:4(S:0,1)", {"3090": 4}),
+        ("gpu:1g.10gb:7", {"1g.10gb": 7}),
+        ("gpu:a100:no_consume:4", {"a100": 4}),
+        ("gpu:no_consume:4", {"": 4}),
+        ("shard:8,gpu:nvidia_a100-sxm4-80gb:2(IDX:0-1),gpu:l40s:1,gpu:l40s:2", {"nvidia_a100-sxm4-80gb": 2, "l40s": 3}),
+    ],
+)
+def test_gpus_of_a_node_are_read_whatever_their_name(gres, gpus):
+    said = f"gpu*|1|8|64000|{gres}|(null)|1:00"
+    assert parse_partitions(said)["gpu"].groups[0].gpus == gpus
+
+
+@pytest.mark.parametrize(
     "changes",
     [
         {},
@@ -51,6 +71,7 @@ def test_sinfo_is_read():
         {"gpu": 2, "gpu_model": None, "slurm_partition": "short", "runtime": 30, "mem_mb": 1000, "threads": 8},
         {"slurm_partition": None},
         {"nodes": 2, "gpu": None, "gpu_model": None, "gres": "gpu:h100:8"},
+        {"nodes": 2, "gpu": None, "gpu_model": None, "gres": "gpu:8"},
         {"constraint": "ib"},
         {"constraint": "[a&b]"},
     ],
@@ -105,18 +126,56 @@ def test_without_a_controller_nothing_is_submitted(tmp_path, monkeypatch):
         read_partitions()
 
 
-def test_jobs_that_a_killed_call_left_here_are_cancelled(tmp_path, monkeypatch):
-    rows = f"7|wildrayzer_a|{tmp_path}\n8|wildrayzer_a|/elsewhere\n9|other|{tmp_path}\n"
-    rows += f"5_[2-4]|wildrayzer_b|{tmp_path}\n"  # tasks of an array that have not started
-    (tmp_path / "queue").write_text(rows)
+KILLED, LIVE, THIS, UNKNOWN = (f"wildrayzer_{digit * 8}-1111-2222-3333-{digit * 12}" for digit in "abcd")
+HOLD = """
+import fcntl, sys
+stream = open(sys.argv[1], "a+")
+fcntl.lockf(stream, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def queue(tmp_path, monkeypatch):
+    """A queue of `ID|NAME|FOLDER` lines, and a call that lives in the folder."""
+    file, calls = tmp_path / "queue", tmp_path / CALLS
+    calls.mkdir(parents=True)
+    (calls / KILLED).touch()
     stand_in(
         tmp_path, monkeypatch,
-        squeue=f"cat {tmp_path}/queue",
-        scancel=f'echo "$@" > {tmp_path}/cancelled; sed -i "/^[57]/d" {tmp_path}/queue',
+        squeue=f"cat {file}",
+        scancel=f'echo "$@" > {tmp_path}/cancelled; for job in "$@"; do grep -vF "$job|" {file} > {file}.new; '
+        f"mv {file}.new {file}; done",
     )  # fmt: skip
-    assert cancel_left_over(tmp_path) == ["7", "5_[2-4]"]
+    command = [sys.executable, "-c", HOLD, str(calls / LIVE)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as living:
+        assert living.stdout.readline() == b"held\n"
+        yield file
+        living.stdin.close()
+
+
+def test_jobs_that_a_killed_call_left_here_are_cancelled_and_no_others(tmp_path, queue):
+    here = [f"7|{KILLED}", f"5_[2-4]|{KILLED}", f"8|{LIVE}", "9|other", "10|wildrayzer-main"]
+    queue.write_text("".join(f"{row}|{tmp_path}\n" for row in here) + f"11|{KILLED}|/elsewhere\n")
+    assert cancel_left_over(tmp_path, THIS) == ["7", "5_[2-4]"], "5_[2-4] are tasks of an array that have not started"
     assert (tmp_path / "cancelled").read_text() == "7 5_[2-4]\n"
-    assert cancel_left_over(tmp_path) == []
+    assert sorted(path.name for path in (tmp_path / CALLS).iterdir()) == [LIVE, THIS]
+    assert cancel_left_over(tmp_path, THIS) == []
+
+
+def test_jobs_of_which_nobody_knows_the_call_are_refused(tmp_path, queue):
+    queue.write_text(f"7|{KILLED}|{tmp_path}\n12|{UNKNOWN}|{tmp_path}\n")
+    with pytest.raises(ValueError, match="jobs 12 of this directory are in the queue, and nothing tells whether"):
+        cancel_left_over(tmp_path, THIS)
+    assert not (tmp_path / "cancelled").exists()
+
+
+def test_jobs_that_do_not_end_are_told(tmp_path, queue, monkeypatch):
+    stand_in(tmp_path, monkeypatch, scancel="true")
+    queue.write_text(f"7|{KILLED}|{tmp_path}\n")
+    with pytest.raises(ValueError, match="jobs 7 of an earlier call do not end"):
+        cancel_left_over(tmp_path, THIS, seconds=0.0)
 
 
 @pytest.mark.parametrize(
@@ -140,6 +199,16 @@ def test_nodes_follow_from_processes(options, expected):
 def test_parts_of_nodes_are_refused(options):
     with pytest.raises(ValueError, match=r"no multiple of it; a\s+training job on several nodes takes whole ones"):
         ComputeConfig(**options)
+
+
+@pytest.mark.parametrize("model", ["", "h100", "2080ti", "3g.20gb", "nvidia_h100_80gb_hbm3"])
+def test_gpu_models_that_the_executor_takes(model):
+    assert ComputeConfig(gpu_model=model).gpu_model == model
+
+
+def test_a_gpu_model_that_the_executor_would_refuse_after_hours_is_refused_at_once():
+    with pytest.raises(ValueError, match=r"compute\.gpu_model = 'nvidia_a100-sxm4-80gb': .* leave it empty"):
+        ComputeConfig(gpu_model="nvidia_a100-sxm4-80gb")
 
 
 def test_several_nodes_need_a_slurm_job_of_so_many(tmp_path, monkeypatch):

@@ -72,7 +72,7 @@ def test_paper_configuration_does_not_inherit_the_demo(tmp_path):
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     said = result.stdout + result.stderr
     assert result.returncode == 0, said
-    assert "resources/data/re10k/train" in said, "the place of a source, which a job fills where it is missing"
+    assert "results/paper/sources/re10k/train" in said, "the link to a part of a source"
     assert "results/paper/frames/" in said
     assert "static_train" not in said
 

@@ -4,23 +4,14 @@ Slurm itself takes many jobs that can never start, such as those over a partitio
 ever.
 """
 
-import getpass
-import logging
 import math
 import re
 import subprocess
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
-logger = logging.getLogger(__name__)
-
-JOB_PREFIX = "wildrayzer"
-"""Start of the names of this project's Slurm jobs: `slurm-jobname-prefix` in the profile."""
 PROFILE = "slurm/config.yaml"
 _FIELDS = "%P|%D|%c|%m|%G|%f|%l"
-_GRES = re.compile(r"gpu(?::(?P<model>[A-Za-z][\w.-]*))?(?::(?P<count>\d+))?(?:\(.*?\))?$")
 
 
 @dataclass(frozen=True)
@@ -176,11 +167,15 @@ def _no_node(job: Wanted, chosen: Partition) -> list[str]:
 
 
 def _parse_gres(text: str) -> dict[str, int]:
+    """GPUs by model from `gpu[:MODEL][:no_consume][:COUNT][(SOCKETS)],…`; a model may begin with a digit."""
     gpus: dict[str, int] = {}
     for entry in re.split(r",(?![^(]*\))", text):
-        if match := _GRES.match(entry):
-            model = match["model"] or ""
-            gpus[model] = gpus.get(model, 0) + int(match["count"] or 1)
+        kind, *fields = entry.partition("(")[0].split(":")
+        if kind != "gpu":
+            continue
+        count = int(fields.pop()) if fields and fields[-1].isdecimal() else 1
+        model = fields[0] if fields and fields[0] != "no_consume" else ""
+        gpus[model] = gpus.get(model, 0) + count
     return gpus
 
 
@@ -191,32 +186,3 @@ def _minutes(limit: str) -> float:
     days, _, rest = limit.rpartition("-")
     hours, minutes, seconds = ([0, 0, 0] + [int(part) for part in rest.split(":")])[-3:]
     return int(days or 0) * 1440 + hours * 60 + minutes + seconds / 60
-
-
-def cancel_left_over(directory: str | Path, *, seconds: float = 120.0) -> list[str]:
-    """End jobs that a killed Snakemake left in a working directory, and wait until they are gone.
-
-    Snakemake does not take up jobs of an earlier call: it submits its own, and both would write the same files. Whoever
-    calls this holds the lock of the directory, so a job in it belongs to nobody.
-
-    Raises:
-        ValueError: they are still there after `seconds`.
-    """
-    found = _jobs_in(directory)
-    if not found:
-        return []
-    logger.warning("cancelling jobs that an earlier call left in %s: %s", directory, ", ".join(found))
-    subprocess.run(["scancel", *found], check=True, timeout=60)
-    end = time.monotonic() + seconds
-    while left := _jobs_in(directory):
-        if time.monotonic() > end:
-            raise ValueError(f"jobs {', '.join(left)} of an earlier call do not end; look at them with squeue and wait")
-        time.sleep(1.0)
-    return found
-
-
-def _jobs_in(directory: str | Path) -> list[str]:
-    command = ["squeue", "--noheader", f"--user={getpass.getuser()}", "--format=%i|%j|%Z"]
-    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
-    rows = (line.split("|", 2) for line in said.splitlines())
-    return [job for job, name, place in rows if name.startswith(JOB_PREFIX) and Path(place) == Path(directory)]

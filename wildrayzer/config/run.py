@@ -1,8 +1,9 @@
 """The whole configuration of a run, and what its sections owe each other."""
 
+import re
 from typing import Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from wildrayzer.config.ablations import BUILT_IN, AblationConfig
 from wildrayzer.config.base import Section
@@ -32,7 +33,7 @@ class ComputeConfig(Section):
     gpus_per_node: int = Field(8, ge=1)
     """GPUs of a node."""
     gpu_model: str = "h100"
-    """GPU model asked of the cluster."""
+    """GPU model asked of the cluster, by its name in Slurm's GRES; empty takes any."""
     processes: int = Field(1, ge=1)
     """Training processes when `gpus` is 0 (gloo); with GPUs it is one a GPU."""
     processes_per_node: int | None = Field(None, ge=1)
@@ -42,6 +43,16 @@ class ComputeConfig(Section):
     activation_gb: float | None = Field(None, gt=0.0)
     """Memory for activations of a training process, in 10⁹ bytes: as few blocks are recomputed as fit it, in place of
     `model.checkpoint_every`. Null leaves that."""
+
+    @field_validator("gpu_model")
+    @classmethod
+    def _model_can_be_asked_for(cls, model: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9_.]*", model):
+            raise ValueError(
+                f"compute.gpu_model = {model!r}: Snakemake's Slurm executor takes letters, digits, '_' and '.' alone; "
+                'leave it empty ("") and name the nodes by `constraint` in slurm/config.yaml'
+            )
+        return model
 
     @model_validator(mode="after")
     def _whole_nodes(self) -> "ComputeConfig":

@@ -1,6 +1,7 @@
 """Before the first job: do the caches found belong to this run, does the cluster fit, does nothing old still work here?"""
 
-from wildrayzer.cluster import Wanted, cancel_left_over, misfits, read_partitions
+from wildrayzer.cluster import Wanted, misfits, read_partitions
+from wildrayzer.cluster_jobs import cancel_left_over
 from wildrayzer.stages.origins import foreign_caches
 
 
@@ -45,7 +46,7 @@ onstart:
         faults = check_origins()
         faults += check_arrays() + check_cluster() if on_slurm else []
         if on_slurm and not faults:
-            cancel_left_over(workflow.workdir_init)
+            cancel_left_over(workflow.workdir_init, workflow.scheduler._executor.run_uuid)
     except ValueError as error:
         faults = [str(error)]
     if faults:

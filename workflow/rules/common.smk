@@ -40,8 +40,8 @@ def section(name):
 
 def gpu_resources(count=1):
     """Resources of a GPU job; none on a CPU run."""
-    wanted = min(count, CFG.compute.gpus)
-    return {"gpu": wanted, "gpu_model": CFG.compute.gpu_model} if wanted else {"gpu": 0}
+    wanted, model = min(count, CFG.compute.gpus), CFG.compute.gpu_model
+    return {"gpu": wanted, **({"gpu_model": model} if wanted and model else {})}
 
 
 def ungated(model):
@@ -118,7 +118,8 @@ def training_resources():
         return {**wanted, **gpu_resources(compute.gpus)}
     if compute.gpus:
         # GRES counts by node, where `gpu` counts by job and leaves the spread to Slurm
-        return {**wanted, "gres": f"gpu:{compute.gpu_model}:{compute.gpus_per_node}"}
+        model = f"{compute.gpu_model}:" if compute.gpu_model else ""
+        return {**wanted, "gres": f"gpu:{model}{compute.gpus_per_node}"}
     return {**wanted, "gpu": 0, "tasks": compute.nodes}
 
 
