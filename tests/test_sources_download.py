@@ -1,8 +1,10 @@
 """Downloads against a server that breaks off, stalls, redirects, lies, ignores ranges and refuses; full disks."""
 
+import errno
 import gzip
 import hashlib
 import logging
+import os
 import random
 import shutil
 import threading
@@ -297,6 +299,17 @@ def test_two_downloads_of_one_file_give_one_transfer(server, tmp_path):
     assert errors == []
     assert len(server.requests) == 1
     assert (tmp_path / "set.bin").read_bytes() == BODY
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.EOPNOTSUPP])
+def test_a_file_system_without_locks_is_told_and_written_to(server, tmp_path, monkeypatch, caplog, code):
+    def refuse(descriptor, operation):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    download(remote(server, md5=MD5), tmp_path / "set.bin", patience=quick())
+    assert (tmp_path / "set.bin").read_bytes() == BODY
+    assert "this file system has no locks" in caplog.text
 
 
 def test_secrets_in_addresses_are_neither_logged_nor_told(server, tmp_path, caplog):

@@ -4,6 +4,7 @@ Bytes go to `NAME.part`, which stays when a download fails and is continued by t
 renaming, after length and checksum were found right: a target that exists is complete.
 """
 
+import errno
 import hashlib
 import json
 import logging
@@ -121,6 +122,10 @@ def alone(target: Path) -> Iterator[None]:
     except Timeout:
         logger.info("%s is being fetched by another process; waiting for it", target)
         lock.acquire()
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
+            raise
+        logger.warning("%s: this file system has no locks (%s); fetch it by one process at a time", target, error)
     try:
         yield
     finally:
