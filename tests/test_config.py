@@ -103,6 +103,14 @@ FRAMES = {
 }
 
 DATA = {
+    "a split's name": (
+        {"data.splits.wide+1": {"layout": "embedded", "role": "static", "use": "test"}},
+        ["data.splits", "'wide+1'", "rename the split"],
+    ),
+    "a split's path": (
+        {"data.splits.a/x": {"layout": "embedded", "role": "static", "use": "test"}},
+        ["data.splits", "rename the split"],
+    ),
     "no such split": ({"data.static_train": "re10k"}, ["data.static_train = 're10k'", "known:", "'static_train'"]),
     "wrong role": ({"data.dynamic_train": "static_train"}, ["data.dynamic_train = 'static_train'", "role: dynamic"]),
     "wrong use": ({"data.static_train": "static_test"}, ["data.static_train = 'static_test'", "use: train"]),

@@ -1,8 +1,9 @@
 """Data sets: where they come from, how they are stored, and the embedded procedural set."""
 
+import re
 from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from wildrayzer.config.base import Section
 
@@ -139,7 +140,7 @@ class DataConfig(Section):
     sources: str | None = None
     """Table of sources; null takes the repository's resources/sources.yaml."""
     splits: dict[str, SplitConfig]
-    """Splits by name."""
+    """Splits by name, of letters, digits, spaces and `_`, `.`, `-`: names of files and in the workflow's patterns."""
     static_train: str
     """Split for pretraining and for the static half of later stages."""
     dynamic_train: str
@@ -150,6 +151,17 @@ class DataConfig(Section):
     """Frame store."""
     embedded: EmbeddedConfig | None = None
     """Procedural generator; needed as soon as a split has layout `embedded`."""
+
+    @field_validator("splits")
+    @classmethod
+    def _names_of_files(cls, splits: dict[str, SplitConfig]) -> dict[str, SplitConfig]:
+        for name in splits:
+            if not re.fullmatch(r"\w[\w .-]*", name):
+                raise ValueError(
+                    f"the name {name!r} is not of letters, digits, spaces, '_', '.' and '-', with a letter or digit "
+                    "first; rename the split"
+                )
+        return splits
 
     @model_validator(mode="after")
     def _splits_fit(self) -> "DataConfig":
