@@ -64,6 +64,19 @@ def test_own_paths_are_inputs_and_not_fetched_and_a_frozen_index_is(tmp_path):
     assert fetched == {"fetch_coco", "fetch_vgg16", "fetch_vgg19", "fetch_index_re10k"}
 
 
+def test_weights_that_an_ablation_alone_reads_are_fetched_for_it(tmp_path):
+    changes = {
+        "features.weights": "resources/weights/dinov3-vitl16-pretrain-lvd1689m",
+        "model.motion_head.feature_width": 1024,
+    }
+    ablations = {"ablations": {"small": {"changes": changes, "until": "pseudo_masks"}}}
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(ablations))
+    files = [str(ROOT / "config/paper.yaml"), str(tmp_path / "small.yaml")]
+    jobs = planned(snakemake(tmp_path, "--configfile", *files, "--dry-run", "--", "ablation_small"))
+    assert jobs["fetch_dinov3_vitl16"] == 1
+    assert "fetch_dinov3_vitl16" not in planned(snakemake(tmp_path, "--configfile", *files, "--dry-run"))
+
+
 def test_an_unknown_source_is_refused_before_any_job(tmp_path):
     change = 'data={"splits": {"re10k_test": {"source": "re10k/val"}}}'
     arguments = ("--configfile", str(ROOT / "config/paper.yaml"), "--dry-run", "--config", change)
