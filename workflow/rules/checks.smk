@@ -46,7 +46,9 @@ onstart:
         faults = check_origins()
         faults += check_arrays() + check_cluster() if on_slurm else []
         if on_slurm and not faults:
-            cancel_left_over(workflow.workdir_init, workflow.scheduler._executor.run_uuid)
+            cancel_left_over(
+                workflow.workdir_init, workflow.scheduler._executor.run_uuid
+            )
     except ValueError as error:
         faults = [str(error)]
     if faults:

@@ -77,40 +77,44 @@ def checkpoint_of(row):
     )
 
 
+def folder_of_row(wildcards):
+    """Folder of masks, renderings or a checkpoint from outside that a row reads; None for rows of the run's own."""
+    return folder_of(
+        wildcards.method, CFG.benchmark, wildcards.split, int(wildcards.inputs)
+    )
+
+
 def outside_of(wildcards):
     """Masks or renderings from outside the run that a row reads; their folder must be there before the first job."""
     recipe = recipe_of(wildcards.method, CFG.benchmark)
     if recipe.source is None or recipe.stage == "external":
         return []
-    return input_of(
-        folder_of(
-            wildcards.method, CFG.benchmark, wildcards.split, int(wildcards.inputs)
-        )
-    )
+    return input_of(folder_of_row(wildcards))
 
 
 @functools.cache
 def files_below(folder):
     """Digest of what lies in a folder from outside the run. As a param it reruns the job when files are replaced, which
-    leaves the folder's own time of change as it was. Folders that a workflow made bear a time stamp for that.
+    leaves the folder's own time of change as it was. Folders that a workflow made bear a time stamp for that, and parts
+    of sources are not replaced file by file.
     """
-    made_here = Path(folder, ".snakemake_timestamp").exists()
-    return None if made_here or not Path(folder).is_dir() else digest_folder(folder)
+    made = Path(folder, ".snakemake_timestamp").exists() or TABLE.at(folder)
+    return None if made or not Path(folder).is_dir() else digest_folder(folder)
 
 
 def files_of_row(wildcards):
     """State of the masks, renderings or checkpoint from outside that a row reads; None for rows of the run's own."""
-    if recipe_of(wildcards.method, CFG.benchmark).source is None:
-        return None
-    return files_below(outside_of(wildcards) or checkpoint_of(wildcards.method))
+    folder = folder_of_row(wildcards)
+    return None if folder is None else files_below(folder)
 
 
 def files_of_masks(wildcards):
     """The same for the masks of a row `head:NAME` or `file:NAME`."""
     if wildcards.name in CFG.benchmark.checkpoints:
         return files_below(CFG.benchmark.checkpoints[wildcards.name].path)
-    folder = mask_folder_of(wildcards.name, wildcards.split)
-    return files_below(folder) if folder else None
+    if wildcards.name in CFG.benchmark.masks:
+        return files_below(CFG.benchmark.masks[wildcards.name].folders[wildcards.split])
+    return None
 
 
 def index_of(wildcards):
