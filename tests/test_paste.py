@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wildrayzer.config.training import PasteConfig
-from wildrayzer.data.cutouts import Cutout, CutoutLibrary
+from wildrayzer.data.cutouts import Cutout, CutoutLibrary, Outline
 from wildrayzer.data.paste import paste
 
 SIDE = 40
@@ -152,6 +152,17 @@ def test_pictures_that_do_not_fit_their_annotations_are_named(coco, content, mes
     found = CutoutLibrary.from_coco(coco / "a.json", coco, PasteConfig(), max_size=18)
     with pytest.raises(ValueError, match=rf"data\.coco\.images: .*{message}; fetch it again"):
         found[0]
+
+
+def test_an_object_of_a_broken_picture_gives_way_to_the_next_one(coco, caplog):
+    whole = CutoutLibrary.from_coco(coco / "a.json", coco, PasteConfig(), max_size=17)
+    broken = Outline(coco / "gone.png", (60, 80), b"", 17)
+    found = CutoutLibrary((broken, broken, whole.objects[0]), {})
+    for seed in range(5):
+        assert np.array_equal(found.draw(np.random.default_rng(seed)).image, whole[0].image)
+    assert "gone.png is no readable picture, annotated are 60×80" in caplog.text
+    with pytest.raises(ValueError, match=r"gone\.png is no readable picture"):
+        CutoutLibrary((broken,) * 100, {}).draw(np.random.default_rng(0))
 
 
 def test_coco_sets_without_a_fitting_object_are_refused(coco):

@@ -19,8 +19,10 @@ logger = logging.getLogger(__name__)
 
 LEAST_SHARE = 0.01
 """Objects smaller than this share of their picture are too coarse to paste."""
+_BROKEN_IN_A_ROW = 20
+"""Objects with broken pictures after which a draw gives up."""
 _KEPT = 256
-"""Cut-outs that a process keeps as pixels: every one of a small set, few megabytes of COCO's."""
+"""Cut-outs that a process keeps as pixels: every one of a small set, some 30 MB of COCO's."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,21 @@ class CutoutLibrary:
         """
         found = self.objects[number]
         return found if isinstance(found, Cutout) else _cut(found)
+
+    def draw(self, rng: np.random.Generator) -> Cutout:
+        """An object at random. One whose picture is broken is warned of, and the next one of the set is taken.
+
+        Raises:
+            ValueError: the pictures of many objects in a row are broken.
+        """
+        first = int(rng.integers(len(self)))
+        for step in range(_BROKEN_IN_A_ROW):
+            try:
+                return self[(first + step) % len(self)]
+            except ValueError as error:
+                logger.warning("%s; the next object is taken", error)
+                last = error
+        raise last
 
     @classmethod
     def from_coco(

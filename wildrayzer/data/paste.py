@@ -46,7 +46,7 @@ def _place(rng: np.random.Generator, cutout: Cutout, side: int, config: PasteCon
 
 def _draw_objects(rng: np.random.Generator, library: CutoutLibrary, side: int, config: PasteConfig) -> list[_Placed]:
     count = int(rng.integers(config.min_objects, config.max_objects + 1))
-    return [_place(rng, library[int(rng.integers(len(library)))], side, config) for _ in range(count)]
+    return [_place(rng, library.draw(rng), side, config) for _ in range(count)]
 
 
 def paste(
@@ -62,7 +62,7 @@ def paste(
     pasted, masks = frames.copy(), np.zeros(frames.shape[:3], np.uint8)
     per_view = rng.random() < config.per_view
     count = int(rng.integers(config.min_objects, config.max_objects + 1))
-    same = [library[int(rng.integers(len(library)))] for _ in range(count)]
+    same = [library.draw(rng) for _ in range(count)]
     for view in range(len(frames)):
         objects = (
             _draw_objects(rng, library, side, config)
