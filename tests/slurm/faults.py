@@ -47,6 +47,7 @@ TAIL = """\
 - A real power cut: files that `rename` has put in place but the disk has not. Weights, states, manifests, scores and
   shards of frame stores are flushed before the rename; caches are left to the file system.
 - Network file systems: two clients with different views of one file. The profile's `latency-wait` is all there is.
+  Where locks hold for one host only, calls of Snakemake from two login nodes cannot be told apart.
 - GPUs that hang or fail in mid-job, and NCCL time-outs: there is no GPU on the test machine.
 - Damage that keeps a CSV of scores, a JSON report, a checkpoint's manifest or a raw file readable: these have no
   checksum.
