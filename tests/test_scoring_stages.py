@@ -245,13 +245,14 @@ def test_renderings_that_are_not_finite_are_refused(tmp_path, store_path):
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.fill_(torch.inf)
-    with pytest.raises(ValueError, match=r"^static: renderings of 2 windows are not finite, the first of scene0; "):
-        render_method("static", batch_of(store_path), model=model)
     save_checkpoint(tmp_path, model, stage="pretrain", step=1, inputs=2, targets=3, config_digest="x")
     arguments = {"split": "pairs_test", "inputs": 2, "store_path": store_path, "checkpoint_dir": tmp_path}
     with pytest.raises(ValueError, match=r"^renderer health: renderings of 3 windows are not finite"):
         score_renderer_health(**arguments, config=CONFIG, out=tmp_path / "health.json")
-    assert not (tmp_path / "health.json").exists()
+    names = {name: tmp_path / name for name in ("scores", "manifest", "panels")}
+    with pytest.raises(ValueError, match=r"^static: renderings of 3 windows are not finite, the first of scene0"):
+        score_method("static", **arguments, config=CONFIG, features=FEATURES, **names)
+    assert {path.name for path in tmp_path.iterdir()} & {"health.json", *names} == set()
 
 
 def test_measuring_takes_no_tf32(tmp_path, store_path, checkpoint):

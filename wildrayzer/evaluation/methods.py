@@ -157,8 +157,7 @@ def render_method(
         masks: of the input views, 1 = transient, for the gates `coseg` and `file`.
 
     Raises:
-        ValueError: the row needs a model or masks, the model's head needs features and there is no backbone, or a
-            rendering is not finite.
+        ValueError: the row needs a model or masks, or the model's head needs features and there is no backbone.
     """
     recipe, k = recipe or RECIPES[method], batch.num_inputs
     if method == "nearest":
@@ -176,7 +175,6 @@ def render_method(
         result = model(images, k, features=head_features(model, images[:, :k], backbone), motion=True, gate_only=True)
     else:
         result = model(images, k, token_mask=_token_mask(model, batch, recipe, masks))
-    check_finite(result.render, batch.scenes, method)
     return result.render.float(), result
 
 

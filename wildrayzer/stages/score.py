@@ -10,7 +10,7 @@ from wildrayzer.config.features import FeaturesConfig
 from wildrayzer.data.store import PRELOAD_MB, FrameStore
 from wildrayzer.evaluation.external import MASK_SUFFIXES, RENDERING_SUFFIXES, ExternalFiles
 from wildrayzer.evaluation.lpips import DEFINITIONS, NO_WEIGHTS, load_lpips
-from wildrayzer.evaluation.methods import check_method, window_batches, windows_of
+from wildrayzer.evaluation.methods import check_finite, check_method, window_batches, windows_of
 from wildrayzer.evaluation.panels import Panels
 from wildrayzer.evaluation.recipes import Recipe
 from wildrayzer.evaluation.renderings import IMAGE_DEFINITIONS
@@ -95,6 +95,7 @@ def score_method(
     shown = Panels(config.panels)
     for batch in window_batches(store, windows, device=device):
         rendering, result = row.render(batch)
+        check_finite(rendering, batch.scenes, label)
         targets = batch.frames[:, inputs:]
         values = score_batch(rendering, batch, lpips=lpips)
         rows += rows_of(
