@@ -11,8 +11,6 @@ import math
 from wildrayzer.config.model import ModelConfig
 from wildrayzer.models.flops import Workload
 
-STATE_BYTES = 16
-"""Bytes a trained parameter needs beside activations: float32 weight, gradient and AdamW's two moments."""
 _SEEN = {"float32": 24, "bfloat16": 20}
 """Bytes a token and channel keeps even where only some tokens are computed: input, its norm, keys and values."""
 _COMPUTED = {"float32": 56, "bfloat16": 36}
