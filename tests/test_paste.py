@@ -133,7 +133,7 @@ def test_cutouts_come_from_the_categories_asked_for(coco):
 
 
 def test_no_picture_is_read_before_its_object_is_drawn(coco, monkeypatch):
-    """COCO's training objects as pixels take some 15 GB, in every training process."""
+    """The objects of a set of COCO's size would fill memory as pixels, in every training process."""
     read, imread = [], cv2.imread
     monkeypatch.setattr(cv2, "imread", lambda path, flags: read.append(path) or imread(path, flags))
     found = CutoutLibrary.from_coco(coco / "a.json", coco, PasteConfig(), max_size=19)

@@ -85,7 +85,7 @@ class CutoutLibrary:
     ) -> "CutoutLibrary":
         """The objects of `config.categories` of a COCO set, each to be cut out at most `max_size` pixels a side.
 
-        Reads no picture: COCO's training objects as pixels take some 15 GB and minutes, in every training process.
+        Reads no picture: the objects of a set of COCO's size would fill memory as pixels, in every training process.
 
         Raises:
             ValueError: the annotation file is missing or has no objects of these supercategories.

@@ -59,7 +59,7 @@ def read_index(store: FrameStore, file: str | Path) -> EvaluationWindows:
             continue
         windows.append(EvaluationWindow(known[name], *_views(file, name, views, store.length(known[name]))))
     seen = [store.scenes[window.scene] for window in windows if set(window.inputs) & set(window.targets)]
-    if seen:  # RE10K's published index has it in 575 of 6,474 windows: to be scored as they are
+    if seen:  # published indices of RE10K have such windows: scored as they are
         logger.warning("%s: %d of %d windows have a target among their inputs, such as %s", file, len(seen),
                        len(windows), seen[0])  # fmt: skip
     if not windows:

@@ -63,8 +63,8 @@ def score_method(
         variant: ablation that the scores belong to; rows are then called `METHOD@VARIANT`.
 
     Raises:
-        ValueError: a split without what the row needs or without windows, a number of inputs not trained for, or files
-            of another size, or a rendering that is not finite.
+        ValueError: a split without what the row needs or without windows, a number of inputs not trained for, files of
+            another size, or a rendering that is not finite.
     """
     keep_float32()
     store = FrameStore(store_path, preload_mb=PRELOAD_MB)
