@@ -17,8 +17,8 @@ import torch
 from wildrayzer.config import ModelConfig
 from wildrayzer.losses import gated_mse
 from wildrayzer.models import WildRayZer
-from wildrayzer.models.flops import Workload, model_cost, total
-from wildrayzer.models.memory import activation_bytes
+from wildrayzer.models.cost.flops import Workload, model_cost, total
+from wildrayzer.models.cost.memory import activation_bytes
 
 MODEL = ModelConfig(
     image_size=48, patch_size=6, width=192, head_width=48, camera_blocks=3, scene_blocks=2, decoder_blocks=3,

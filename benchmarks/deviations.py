@@ -21,10 +21,10 @@ from snakemake.utils import update_config
 
 from wildrayzer.config import RunConfig
 from wildrayzer.config.load import parse_config
-from wildrayzer.layout import RunLayout
+from wildrayzer.run.layout import RunLayout
 from wildrayzer.stages.score_renderer import score_renderer_health
 from wildrayzer.stages.train import train
-from wildrayzer.stages.training_job import TrainingJob
+from wildrayzer.training.job import TrainingJob
 from wildrayzer.training.metrics_log import read_metrics
 
 VARIANTS: dict[str, dict[str, Any]] = {

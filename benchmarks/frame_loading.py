@@ -28,10 +28,10 @@ import torch
 from frame_reference import load_png, write_png
 from PIL import Image
 
-from wildrayzer.config.data import SplitConfig, StoreConfig
+from wildrayzer.config.sections.data import SplitConfig, StoreConfig
+from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.readers.pixelsplat import load_chunk
-from wildrayzer.data.store import FrameStore
-from wildrayzer.provenance import write_json
+from wildrayzer.io.provenance import write_json
 from wildrayzer.stages.prepare import prepare_split
 
 SIZE, WIDTH, HEIGHT, VIEWS = 256, 640, 360, 8

@@ -19,7 +19,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from frame_loading import make_chunks
 
-from wildrayzer.config.data import SplitConfig, StoreConfig
+from wildrayzer.config.sections.data import SplitConfig, StoreConfig
 
 
 def prepare(

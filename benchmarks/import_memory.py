@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from wildrayzer.config.model import ModelConfig, MotionHeadConfig
+from wildrayzer.config.sections.model import ModelConfig, MotionHeadConfig
 from wildrayzer.models import WildRayZer
 from wildrayzer.released.keys import CONSTANTS, released_name
 

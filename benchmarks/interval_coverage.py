@@ -9,7 +9,7 @@ import argparse
 import numpy as np
 import pandas as pd
 
-from wildrayzer.evaluation.bootstrap import MIN_SCENES, bootstrap_mean
+from wildrayzer.evaluation.metrics.bootstrap import MIN_SCENES, bootstrap_mean
 
 DISTRIBUTIONS = {
     "normal": lambda rng, n: rng.normal(size=n),

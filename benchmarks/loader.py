@@ -18,10 +18,10 @@ import numpy as np
 import torch
 
 from wildrayzer.config import StageConfig, StoreConfig, ViewsConfig, load_config
-from wildrayzer.data.sampling import SampleSource
-from wildrayzer.data.store import FrameStore, FrameStoreWriter
-from wildrayzer.layout import RunLayout
-from wildrayzer.planning.forecast import LOADER_MEGAPIXELS
+from wildrayzer.data.frame_store.store import FrameStore, FrameStoreWriter
+from wildrayzer.data.sampling.views import SampleSource
+from wildrayzer.run.layout import RunLayout
+from wildrayzer.tools.planning.forecast import LOADER_MEGAPIXELS
 from wildrayzer.training.batch import BatchBuilder
 from wildrayzer.training.metrics_log import read_metrics
 from wildrayzer.training.plan import BatchPlan

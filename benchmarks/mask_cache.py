@@ -20,13 +20,13 @@ import zarr
 from mask_material import windows
 
 from wildrayzer.config import load_config
-from wildrayzer.config.masks import PseudoMasksConfig, RefineConfig
-from wildrayzer.data.store import FrameStore
+from wildrayzer.config.sections.masks import PseudoMasksConfig, RefineConfig
+from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.models import WildRayZer
-from wildrayzer.motion.cache import PatchMasks, PixelMasks, ResidualMaps
-from wildrayzer.motion.cache_writer import CacheWriter
-from wildrayzer.motion.patch_masks import vote_frames
-from wildrayzer.motion.refine import refine_frames
+from wildrayzer.pseudo_masks.cache.cache import PatchMasks, PixelMasks, ResidualMaps
+from wildrayzer.pseudo_masks.cache.writer import CacheWriter
+from wildrayzer.pseudo_masks.patch_masks import vote_frames
+from wildrayzer.pseudo_masks.refinement import refine_frames
 
 GRID, SIZE, TARGETS = 16, 256, 6
 CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}

@@ -26,12 +26,12 @@ from mask_material import VIT_SIZES, random_backbone, windows
 from released_masks import ReleasedMasks
 from torch import Tensor
 
-from wildrayzer.config.masks import PseudoMasksConfig, RefineConfig, ResidualsConfig
-from wildrayzer.motion import maps
-from wildrayzer.motion.features import FeatureBackbone
-from wildrayzer.motion.fusion import fuse
-from wildrayzer.motion.refine import refine_frames
-from wildrayzer.motion.voting import vote
+from wildrayzer.config.sections.masks import PseudoMasksConfig, RefineConfig, ResidualsConfig
+from wildrayzer.pseudo_masks import maps
+from wildrayzer.pseudo_masks.backbones.base import FeatureBackbone
+from wildrayzer.pseudo_masks.fusion import fuse
+from wildrayzer.pseudo_masks.refinement import refine_frames
+from wildrayzer.pseudo_masks.voting import vote
 
 SIZE, PATCH, TARGETS = 256, 16, 6
 RELEASE = {"residuals": {"ssim_window": "uniform"}, "pseudo_masks": {"weighting": "fixed"}}

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from wildrayzer.config.data import EmbeddedConfig, EmbeddedSplit
-from wildrayzer.config.features import FeaturesConfig
+from wildrayzer.config.sections.data import EmbeddedConfig, EmbeddedSplit
+from wildrayzer.config.sections.features import FeaturesConfig
 from wildrayzer.data.embedded.splits import make_clip
-from wildrayzer.motion.dinov3 import DINOv3
-from wildrayzer.stages.residuals import gaussian_blur
-from wildrayzer.torchvision_guard import ensure_torchvision
+from wildrayzer.images.blur import gaussian_blur
+from wildrayzer.pseudo_masks.backbones.dinov3 import DINOv3
+from wildrayzer.pseudo_masks.backbones.torchvision_guard import ensure_torchvision
 
 VIT_SIZES = {
     "tiny": (64, 2, 2),  # for trying the benchmark out

@@ -18,8 +18,8 @@ import torch
 from skimage.metrics import structural_similarity
 from torch import Tensor
 
-from wildrayzer.config.masks import PseudoMasksConfig, RefineConfig, ResidualsConfig
-from wildrayzer.motion.features import FeatureBackbone
+from wildrayzer.config.sections.masks import PseudoMasksConfig, RefineConfig, ResidualsConfig
+from wildrayzer.pseudo_masks.backbones.base import FeatureBackbone
 
 
 class ReleasedMasks:

@@ -25,11 +25,11 @@ from wildrayzer.losses import PerceptualLoss, build_perceptual, gated_mse
 from wildrayzer.losses.perceptual import VGGPerceptual
 from wildrayzer.losses.vgg19 import CONVOLUTIONS, VGG19Features
 from wildrayzer.models import WildRayZer
-from wildrayzer.models.describe import parameter_counts
-from wildrayzer.models.flops import Workload, model_cost, total
+from wildrayzer.models.cost.flops import Workload, model_cost, total
+from wildrayzer.models.cost.parameters import parameter_counts
 from wildrayzer.models.transformer import Stack, compile_blocks
-from wildrayzer.planning.machine import matmul_rate
-from wildrayzer.planning.work import VGG_WIDTHS, vgg19_cost
+from wildrayzer.tools.planning.machine import matmul_rate
+from wildrayzer.tools.planning.work import VGG_WIDTHS, vgg19_cost
 from wildrayzer.training.schedule import parameter_groups
 
 SIZES = {

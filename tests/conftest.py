@@ -41,7 +41,7 @@ def one_thread():
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory):
     """Folder of a tiny run of the whole workflow; tests that change it take a copy."""
-    from tests.tiny_run import snakemake
+    from tests.helpers.tiny_run import snakemake
 
     folder = tmp_path_factory.mktemp("run")
     snakemake(folder, "--", "all")

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from wildrayzer.config.base import Section
-from wildrayzer.config.model import ModelConfig
+from wildrayzer.config.sections.model import ModelConfig
+from wildrayzer.io.provenance import code_versions, digest_file, digest_json, read_json, write_json
 from wildrayzer.models import WildRayZer
-from wildrayzer.provenance import code_versions, digest_file, digest_json, read_json, write_json
 
 FORMAT_VERSION = 1
 WEIGHTS_NAME = "model.safetensors"

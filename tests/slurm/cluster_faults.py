@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.slurm.compare import differences
 from tests.slurm.loopback import LoopbackCluster, wait_for
 from tests.slurm.run import ROOT, TINY, command, environment, snakemake
-from wildrayzer.layout import RunLayout
+from wildrayzer.run.layout import RunLayout
 
 RUN = RunLayout("tiny")
 OUTPUTS = [RUN.checkpoint("pretrain"), RUN.metrics("pretrain")]

@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from wildrayzer.checkpoint import load_checkpoint
-from wildrayzer.data.store import FrameStore
-from wildrayzer.layout import RunLayout
-from wildrayzer.motion.cache import CacheGroup, PatchMasks, PixelMasks, ResidualMaps
+from wildrayzer.data.frame_store.store import FrameStore
+from wildrayzer.pseudo_masks.cache.cache import CacheGroup, PatchMasks, PixelMasks, ResidualMaps
+from wildrayzer.run.layout import RunLayout
 from wildrayzer.training.state import ResumeFolder
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import yaml
 
+from tests.helpers.dataset_server import FileServer, Handler, _answer
 from tests.slurm.jobs import Job, load_jobs
 from tests.slurm.reference import Reference
 from tests.slurm.run import TINY
-from tests.sources_server import FileServer, Handler, _answer
 from wildrayzer.training.launch import end_with_parent
 
 SPLIT = "static_test"

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.slurm.cluster_faults import OUTPUTS, STATE, last_try, training_options
 from tests.slurm.compare import differences
 from tests.slurm.run import ROOT, TINY, command, environment
-from wildrayzer.layout import RunLayout
+from wildrayzer.run.layout import RunLayout
 from wildrayzer.training.state import ResumeFolder
 
 NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")

@@ -1,6 +1,6 @@
 """SIGKILL at random moments on the local executor: of a job, and of Snakemake with its job, once a stage is at work.
 
-A job counts as at work from the moment it has taken its lock (`wildrayzer.stages.logs`); before it, it only imports.
+A job counts as at work from the moment it has taken its lock (`wildrayzer.run.logs`); before it, it only imports.
 Its length is measured on an undisturbed try, which must end like the reference itself.
 """
 
@@ -17,7 +17,7 @@ from pathlib import Path
 from tests.slurm.compare import differences
 from tests.slurm.jobs import remove
 from tests.slurm.run import ROOT, TINY, command, environment
-from wildrayzer.layout import RunLayout
+from wildrayzer.run.layout import RunLayout
 
 RUN = RunLayout("tiny")
 WHOLE = 2

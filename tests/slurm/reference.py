@@ -10,7 +10,7 @@ from typing import Any
 
 from tests.slurm import jobs
 from tests.slurm.run import ROOT, TINY
-from wildrayzer.layout import RunLayout
+from wildrayzer.run.layout import RunLayout
 
 STAGES = ("sources", "frames", "pretrain", "residuals", "pseudo_masks", "refine", "distill", "masked", "joint",
           "unmasked", "benchmark", "benchmark_masks", "tables", "report")  # fmt: skip
@@ -36,7 +36,7 @@ def rules() -> list[str]:
 def code_digest() -> str:
     """Stands for everything in the repository that decides a run's files."""
     digest = hashlib.sha256()
-    for folder in ("wildrayzer", "workflow", "tests/config"):
+    for folder in ("wildrayzer", "workflow", "tests/resources"):
         for file in sorted((ROOT / folder).rglob("*")):
             if file.is_file() and file.suffix in (".py", ".smk", ".yaml", ".html", ".css", ".js"):
                 digest.update(str(file.relative_to(ROOT)).encode() + file.read_bytes())

@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.slurm.loopback import LoopbackCluster
 
 ROOT = Path(__file__).parents[2]
-TINY, TWO_NODES = (str(ROOT / "tests" / "config" / name) for name in ("tiny.yaml", "cluster.yaml"))
+TINY, TWO_NODES = (str(ROOT / "tests" / "resources" / name) for name in ("tiny.yaml", "cluster.yaml"))
 QUICK = ["--slurm-init-seconds-before-status-checks", "1", "--latency-wait", "10",
          "--max-status-checks-per-second", "1"]  # fmt: skip
 """The profile's waits are those of a real cluster."""

@@ -17,8 +17,8 @@ Table = Annotated[Path | None, typer.Option(help="Table of sources [default: res
 @group.command()
 def sources(table: Table = None) -> None:
     """List the table of sources: what each is, its parts, size and licence, and what must be accepted where."""
-    from wildrayzer.sources.listing import describe_sources
-    from wildrayzer.sources.table import load_table
+    from wildrayzer.datasets.listing import describe_sources
+    from wildrayzer.datasets.table import load_table
 
     with reported():
         typer.echo(describe_sources(load_table(table)))
@@ -33,9 +33,9 @@ def check(
 ) -> None:
     """Check paths, tokens, checksums and counts that a run needs, before it starts; exit code 1 if one is missing."""
     from wildrayzer.config import load_config
-    from wildrayzer.sources.check import check_run
-    from wildrayzer.sources.listing import describe_findings
-    from wildrayzer.sources.table import load_table
+    from wildrayzer.datasets.check import check_run
+    from wildrayzer.datasets.listing import describe_findings
+    from wildrayzer.datasets.table import load_table
 
     with reported():
         config = load_config(configfile)
@@ -62,8 +62,8 @@ def fetch(
     import logging
     import sys
 
-    from wildrayzer.sources.fetch import fetch_source
-    from wildrayzer.sources.table import load_table
+    from wildrayzer.datasets.fetch import fetch_source
+    from wildrayzer.datasets.table import load_table
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     with reported():

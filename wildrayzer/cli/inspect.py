@@ -9,7 +9,7 @@ import typer
 
 from wildrayzer.cli.devices import Device
 from wildrayzer.cli.errors import reported
-from wildrayzer.stages.logs import ignore_time_stamps
+from wildrayzer.run.logs import ignore_time_stamps
 
 app = typer.Typer()
 NO_RENDER = "Renderings are left out: --no-render."
@@ -72,13 +72,13 @@ def inspect(
             return
     from rich.console import Console
 
-    from wildrayzer.stages.inspect import check_folder, find_renderer, write_gallery
+    from wildrayzer.tools.inspect.figures import choose, measure
+    from wildrayzer.tools.inspect.files import open_cache
+    from wildrayzer.tools.inspect.health import health
+    from wildrayzer.tools.inspect.inspect import check_folder, find_renderer, write_gallery
+    from wildrayzer.tools.inspect.pages import Shown
+    from wildrayzer.tools.inspect.text import print_summary
     from wildrayzer.training.distributed import pick_device
-    from wildrayzer.viz.inspect.figures import choose, measure
-    from wildrayzer.viz.inspect.files import open_cache
-    from wildrayzer.viz.inspect.health import health
-    from wildrayzer.viz.inspect.pages import Shown
-    from wildrayzer.viz.inspect.text import print_summary
 
     with reported():
         if psnr_filter is not None and not math.isfinite(psnr_filter):
@@ -106,8 +106,8 @@ def _show_provenance(cache: Path) -> None:
     """Print it; leave with exit code 1 if parts do not belong together."""
     from rich.console import Console
 
-    from wildrayzer.viz.inspect.provenance import mixed, origins
-    from wildrayzer.viz.inspect.text import print_provenance
+    from wildrayzer.tools.inspect.provenance import mixed, origins
+    from wildrayzer.tools.inspect.text import print_provenance
 
     with reported():
         found = origins(cache)

@@ -29,12 +29,12 @@ def plan(
     product and a training step are timed here first.
     """
     from wildrayzer.config import load_config
-    from wildrayzer.layout import RunLayout
-    from wildrayzer.planning.data import split_sizes
-    from wildrayzer.planning.forecast import cpu_rates, forecast, gpu_rates
-    from wildrayzer.planning.jobs import planned_stages
-    from wildrayzer.planning.loader import loader_line
-    from wildrayzer.planning.table import assumptions, comparison, plan_table
+    from wildrayzer.run.layout import RunLayout
+    from wildrayzer.tools.planning.data import split_sizes
+    from wildrayzer.tools.planning.forecast import cpu_rates, forecast, gpu_rates
+    from wildrayzer.tools.planning.jobs import planned_stages
+    from wildrayzer.tools.planning.loader import loader_line
+    from wildrayzer.tools.planning.table import assumptions, comparison, plan_table
 
     with reported():
         settings = load_config(config)

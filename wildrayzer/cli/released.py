@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from wildrayzer.cli.errors import reported
-from wildrayzer.config.model import ModelConfig
+from wildrayzer.config.sections.model import ModelConfig
 
 app = typer.Typer()
 
@@ -41,7 +41,7 @@ def import_released(
     Sizes are read off the weights. The file is memory-mapped and nothing but weights is read from it. On an error
     nothing is written.
     """
-    from wildrayzer.models.describe import parameter_counts
+    from wildrayzer.models.cost.parameters import parameter_counts
     from wildrayzer.released.convert import import_released as convert
 
     with reported():
@@ -117,7 +117,7 @@ def describe(
     """Print the sizes of a network and its parameter counts by part."""
     from wildrayzer.checkpoint import read_manifest
     from wildrayzer.config import load_config
-    from wildrayzer.models.describe import parameter_counts
+    from wildrayzer.models.cost.parameters import parameter_counts
 
     with reported():
         config = read_manifest(source).model if source.is_dir() else load_config(source).model

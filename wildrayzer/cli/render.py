@@ -39,8 +39,8 @@ def render(
     Inputs are evenly spread over the views given; the other views lend their cameras alone. Pictures of any size are
     cropped to the middle square and resized, as the frame store does it.
     """
-    from wildrayzer.stages.render import render as run
-    from wildrayzer.stages.render_checks import RenderOptions
+    from wildrayzer.tools.render.checks import RenderOptions
+    from wildrayzer.tools.render.render import render as run
     from wildrayzer.training.distributed import pick_device
 
     options = RenderOptions(

@@ -26,8 +26,8 @@ def score(
     NaN, a picture that equals its truth an infinite PSNR (written as the literals NaN and Infinity); both are left out
     of the mean and are counted.
     """
-    from wildrayzer.evaluation.lpips import load_lpips
-    from wildrayzer.evaluation.renderings import check_sizes, read_images, read_mask, score_renderings
+    from wildrayzer.evaluation.methods.renderings import check_sizes, read_images, read_mask, score_renderings
+    from wildrayzer.evaluation.metrics.lpips import load_lpips
 
     with reported():
         true_images, images, masks = read_images(truth), read_images(prediction), read_mask(mask)

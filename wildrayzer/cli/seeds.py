@@ -15,7 +15,7 @@ def seeds(
     runs: Annotated[list[Path], typer.Argument(help="Folders of finished runs, such as results/demo")],
 ) -> None:
     """Print a Markdown table of several runs: each with its intervals, and the spread over them."""
-    from wildrayzer.evaluation.seeds import seeds_table
+    from wildrayzer.evaluation.tables.seeds import seeds_table
 
     with reported():
         typer.echo(seeds_table(runs))

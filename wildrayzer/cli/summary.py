@@ -18,7 +18,7 @@ def summary(
 ) -> None:
     """Show the benchmark tables of a run and the path of its report."""
     from wildrayzer.config import load_config
-    from wildrayzer.layout import RunLayout
+    from wildrayzer.run.layout import RunLayout
     from wildrayzer.stages.report import print_summary
 
     with reported():

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from wildrayzer.cli.errors import reported
-from wildrayzer.stages.logs import ignore_time_stamps
+from wildrayzer.run.logs import ignore_time_stamps
 
 app = typer.Typer()
 
@@ -47,13 +47,13 @@ def tune(
     from rich.console import Console
     from rich.progress import track
 
-    from wildrayzer.cli.tune_caches import TuningCaches
     from wildrayzer.config import load_config
-    from wildrayzer.evaluation.tuning import check_split
-    from wildrayzer.evaluation.tuning import tune as score_sets
-    from wildrayzer.evaluation.tuning_options import option_sets, parse_sweep
-    from wildrayzer.evaluation.tuning_table import write_tables
-    from wildrayzer.viz.tuning import write_plots
+    from wildrayzer.evaluation.tuning.options import option_sets, parse_sweep
+    from wildrayzer.evaluation.tuning.sweep import check_split
+    from wildrayzer.evaluation.tuning.sweep import tune as score_sets
+    from wildrayzer.evaluation.tuning.table import write_tables
+    from wildrayzer.tools.tune.caches import TuningCaches
+    from wildrayzer.tools.tune.chart import write_plots
 
     ignore_time_stamps()
     with reported():

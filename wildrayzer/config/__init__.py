@@ -1,8 +1,9 @@
 """Configuration: frozen pydantic sections; the JSON schema and docs/config.md are generated from them."""
 
 from wildrayzer.config.base import ConfigError
-from wildrayzer.config.benchmark import BenchmarkConfig
-from wildrayzer.config.data import (
+from wildrayzer.config.load import load_config, parse_config
+from wildrayzer.config.sections.benchmark import BenchmarkConfig
+from wildrayzer.config.sections.data import (
     CocoConfig,
     DataConfig,
     EmbeddedConfig,
@@ -10,13 +11,12 @@ from wildrayzer.config.data import (
     SplitConfig,
     StoreConfig,
 )
-from wildrayzer.config.features import FeaturesConfig, PerceptualConfig
-from wildrayzer.config.load import load_config, parse_config
-from wildrayzer.config.masks import PseudoMasksConfig, RefineConfig, ResidualsConfig
-from wildrayzer.config.model import ModelConfig, MotionHeadConfig
-from wildrayzer.config.run import TRAINING_STAGES, ComputeConfig, RunConfig
-from wildrayzer.config.training import CropPretextConfig, PasteConfig, StageConfig, ViewsConfig, control_stage
-from wildrayzer.config.watch import HealthConfig, WatchConfig
+from wildrayzer.config.sections.features import FeaturesConfig, PerceptualConfig
+from wildrayzer.config.sections.masks import PseudoMasksConfig, RefineConfig, ResidualsConfig
+from wildrayzer.config.sections.model import ModelConfig, MotionHeadConfig
+from wildrayzer.config.sections.run import TRAINING_STAGES, ComputeConfig, RunConfig
+from wildrayzer.config.sections.training import CropPretextConfig, PasteConfig, StageConfig, ViewsConfig, control_stage
+from wildrayzer.config.sections.watch import HealthConfig, WatchConfig
 
 __all__ = [
     "TRAINING_STAGES",

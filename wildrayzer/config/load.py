@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from wildrayzer.config.base import ConfigError
-from wildrayzer.config.run import RunConfig
+from wildrayzer.config.sections.run import RunConfig
 from wildrayzer.config.validation import validated
 from wildrayzer.config.variants import own_stages
 

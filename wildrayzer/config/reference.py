@@ -9,7 +9,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from wildrayzer.config.base import Section
-from wildrayzer.config.run import RunConfig
+from wildrayzer.config.sections.run import RunConfig
 
 SCHEMA_PATH = "config/schema.json"
 """JSON schema of a run's configuration, relative to the repository."""

@@ -7,7 +7,7 @@ from typing import Any, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 
 from wildrayzer.config.base import ConfigError
-from wildrayzer.config.run import RunConfig
+from wildrayzer.config.sections.run import RunConfig
 
 
 def validated(raw: Mapping[str, Any], *, source: str) -> RunConfig:

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from wildrayzer.config.ablations import BUILT_IN, STAGES, AblationConfig
 from wildrayzer.config.base import ConfigError
-from wildrayzer.config.run import RunConfig
+from wildrayzer.config.sections.ablations import BUILT_IN, STAGES, AblationConfig
+from wildrayzer.config.sections.run import RunConfig
 from wildrayzer.config.validation import validated
 
 _SECTIONS = {

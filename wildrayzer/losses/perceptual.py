@@ -5,7 +5,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from wildrayzer.config.features import PerceptualConfig
+from wildrayzer.config.sections.features import PerceptualConfig
 from wildrayzer.losses.vgg19 import VGG19Features, load_vgg19
 
 VGG_DIVISORS = (1.0, 2.6, 4.8, 3.7, 5.6, 1.5 / 10.0)

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from wildrayzer.config.model import ModelConfig
+from wildrayzer.config.sections.model import ModelConfig
 from wildrayzer.models.tokens import sinusoid, two_layers
 from wildrayzer.models.transformer import Stack
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from wildrayzer.config.model import ModelConfig
+from wildrayzer.config.sections.model import ModelConfig
 from wildrayzer.geometry.cameras import Cameras, rigid
 from wildrayzer.geometry.rotations import rotation_from_6d, rotation_from_quaternion
 from wildrayzer.models.camera_encoder import canonical_index

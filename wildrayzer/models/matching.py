@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from wildrayzer.config.model import ModelConfig
+from wildrayzer.config.sections.model import ModelConfig
 from wildrayzer.models.tokens import patchify, sinusoid
 from wildrayzer.models.transformer import Block, Stack
 

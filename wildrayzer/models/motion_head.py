@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from wildrayzer.config.model import ModelConfig, MotionHeadConfig
+from wildrayzer.config.sections.model import ModelConfig, MotionHeadConfig
 from wildrayzer.models.transformer import Stack, initialise
 
 _STAGE_GROUPS = (32, 32, 16, 8)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from wildrayzer.config.model import ModelConfig
+from wildrayzer.config.sections.model import ModelConfig
 from wildrayzer.models.camera_head import HEAD_STD
 from wildrayzer.models.tokens import unpatchify
 from wildrayzer.models.transformer import CrossBlock, Stack, initialise, run_block

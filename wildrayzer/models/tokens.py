@@ -7,7 +7,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from wildrayzer.config.model import ModelConfig
+from wildrayzer.config.sections.model import ModelConfig
 from wildrayzer.geometry.cameras import Cameras
 from wildrayzer.geometry.rays import fourier_code, patch_ordered_centres, plucker_at
 from wildrayzer.models.transformer import initialise

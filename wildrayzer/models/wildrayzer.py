@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from wildrayzer.config.model import ModelConfig
+from wildrayzer.config.sections.model import ModelConfig
 from wildrayzer.geometry.cameras import Cameras
 from wildrayzer.models.attention import Kernel, resolve_kernel
 from wildrayzer.models.camera_encoder import JointCameraEncoder

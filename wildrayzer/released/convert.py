@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from wildrayzer.checkpoint import load_tensors, model_digest, read_manifest, write_checkpoint
-from wildrayzer.config.model import ModelConfig
+from wildrayzer.config.sections.model import ModelConfig
+from wildrayzer.io.provenance import digest_file
 from wildrayzer.models import WildRayZer
 from wildrayzer.models.attention import resolve_kernel
-from wildrayzer.provenance import digest_file
 from wildrayzer.released.keys import CONSTANTS, released_name
 from wildrayzer.released.reader import read_released
 from wildrayzer.released.sizes import Canonical, infer_config

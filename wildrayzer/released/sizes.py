@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import ValidationError
 from torch import Tensor
 
-from wildrayzer.config.model import ModelConfig, MotionHeadConfig
+from wildrayzer.config.sections.model import ModelConfig, MotionHeadConfig
 
 Canonical = Literal["first", "middle"]
 

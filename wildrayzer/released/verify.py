@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from wildrayzer.config.features import FeaturesConfig
+from wildrayzer.config.sections.features import FeaturesConfig
 from wildrayzer.models import ViewSynthesis, WildRayZer
 from wildrayzer.released.convert import map_released
 from wildrayzer.released.sizes import Canonical
@@ -135,7 +135,7 @@ def _features(
             "the checkpoint's motion head needs DINOv3 features; name a local Hugging Face folder with --backbone, or "
             "expect cameras alone"
         )
-    from wildrayzer.motion.backbones import build_backbone
+    from wildrayzer.pseudo_masks.backbones.build import build_backbone
 
     if not Path(backbone).is_dir():
         raise ValueError(f"{backbone}: no such folder; --backbone takes a local Hugging Face folder")

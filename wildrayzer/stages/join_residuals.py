@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
-from wildrayzer.data.windows import WindowList
-from wildrayzer.motion.cache import ResidualMaps
-from wildrayzer.motion.cache_parts import join_parts
-from wildrayzer.provenance import write_json
+from wildrayzer.data.sampling.windows import WindowList
+from wildrayzer.io.provenance import write_json
+from wildrayzer.pseudo_masks.cache.cache import ResidualMaps
+from wildrayzer.pseudo_masks.cache.parts import join_parts
 
 
 def join_residuals(

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from wildrayzer.config.masks import PseudoMasksConfig
-from wildrayzer.motion.absolute import AbsoluteThresholds
-from wildrayzer.motion.cache import ResidualMaps
-from wildrayzer.motion.cache_writer import CacheWriter
-from wildrayzer.motion.patch_masks import SAME_ORIGIN, calibrate_on, check_thresholds, vote_frames
-from wildrayzer.provenance import digest_json, write_json
+from wildrayzer.config.sections.masks import PseudoMasksConfig
+from wildrayzer.io.provenance import digest_json, write_json
+from wildrayzer.pseudo_masks.cache.cache import ResidualMaps
+from wildrayzer.pseudo_masks.cache.writer import CacheWriter
+from wildrayzer.pseudo_masks.calibration import AbsoluteThresholds
+from wildrayzer.pseudo_masks.patch_masks import SAME_ORIGIN, calibrate_on, check_thresholds, vote_frames
 from wildrayzer.stages.join_residuals import mean_or_none
 
 VOTING_VERSION = 1

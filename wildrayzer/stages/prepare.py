@@ -8,16 +8,16 @@ from typing import Any
 
 from rich.progress import Progress
 
-from wildrayzer.config.data import EmbeddedConfig, SplitConfig, StoreConfig
+from wildrayzer.config.sections.data import EmbeddedConfig, SplitConfig, StoreConfig
+from wildrayzer.data.frame_store.join import SCHEMA, join_parts
+from wildrayzer.data.frame_store.parts import StoreForm
+from wildrayzer.data.frame_store.store import FrameStore
+from wildrayzer.data.preparation.parts import Preparation, naming_full_disks, part_bounds, prepare_parts
+from wildrayzer.data.preparation.report import refuse_if_too_many, report_path, sheet_path, split_counts
 from wildrayzer.data.readers.base import SceneReader
 from wildrayzer.data.readers.layouts import open_reader
-from wildrayzer.data.store import FrameStore
-from wildrayzer.data.store_files import private_folder, put_in_place, remove_leftovers
-from wildrayzer.data.store_join import SCHEMA, join_parts
-from wildrayzer.data.store_parts import StoreForm
-from wildrayzer.provenance import digest_json, read_json, write_bytes_atomic, write_json
-from wildrayzer.stages.prepare_parts import Preparation, naming_full_disks, part_bounds, prepare_parts
-from wildrayzer.stages.prepare_report import refuse_if_too_many, report_path, sheet_path, split_counts
+from wildrayzer.io.folders import private_folder, put_in_place, remove_leftovers
+from wildrayzer.io.provenance import digest_json, read_json, write_bytes_atomic, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -154,7 +154,7 @@ def _prepare(
 def _join(
     split: SplitConfig, job: Preparation, out_path: Path, before: tuple[int, int] | None, report: dict[str, Any]
 ) -> None:
-    from wildrayzer.viz.data_report import contact_sheet
+    from wildrayzer.report.sections.data import contact_sheet
 
     for purpose in ("joining", "old"):
         remove_leftovers(out_path, purpose)

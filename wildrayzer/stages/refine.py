@@ -9,15 +9,15 @@ from jaxtyping import UInt8
 from rich.console import Console
 from rich.progress import track
 
-from wildrayzer.config.masks import RefineConfig
-from wildrayzer.data.store import PRELOAD_MB, FrameStore
-from wildrayzer.motion.cache import PatchMasks
-from wildrayzer.motion.cache_layout import NOT_COMPUTED
-from wildrayzer.motion.cache_parts import MaskPart, joined_attributes, open_mask_parts, part_frames
-from wildrayzer.motion.cache_writer import CacheWriter
-from wildrayzer.motion.patch_masks import SAME_ORIGIN
-from wildrayzer.motion.refine import Job, refine_frames
-from wildrayzer.provenance import digest_json, write_json
+from wildrayzer.config.sections.masks import RefineConfig
+from wildrayzer.data.frame_store.store import PRELOAD_MB, FrameStore
+from wildrayzer.io.provenance import digest_json, write_json
+from wildrayzer.pseudo_masks.cache.arrays import NOT_COMPUTED
+from wildrayzer.pseudo_masks.cache.cache import PatchMasks
+from wildrayzer.pseudo_masks.cache.parts import MaskPart, joined_attributes, open_mask_parts, part_frames
+from wildrayzer.pseudo_masks.cache.writer import CacheWriter
+from wildrayzer.pseudo_masks.patch_masks import SAME_ORIGIN
+from wildrayzer.pseudo_masks.refinement import Job, refine_frames
 
 REFINE_VERSION = 1
 """Raised when a change of code changes pixel masks."""

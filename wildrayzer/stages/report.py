@@ -6,10 +6,10 @@ from pathlib import Path
 from rich.console import Console
 
 from wildrayzer.config import RunConfig
-from wildrayzer.layout import RunLayout
-from wildrayzer.provenance import write_bytes_atomic
-from wildrayzer.viz.benchmark import read_tables
-from wildrayzer.viz.report import build_report
+from wildrayzer.io.provenance import write_bytes_atomic
+from wildrayzer.report.report import build_report
+from wildrayzer.report.sections.benchmark import read_tables
+from wildrayzer.run.layout import RunLayout
 
 logger = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ def print_summary(*, config: RunConfig, layout: RunLayout, console: Console | No
     Raises:
         ValueError: the tables are not made yet.
     """
-    from wildrayzer.evaluation.table_text import print_tables, table_console
+    from wildrayzer.evaluation.tables.text import print_tables, table_console
 
     console = console or table_console()
     print_tables(read_tables(config, layout), console)

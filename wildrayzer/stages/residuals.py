@@ -1,10 +1,9 @@
 """Residual jobs: render the windows with the frozen renderer, store their maps in parts (method.md)."""
 
 import logging
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,30 +11,25 @@ from jaxtyping import Float
 from rich.console import Console
 from rich.progress import track
 from torch import Tensor
-from torch.nn import functional
 
 from wildrayzer.checkpoint import load_checkpoint
-from wildrayzer.config.features import FeaturesConfig
-from wildrayzer.config.masks import ResidualsConfig
-from wildrayzer.data.store import PRELOAD_MB, FrameStore
-from wildrayzer.data.windows import Window, WindowList
+from wildrayzer.config.sections.features import FeaturesConfig
+from wildrayzer.config.sections.masks import ResidualsConfig
+from wildrayzer.data.frame_store.store import PRELOAD_MB, FrameStore
+from wildrayzer.data.sampling.windows import Window, WindowList
+from wildrayzer.io.provenance import digest_json
 from wildrayzer.models import WildRayZer
-from wildrayzer.motion.backbones import build_backbone
-from wildrayzer.motion.cache_writer import CacheWriter
-from wildrayzer.motion.features import FeatureBackbone
-from wildrayzer.motion.maps import WindowMaps, window_maps
-from wildrayzer.provenance import digest_json
-from wildrayzer.stages.precision import keep_float32
+from wildrayzer.models.precision import keep_float32
+from wildrayzer.pseudo_masks.backbones.base import FeatureBackbone
+from wildrayzer.pseudo_masks.backbones.build import build_backbone
+from wildrayzer.pseudo_masks.cache.writer import CacheWriter
+from wildrayzer.pseudo_masks.controls import Source, stand_in
+from wildrayzer.pseudo_masks.maps import WindowMaps, window_maps
 
 logger = logging.getLogger(__name__)
 
 RESIDUALS_VERSION = 2
 """Raised when a change of code changes residual maps or clusters."""
-
-
-Source = Literal["renderer", "nearest", "blurred"]
-"""What stands for the rendering: the frozen renderer, or a control without one: `nearest` copies the input nearest in
-frame number (the earlier of two), `blurred` blurs the target itself (σ a third of the patch)."""
 
 
 def compute_residuals(
@@ -146,46 +140,6 @@ def _batch_maps(
 def _images(store: FrameStore, frames: list[list[int]], device: str | torch.device) -> Float[Tensor, "w v 3 h w2"]:
     pixels = torch.from_numpy(store.read(np.asarray(frames).ravel())).to(device)
     return (pixels.permute(0, 3, 1, 2).float() / 255).unflatten(0, (len(frames), -1))
-
-
-def stand_in(
-    source: Source,
-    model: WildRayZer,
-    inputs: Float[Tensor, "w k 3 h w2"],
-    targets: Float[Tensor, "w t 3 h w2"],
-    windows: Sequence[Window],
-) -> Float[Tensor, "w t 3 h w2"]:
-    """The "rendering" of the targets, see `Source`."""
-    if source == "renderer":
-        return model(torch.cat([inputs, targets], dim=1), inputs.shape[1]).render.float()
-    return control(source, inputs, targets, windows, patch_size=model.config.patch_size)
-
-
-def control(
-    source: Literal["nearest", "blurred"],
-    inputs: Float[Tensor, "w k 3 h w2"],
-    targets: Float[Tensor, "w t 3 h w2"],
-    windows: Sequence[Window],
-    *,
-    patch_size: int,
-) -> Float[Tensor, "w t 3 h w2"]:
-    """What a control puts in place of the rendering, see `Source`; needs no renderer."""
-    if source == "nearest":
-        nearest = [
-            [int(np.abs(np.asarray(window.inputs) - frame).argmin()) for frame in window.targets] for window in windows
-        ]
-        rows = torch.arange(len(windows), device=inputs.device)[:, None]
-        return inputs[rows, torch.tensor(nearest, device=inputs.device)]
-    return gaussian_blur(targets.flatten(0, 1), sigma=patch_size / 3).view_as(targets)
-
-
-def gaussian_blur(images: Float[Tensor, "n 3 h w"], *, sigma: float) -> Float[Tensor, "n 3 h w"]:
-    """Gaussian blur cut off at 3 σ, edge pixels repeated."""
-    radius = math.ceil(3 * sigma)
-    taps = torch.exp(-0.5 * (torch.arange(-radius, radius + 1, device=images.device) / sigma) ** 2)
-    taps = (taps / taps.sum()).expand(3, 1, -1)
-    padded = functional.pad(images, (radius,) * 4, mode="replicate")
-    return functional.conv2d(functional.conv2d(padded, taps[..., None], groups=3), taps[:, :, None], groups=3)
 
 
 def _write_part(

@@ -5,19 +5,19 @@ from typing import Any
 
 import torch
 
-from wildrayzer.config.benchmark import BenchmarkConfig
-from wildrayzer.config.features import FeaturesConfig
-from wildrayzer.data.store import PRELOAD_MB, FrameStore
-from wildrayzer.evaluation.external import MASK_SUFFIXES, RENDERING_SUFFIXES, ExternalFiles
-from wildrayzer.evaluation.lpips import DEFINITIONS, NO_WEIGHTS, load_lpips
-from wildrayzer.evaluation.methods import check_finite, check_method, window_batches, windows_of
-from wildrayzer.evaluation.panels import Panels
-from wildrayzer.evaluation.recipes import Recipe
-from wildrayzer.evaluation.renderings import IMAGE_DEFINITIONS
-from wildrayzer.evaluation.scores import describe_split, rows_of, write_scores
-from wildrayzer.evaluation.view_rows import ViewRow
-from wildrayzer.evaluation.view_synthesis import REGIONS, score_batch
-from wildrayzer.stages.precision import keep_float32
+from wildrayzer.config.sections.benchmark import BenchmarkConfig
+from wildrayzer.config.sections.features import FeaturesConfig
+from wildrayzer.data.frame_store.store import PRELOAD_MB, FrameStore
+from wildrayzer.evaluation.methods.external import MASK_SUFFIXES, RENDERING_SUFFIXES, ExternalFiles
+from wildrayzer.evaluation.methods.methods import check_finite, check_method, window_batches, windows_of
+from wildrayzer.evaluation.methods.panels import Panels
+from wildrayzer.evaluation.methods.renderings import IMAGE_DEFINITIONS
+from wildrayzer.evaluation.methods.view_rows import ViewRow
+from wildrayzer.evaluation.metrics.lpips import DEFINITIONS, NO_WEIGHTS, load_lpips
+from wildrayzer.evaluation.metrics.view_synthesis import REGIONS, score_batch
+from wildrayzer.evaluation.tables.scores import describe_split, rows_of, write_scores
+from wildrayzer.models.precision import keep_float32
+from wildrayzer.run.recipes import Recipe
 
 DEFINED = {**IMAGE_DEFINITIONS, **DEFINITIONS}
 STAGE_VERSION = 3

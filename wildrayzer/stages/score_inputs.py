@@ -10,16 +10,16 @@ import torch
 from jaxtyping import UInt8
 
 from wildrayzer.checkpoint import load_checkpoint
-from wildrayzer.config.benchmark import BenchmarkConfig
-from wildrayzer.config.features import FeaturesConfig
-from wildrayzer.data.store import PRELOAD_MB, FrameStore
-from wildrayzer.evaluation.external import MASK_SUFFIXES, ExternalFiles
-from wildrayzer.evaluation.mask_scoring import MASK_DEFINITIONS, score_frames, true_masks
-from wildrayzer.evaluation.methods import WindowBatch, head_features, load_backbone, window_batches, windows_of
-from wildrayzer.evaluation.scores import describe_split, rows_of, write_scores
-from wildrayzer.evaluation.view_rows import coseg_masks, file_masks
-from wildrayzer.motion.backbones import build_backbone
-from wildrayzer.stages.precision import keep_float32
+from wildrayzer.config.sections.benchmark import BenchmarkConfig
+from wildrayzer.config.sections.features import FeaturesConfig
+from wildrayzer.data.frame_store.store import PRELOAD_MB, FrameStore
+from wildrayzer.evaluation.methods.external import MASK_SUFFIXES, ExternalFiles
+from wildrayzer.evaluation.methods.methods import WindowBatch, head_features, load_backbone, window_batches, windows_of
+from wildrayzer.evaluation.methods.view_rows import coseg_masks, file_masks
+from wildrayzer.evaluation.metrics.masks import MASK_DEFINITIONS, score_frames, true_masks
+from wildrayzer.evaluation.tables.scores import describe_split, rows_of, write_scores
+from wildrayzer.models.precision import keep_float32
+from wildrayzer.pseudo_masks.backbones.build import build_backbone
 
 STAGE_VERSION = 1
 """Raised when a change of code changes scores."""

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from wildrayzer.config.benchmark import MaskSource
-from wildrayzer.config.masks import PseudoMasksConfig
-from wildrayzer.data.store import PRELOAD_MB, FrameStore
-from wildrayzer.evaluation.mask_scoring import (
+from wildrayzer.config.sections.benchmark import MaskSource
+from wildrayzer.config.sections.masks import PseudoMasksConfig
+from wildrayzer.data.frame_store.store import PRELOAD_MB, FrameStore
+from wildrayzer.evaluation.metrics.masks import (
     MASK_DEFINITIONS,
     MaskSlice,
     best_threshold,
@@ -16,8 +16,8 @@ from wildrayzer.evaluation.mask_scoring import (
     score_split,
     thresholded_residual,
 )
-from wildrayzer.evaluation.scores import describe_split, rows_of, write_scores
-from wildrayzer.motion.cache import PatchMasks, PixelMasks, ResidualMaps
+from wildrayzer.evaluation.tables.scores import describe_split, rows_of, write_scores
+from wildrayzer.pseudo_masks.cache.cache import PatchMasks, PixelMasks, ResidualMaps
 
 STAGE_VERSION = 1
 """Raised when a change of code changes scores."""

@@ -7,13 +7,13 @@ import numpy as np
 import torch
 
 from wildrayzer.checkpoint import load_checkpoint
-from wildrayzer.config.benchmark import BenchmarkConfig
-from wildrayzer.data.store import PRELOAD_MB, FrameStore
-from wildrayzer.evaluation.health import renderer_health
-from wildrayzer.evaluation.methods import WindowBatch, window_batches, windows_of
-from wildrayzer.evaluation.scores import describe_split
-from wildrayzer.provenance import code_versions, write_json
-from wildrayzer.stages.precision import keep_float32
+from wildrayzer.config.sections.benchmark import BenchmarkConfig
+from wildrayzer.data.frame_store.store import PRELOAD_MB, FrameStore
+from wildrayzer.evaluation.methods.methods import WindowBatch, window_batches, windows_of
+from wildrayzer.evaluation.metrics.camera_health import renderer_health
+from wildrayzer.evaluation.tables.scores import describe_split
+from wildrayzer.io.provenance import code_versions, write_json
+from wildrayzer.models.precision import keep_float32
 
 STAGE_VERSION = 2
 """Raised when a change of code changes the figures."""

@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from wildrayzer.evaluation.scores import read_manifests, read_scores
-from wildrayzer.evaluation.table_text import latex, markdown
-from wildrayzer.evaluation.tables import TableContext, Tables, build_tables
-from wildrayzer.provenance import digest_folder, write_bytes_atomic
+from wildrayzer.evaluation.tables.scores import read_manifests, read_scores
+from wildrayzer.evaluation.tables.tables import TableContext, Tables, build_tables
+from wildrayzer.evaluation.tables.text import latex, markdown
+from wildrayzer.io.provenance import digest_folder, write_bytes_atomic
 
 logger = logging.getLogger(__name__)
 

@@ -11,21 +11,20 @@ import numpy as np
 import torch
 
 from wildrayzer.checkpoint import read_manifest, save_checkpoint
-from wildrayzer.data.cutouts import CutoutLibrary
-from wildrayzer.data.paste import paste
-from wildrayzer.data.sampling import SampleSource
-from wildrayzer.data.store import FrameStore
+from wildrayzer.data.copy_paste.cutouts import CutoutLibrary
+from wildrayzer.data.copy_paste.paste import paste
+from wildrayzer.data.frame_store.store import FrameStore
+from wildrayzer.data.sampling.views import SampleSource
+from wildrayzer.io.provenance import write_bytes_atomic
 from wildrayzer.losses import build_perceptual
 from wildrayzer.models import WildRayZer
 from wildrayzer.models.transformer import compile_blocks
-from wildrayzer.motion.backbones import build_backbone
-from wildrayzer.motion.features import FeatureBackbone
-from wildrayzer.provenance import write_bytes_atomic
-from wildrayzer.stages.starting_weights import initial_model
-from wildrayzer.stages.training_job import TrainingJob, identity
+from wildrayzer.pseudo_masks.backbones.base import FeatureBackbone
+from wildrayzer.pseudo_masks.backbones.build import build_backbone
 from wildrayzer.training.batch import BatchBuilder
 from wildrayzer.training.distributed import World, join_world
 from wildrayzer.training.health import HealthCheck
+from wildrayzer.training.job import TrainingJob, identity
 from wildrayzer.training.labels import PseudoLabels
 from wildrayzer.training.launch import end_with_parent, run_processes
 from wildrayzer.training.loop import Trainer
@@ -33,6 +32,7 @@ from wildrayzer.training.objective import RECIPES, Objective
 from wildrayzer.training.plan import BatchPlan
 from wildrayzer.training.policy import fit_activations
 from wildrayzer.training.sinks import open_sinks
+from wildrayzer.training.starting_weights import initial_model
 from wildrayzer.training.stopping import StopRequest
 from wildrayzer.training.validation import Validation
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from wildrayzer.config import StageConfig
-from wildrayzer.data.sampling import SampleSource
+from wildrayzer.data.sampling.views import SampleSource
 from wildrayzer.training.labels import PseudoLabels
 from wildrayzer.training.plan import BatchPlan, Item
 from wildrayzer.training.pretext import draw_crops

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from wildrayzer.config.watch import HealthConfig
+from wildrayzer.config.sections.watch import HealthConfig
 
 logger = logging.getLogger(__name__)
 _RECENT = 10

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from wildrayzer.motion.cache import PixelMasks, ResidualMaps
-from wildrayzer.provenance import digest_json
+from wildrayzer.io.provenance import digest_json
+from wildrayzer.pseudo_masks.cache.cache import PixelMasks, ResidualMaps
 
 
 class PseudoLabels:

@@ -4,8 +4,8 @@ import logging
 
 from wildrayzer.config import StageConfig
 from wildrayzer.models import WildRayZer
-from wildrayzer.models.flops import Workload
-from wildrayzer.models.memory import checkpoint_every_within
+from wildrayzer.models.cost.flops import Workload
+from wildrayzer.models.cost.memory import checkpoint_every_within
 from wildrayzer.models.transformer import set_checkpointing
 from wildrayzer.training.objective import StageRecipe
 

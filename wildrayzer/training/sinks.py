@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from wildrayzer.config.watch import WatchConfig
-from wildrayzer.provenance import digest_json
+from wildrayzer.config.sections.watch import WatchConfig
+from wildrayzer.io.provenance import digest_json
 
 
 @runtime_checkable

@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from wildrayzer.data.sampling import evaluation_windows
-from wildrayzer.data.store import FrameStore
+from wildrayzer.data.frame_store.store import FrameStore
+from wildrayzer.data.sampling.views import evaluation_windows
 from wildrayzer.models import WildRayZer
 from wildrayzer.training.camera_plot import draw_camera_paths
 

@@ -1,8 +1,8 @@
 """Before the first job: do the caches found belong to this run, does the cluster fit, does nothing old still work here?"""
 
-from wildrayzer.cluster import Wanted, misfits, read_partitions
-from wildrayzer.cluster_jobs import cancel_left_over
-from wildrayzer.stages.origins import foreign_caches
+from wildrayzer.tools.cluster.resources import Wanted, misfits, read_partitions
+from wildrayzer.tools.cluster.leftover_jobs import cancel_left_over
+from wildrayzer.run.origins import foreign_caches
 
 
 def check_origins():

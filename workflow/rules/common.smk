@@ -3,17 +3,17 @@
 from pathlib import Path
 
 from wildrayzer.config import control_stage
-from wildrayzer.config.features import is_hub_id
-from wildrayzer.evaluation.recipes import recipe_of
-from wildrayzer.evaluation.score_plan import (
+from wildrayzer.config.sections.features import is_hub_id
+from wildrayzer.run.recipes import recipe_of
+from wildrayzer.run.score_plan import (
     ScorePlan,
     ablation_plan,
     compared_files,
     plan_of,
 )
-from wildrayzer.layout import RunLayout
-from wildrayzer.sources.plan import check_sources
-from wildrayzer.sources.table import load_table
+from wildrayzer.run.layout import RunLayout
+from wildrayzer.datasets.required import check_sources
+from wildrayzer.datasets.table import load_table
 
 try:
     MAIN, PLAN = plan_of(config)

@@ -3,9 +3,9 @@
 import functools
 
 from wildrayzer.config.variants import ablations_of
-from wildrayzer.evaluation.recipes import folder_of
-from wildrayzer.provenance import digest_file, digest_folder
-from wildrayzer.sources.plan import parts_read
+from wildrayzer.run.recipes import folder_of
+from wildrayzer.io.provenance import digest_file, digest_folder
+from wildrayzer.datasets.required import parts_read
 
 
 def input_of(path):

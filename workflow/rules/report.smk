@@ -1,6 +1,6 @@
 """The report: everything the run has made on one HTML page."""
 
-from wildrayzer.viz.runs import training_runs
+from wildrayzer.run.training_runs import training_runs
 
 
 rule write_report:

@@ -1,8 +1,8 @@
 """Take a finished static renderer in place of pretraining."""
 
 from wildrayzer.config import ModelConfig
-from wildrayzer.stages.logs import job_log
-from wildrayzer.stages.starting_weights import adopt_pretrained
+from wildrayzer.run.logs import job_log
+from wildrayzer.training.starting_weights import adopt_pretrained
 
 with job_log(snakemake.log[0]):
     adopt_pretrained(

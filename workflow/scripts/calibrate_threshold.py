@@ -1,7 +1,7 @@
 """Calibrate the absolute test on static clips."""
 
 from wildrayzer.config import PseudoMasksConfig
-from wildrayzer.stages.logs import job_log
+from wildrayzer.run.logs import job_log
 from wildrayzer.stages.masks import calibrate_threshold
 
 with job_log(snakemake.log[0]):

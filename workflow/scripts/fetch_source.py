@@ -1,8 +1,8 @@
 """Fetch parts of a source that are not in their places, and link the run to all of them."""
 
-from wildrayzer.sources.fetch import fetch_source, link_part
-from wildrayzer.sources.table import load_table
-from wildrayzer.stages.logs import job_log
+from wildrayzer.datasets.fetch import fetch_source, link_part
+from wildrayzer.datasets.table import load_table
+from wildrayzer.run.logs import job_log
 
 with job_log(snakemake.log[0]):
     table, name, parts = load_table(snakemake.params.table), snakemake.params.source, snakemake.params.parts

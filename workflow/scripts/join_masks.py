@@ -1,6 +1,6 @@
 """Join the parts of a split's pixel masks."""
 
-from wildrayzer.stages.logs import job_log
+from wildrayzer.run.logs import job_log
 from wildrayzer.stages.refine import join_masks
 
 with job_log(snakemake.log[0]):

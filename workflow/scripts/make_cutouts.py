@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from wildrayzer.config import EmbeddedConfig
-from wildrayzer.stages.logs import job_log
+from wildrayzer.run.logs import job_log
 from wildrayzer.stages.prepare import make_cutouts
 
 with job_log(snakemake.log[0]):

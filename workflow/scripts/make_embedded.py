@@ -1,7 +1,7 @@
 """Generate an embedded split."""
 
 from wildrayzer.config import EmbeddedConfig
-from wildrayzer.stages.logs import job_log
+from wildrayzer.run.logs import job_log
 from wildrayzer.stages.prepare import make_embedded
 
 with job_log(snakemake.log[0]):

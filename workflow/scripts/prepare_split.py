@@ -1,7 +1,7 @@
 """Prepare a frame store."""
 
 from wildrayzer.config import SplitConfig, StoreConfig
-from wildrayzer.stages.logs import job_log
+from wildrayzer.run.logs import job_log
 from wildrayzer.stages.prepare import prepare_split
 
 split = SplitConfig(**snakemake.params.split)

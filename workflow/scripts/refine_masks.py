@@ -1,7 +1,7 @@
 """Refine patch masks to pixel masks."""
 
 from wildrayzer.config import RefineConfig
-from wildrayzer.stages.logs import job_log
+from wildrayzer.run.logs import job_log
 from wildrayzer.stages.refine import refine_masks
 
 with job_log(snakemake.log[0]):

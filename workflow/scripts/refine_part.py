@@ -1,7 +1,7 @@
 """Refine the patch masks of one part of a split."""
 
 from wildrayzer.config import RefineConfig
-from wildrayzer.stages.logs import job_log
+from wildrayzer.run.logs import job_log
 from wildrayzer.stages.refine import refine_part
 
 with job_log(snakemake.log[0]):

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from wildrayzer.config import parse_config
-from wildrayzer.layout import RunLayout
-from wildrayzer.stages.logs import job_log
+from wildrayzer.run.layout import RunLayout
+from wildrayzer.run.logs import job_log
 from wildrayzer.stages.report import write_report
 
 with job_log(snakemake.log[0]):

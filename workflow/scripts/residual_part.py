@@ -3,7 +3,7 @@
 import torch
 
 from wildrayzer.config import FeaturesConfig, ResidualsConfig
-from wildrayzer.stages.logs import job_log
+from wildrayzer.run.logs import job_log
 from wildrayzer.stages.residuals import compute_residuals
 from wildrayzer.training.distributed import pick_device
 

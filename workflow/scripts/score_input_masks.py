@@ -3,7 +3,7 @@
 import torch
 
 from wildrayzer.config import BenchmarkConfig, FeaturesConfig
-from wildrayzer.stages.logs import job_log
+from wildrayzer.run.logs import job_log
 from wildrayzer.stages.score_inputs import cosegmented, head_masks, masks_from_files, score_input_masks
 from wildrayzer.training.distributed import pick_device
 

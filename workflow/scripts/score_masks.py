@@ -1,7 +1,7 @@
 """Score the pseudo-masks of a split."""
 
 from wildrayzer.config import PseudoMasksConfig
-from wildrayzer.stages.logs import job_log
+from wildrayzer.run.logs import job_log
 from wildrayzer.stages.score_masks import score_masks
 
 with job_log(snakemake.log[0]):

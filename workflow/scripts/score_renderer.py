@@ -3,7 +3,7 @@
 import torch
 
 from wildrayzer.config import BenchmarkConfig
-from wildrayzer.stages.logs import job_log
+from wildrayzer.run.logs import job_log
 from wildrayzer.stages.score_renderer import score_renderer_health
 from wildrayzer.training.distributed import pick_device
 

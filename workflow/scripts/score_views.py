@@ -3,8 +3,8 @@
 import torch
 
 from wildrayzer.config import BenchmarkConfig, FeaturesConfig
-from wildrayzer.evaluation.recipes import Recipe
-from wildrayzer.stages.logs import job_log
+from wildrayzer.run.logs import job_log
+from wildrayzer.run.recipes import Recipe
 from wildrayzer.stages.score import score_method
 from wildrayzer.training.distributed import pick_device
 

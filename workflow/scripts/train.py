@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from wildrayzer.stages.logs import job_log
+from wildrayzer.run.logs import job_log
 from wildrayzer.training.stopping import time_to_leave
 
 LEAVE_AT = time_to_leave(snakemake.resources.runtime, begun=time.time())
@@ -17,7 +17,7 @@ def first(value):
 with job_log(snakemake.log[0]):
     # only now: the walltime counts while torch is loaded
     from wildrayzer.stages.train import train
-    from wildrayzer.stages.training_job import TrainingJob
+    from wildrayzer.training.job import TrainingJob
 
     masks = first(snakemake.input.get("pixel_masks"))
     names = ("parent", "dynamic_store", "residuals", "validation_store")

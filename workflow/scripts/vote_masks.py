@@ -1,7 +1,7 @@
 """Vote on clusters."""
 
 from wildrayzer.config import PseudoMasksConfig
-from wildrayzer.stages.logs import job_log
+from wildrayzer.run.logs import job_log
 from wildrayzer.stages.masks import vote_masks
 
 with job_log(snakemake.log[0]):

@@ -1,8 +1,8 @@
 """Write down the evaluation windows of a set."""
 
 from wildrayzer.config import BenchmarkConfig
+from wildrayzer.run.logs import job_log
 from wildrayzer.stages.evaluation_index import write_index
-from wildrayzer.stages.logs import job_log
 
 with job_log(snakemake.log[0]):
     write_index(

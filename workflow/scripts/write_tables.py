@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from wildrayzer.config import parse_config
-from wildrayzer.evaluation.tables import TableContext
-from wildrayzer.stages.logs import job_log
+from wildrayzer.evaluation.tables.tables import TableContext
+from wildrayzer.run.logs import job_log
 from wildrayzer.stages.tables import load_tables, write_tables
 
 with job_log(snakemake.log[0]):

@@ -13,13 +13,13 @@ import numpy as np
 from jaxtyping import UInt8
 from rich.progress import track
 
-from wildrayzer.config.data import EmbeddedConfig, EmbeddedSplit
+from wildrayzer.config.sections.data import EmbeddedConfig, EmbeddedSplit
 from wildrayzer.data.embedded.raycast import render_clip
 from wildrayzer.data.embedded.scene import Clip, Streams, actor_solids, draw_clip
 from wildrayzer.data.embedded.splits import map_numbers
 from wildrayzer.data.embedded.textures import photo_crop
 from wildrayzer.data.embedded.write import encode_jpeg
-from wildrayzer.provenance import write_json
+from wildrayzer.io.provenance import write_json
 
 SIDE = 128
 """Side of the pictures in pixels."""

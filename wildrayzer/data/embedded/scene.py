@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from wildrayzer.config.data import EmbeddedConfig, EmbeddedSplit
+from wildrayzer.config.sections.data import EmbeddedConfig, EmbeddedSplit
 from wildrayzer.data.embedded.textures import actor_texture, furniture_texture
 
 FOCAL = 1.25

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import cv2
 
-from wildrayzer.config.data import EmbeddedConfig, EmbeddedSplit
+from wildrayzer.config.sections.data import EmbeddedConfig, EmbeddedSplit
 from wildrayzer.data.embedded.raycast import Rendering, render_clip
 from wildrayzer.data.embedded.scene import Clip, Streams, draw_clip
 from wildrayzer.data.embedded.textures import load_photographs

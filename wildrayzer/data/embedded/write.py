@@ -16,10 +16,10 @@ import numpy as np
 from jaxtyping import Float, Float32, UInt8
 from rich.progress import track
 
-from wildrayzer.config.data import EmbeddedConfig
+from wildrayzer.config.sections.data import EmbeddedConfig
 from wildrayzer.data.embedded.scene import FOCAL
 from wildrayzer.data.embedded.splits import RenderedClip, iterate_clips
-from wildrayzer.provenance import write_bytes_atomic, write_json
+from wildrayzer.io.provenance import write_bytes_atomic, write_json
 
 SCENES_PER_CHUNK = 50
 """Scenes in a `.torch` chunk."""

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from wildrayzer.provenance import write_bytes_atomic, write_json
+from wildrayzer.io.provenance import write_bytes_atomic, write_json
 
 VERSION = 2
 """Raised when a change of code changes what is written."""

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import yaml
 
 from wildrayzer.config import ConfigError, parse_config
-from wildrayzer.provenance import read_json
+from wildrayzer.io.provenance import read_json
 
 CONFIG = "config.yaml"
 """File name of the configuration beside the set."""

@@ -24,7 +24,7 @@ from wildrayzer.data.ingest.sheet import write_sheet
 from wildrayzer.data.ingest.sources import Source, find_sources, read_image
 from wildrayzer.data.ingest.video import VideoNotes, expected_frames, video_frames
 from wildrayzer.data.readers.base import BadSceneError
-from wildrayzer.provenance import read_json, write_bytes_atomic, write_json
+from wildrayzer.io.provenance import read_json, write_bytes_atomic, write_json
 
 logger = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from tokenize import TokenError
 import numpy as np
 from jaxtyping import UInt8
 
+from wildrayzer.data.frame_store.parts import UNKNOWN
 from wildrayzer.data.readers.base import BadSceneError, Fit
-from wildrayzer.data.store_parts import UNKNOWN
 
 
 def read_masks(

@@ -1,0 +1,112 @@
+"""Videos of many makings: their ends, whatever stands beside the pictures in the file."""
+
+import io
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.helpers.clips import frame, truncated, write_clip, write_film
+from wildrayzer.data.ingest.clips import IngestOptions
+from wildrayzer.data.ingest.containers import is_cut_short
+from wildrayzer.data.ingest.video import VideoNotes, expected_frames, video_frames
+from wildrayzer.data.ingest.write import ingest
+from wildrayzer.data.readers.base import BadSceneError
+
+TENTHS = (np.arange(20) / 10).tolist()
+
+
+def taken(path: Path) -> tuple[int, list[str]]:
+    notes = VideoNotes()
+    return sum(1 for _ in video_frames(path, 0.0, notes)), notes.remarks
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".webm"])
+def test_sound_that_goes_on_after_the_pictures_is_no_truncation(tmp_path, suffix):
+    # WebM gives a length for all streams together, so what ends early there is not known: a remark.
+    remarks = ["pictures end at 1.9 s of 5.0 s that the file is said to last"] if suffix == ".webm" else []
+    assert taken(write_film(tmp_path / f"a{suffix}", TENTHS, sound=5.0)) == (20, remarks)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".webm"])
+def test_a_last_frame_that_stands_long_is_no_truncation(tmp_path, suffix):
+    times = [0.0, 0.1, 0.2, 0.3, 2.0, 2.1]
+    assert taken(write_film(tmp_path / f"a{suffix}", times, last=4.0)) == (6, [])
+
+
+@pytest.mark.parametrize("name", ["12:30.mp4", "http:a.mp4", "-i 100%d.mp4"])
+def test_a_name_is_a_file_and_nothing_else(tmp_path, monkeypatch, name):
+    write_film(tmp_path / "a.mp4", TENTHS[:3]).rename(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    assert taken(Path(name)) == (3, [])
+    assert expected_frames(Path(name), 10.0) == 3
+
+
+@pytest.mark.parametrize("sound", [0.0, 5.0])
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".webm"])
+def test_a_file_cut_in_the_middle_is_refused(tmp_path, suffix, sound):
+    path = write_film(tmp_path / f"a{suffix}", (np.arange(40) / 10).tolist(), sound=sound)
+    assert not is_cut_short(path)
+    assert is_cut_short(truncated(path))
+    with pytest.raises(BadSceneError, match=r"video is truncated: .* s could be decoded; copy or export it again"):
+        taken(path)
+
+
+def test_an_end_that_was_never_written_is_remarked_on(tmp_path):
+    path = write_film(tmp_path / "a.webm", TENTHS)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2].ljust(len(whole), b"\0"))
+    count, remarks = taken(path)
+    assert 5 < count < 15
+    assert remarks[-1].endswith("of 1.9 s that the file is said to last")
+
+
+def test_interlaced_video_is_taken_and_said(tmp_path):
+    path = write_clip(tmp_path / "a.mp4", 4, coding={"x264-params": "interlaced=1:tff=1"})
+    (count, (remark,)) = taken(path)
+    assert (count, remark.partition(":")[0]) == (4, "interlaced")
+
+
+def test_a_video_whose_size_changes_is_skipped_with_its_remedy(tmp_path):
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as film:
+        stream = film.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 32, "yuvj420p"
+        for number, size in enumerate([(64, 32), (64, 32), (32, 64)]):
+            picture = io.BytesIO()
+            Image.fromarray(frame(number, size)).save(picture, "JPEG")
+            packet = av.Packet(picture.getvalue())
+            packet.stream, packet.pts, packet.dts, packet.time_base = stream, number, number, Fraction(1, 10)
+            film.mux(packet)
+    with pytest.raises(ValueError, match=r"frames differ in size: .*a\.mkv: 32×64 in frame 2, 64×32 before; export it"):
+        ingest([path], tmp_path / "out", IngestOptions(fps=0.0))
+
+
+def box(kind: bytes, size: int, *, wide: int | None = None) -> bytes:
+    return size.to_bytes(4) + kind + (b"" if wide is None else wide.to_bytes(8))
+
+
+@pytest.mark.parametrize(
+    ("content", "cut"),
+    [
+        (box(b"ftyp", 12) + b"mp42" + box(b"mdat", 16) + bytes(8), False),
+        (box(b"ftyp", 12) + b"mp42" + box(b"mdat", 16) + bytes(7), True),
+        (box(b"ftyp", 12) + b"mp42" + box(b"mdat", 1, wide=24) + bytes(8), False),
+        (box(b"ftyp", 12) + b"mp42" + box(b"mdat", 1, wide=2**33) + bytes(8), True),
+        (box(b"ftyp", 12) + b"mp42" + box(b"mdat", 0) + bytes(8), False),  # to the end of the file
+        (box(b"ftyp", 12) + b"mp42" + bytes(9), False),
+        (bytes.fromhex("1A45DFA3 81 00 18538067 84") + bytes(4), False),
+        (bytes.fromhex("1A45DFA3 81 00 18538067 84") + bytes(3), True),
+        (bytes.fromhex("1A45DFA3 4001 00 18538067 010000000000FFFF") + bytes(99), True),
+        (bytes.fromhex("1A45DFA3 81 00 18538067 01FFFFFFFFFFFFFF") + bytes(99), False),  # live: unknown
+        (bytes.fromhex("1A45DFA3 81"), False),
+        (b"RIFF\0\0\1\0AVI ", False),
+        (b"", False),
+    ],
+)
+def test_the_sizes_that_a_container_writes_down_tell_whether_it_is_cut(tmp_path, content, cut):
+    (tmp_path / "a").write_bytes(content)
+    assert is_cut_short(tmp_path / "a") is cut

@@ -1,0 +1,351 @@
+"""`wildrayzer data check`: every miss is found before anything runs, with what to do; and how splits name sources."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from wildrayzer.cli.main import app
+from wildrayzer.config import SplitConfig, parse_config
+from wildrayzer.config.sections.features import is_hub_id
+from wildrayzer.datasets.check import check_run
+from wildrayzer.datasets.required import check_sources, needs, to_fetch
+from wildrayzer.datasets.table import SourceTable, load_table
+
+ROOT = Path(__file__).parents[2]
+PAPER = yaml.safe_load((ROOT / "config" / "paper.yaml").read_text())
+COMMON = {"title": "A set", "home": "https://example.org"}
+TABLE = SourceTable.model_validate(
+    {
+        "sources": {
+            "stills": {
+                **COMMON,
+                "folder": "resources/data/stills",
+                "version": "v2",
+                "files": [{"name": "stills.zip", "mirrors": ["http://127.0.0.1:9/x"], "size": 1000, "archive": True}],
+                "parts": {"train": {"layout": "pixelsplat"}, "test": {"layout": "pixelsplat", "scenes": 2}},
+            },
+            "movers": {
+                **COMMON,
+                "folder": "resources/data/movers",
+                "hub": {"repository": "owner/movers", "type": "dataset"},
+                "gated": True,
+                "accept": "Accept the terms at https://example.org/movers",
+                "parts": {"train": {"layout": "lvsm", "scenes": 2, "frames": 5}},
+            },
+            "pairs": {
+                **COMMON,
+                "folder": "resources/data/pairs",
+                "provide": "write to its authors",
+                "parts": {"test": {"layout": "lvsm"}},
+            },
+            "vgg": {
+                **COMMON,
+                "folder": "resources/weights",
+                "files": [
+                    {"name": "vgg.mat", "mirrors": ["http://127.0.0.1:9/x"], "md5": hashlib.md5(b"good").hexdigest()}
+                ],
+                "parts": {"vgg.mat": {"layout": "file"}},
+            },
+        }
+    }
+)
+
+
+def config(**changes):
+    """The paper's configuration on the sets of TABLE; changes by dotted name."""
+    raw = json.loads(json.dumps(PAPER))
+    raw["data"] |= {
+        "static_train": "stills",
+        "dynamic_train": "movers",
+        "splits": {
+            "stills": {"layout": "pixelsplat", "source": "stills/train", "role": "static", "use": "train"},
+            "stills_test": {"layout": "pixelsplat", "source": "stills/test", "role": "static", "use": "test"},
+            "movers": {"layout": "lvsm", "source": "movers/train", "role": "dynamic", "use": "train"},
+        },
+        "coco": {"annotations": "coco.json", "images": "coco"},
+    }
+    raw |= {
+        "features": {"weights": "dino"},
+        "perceptual": {"kind": "vgg19", "weights": "resources/weights/vgg.mat"},
+        "benchmark": {**raw["benchmark"], "inputs": [2], "lpips_weights": None},
+    }
+    for option, value in changes.items():
+        section = raw
+        *way, last = option.split("__")
+        for step in way:
+            section = section.setdefault(step, {})
+        section[last] = value
+    return parse_config(raw)
+
+
+def write(root: Path, files: dict[str, str | bytes]) -> None:
+    for name, body in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(body.encode() if isinstance(body, str) else body)
+
+
+COMPLETE: dict[str, str | bytes] = {
+    "resources/data/stills/train/0.torch": b"",
+    "resources/data/stills/test/0.torch": b"",
+    "resources/data/stills/test/index.json": '{"a": "0.torch", "b": "0.torch"}',
+    "resources/data/movers/train/full_list.txt": "metadata/a.json\nmetadata/b.json\n",
+    "resources/data/movers/train/metadata/a.json": '{"frames": [{}, {}]}',
+    "resources/data/movers/train/metadata/b.json": '{"frames": [{}, {}, {}]}',
+    "coco.json": "{}",
+    "coco/1.jpg": b"",
+    "dino/config.json": "{}",
+    "dino/model.safetensors": b"",
+    "resources/weights/vgg.mat": b"good",
+}
+
+
+@pytest.fixture
+def complete(tmp_path, monkeypatch) -> Path:
+    monkeypatch.setenv("HF_TOKEN", "hf_x")
+    write(tmp_path, COMPLETE)
+    return tmp_path
+
+
+def states(found) -> dict[str, str]:
+    return {finding.option: finding.state for finding in found}
+
+
+def missed(found) -> list[tuple[str, str, str]]:
+    return [(finding.option, finding.found, finding.remedy) for finding in found if finding.state == "miss"]
+
+
+def test_nothing_is_missed_where_all_is_there(complete):
+    found = check_run(config(), TABLE, root=complete, frames=True)
+    assert set(states(found).values()) == {"ok"}
+    facts = {finding.option: finding.found for finding in found}
+    assert facts["data.splits.movers.path"] == "2 scenes of 2, 5 frames of 5, provided by you"
+    assert facts["data.splits.stills_test.path"] == "2 scenes of 2, provided by you"
+    assert facts["perceptual.weights"] == "checksum as published"
+
+
+def test_an_empty_machine_is_told_what_to_do_for_each_miss(tmp_path, monkeypatch):
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    run = config(data__splits__pairs={"layout": "lvsm", "source": "pairs/test", "role": "pairs", "use": "test"})
+    found = check_run(run, TABLE, root=tmp_path)
+    assert states(found) == {
+        "data.splits.stills.path": "to fetch",
+        "data.splits.stills_test.path": "to fetch",
+        "data.splits.movers.path": "miss",
+        "data.splits.pairs.path": "miss",
+        "data.coco.annotations": "miss",
+        "data.coco.images": "miss",
+        "features.weights": "miss",
+        "perceptual.weights": "to fetch",
+        "disk": "ok",
+    }
+    remedies = {option: f"{facts}: {remedy}" for option, facts, remedy in missed(found)}
+    assert "no token (HF_TOKEN): Accept the terms at https://example.org/movers; then set HF_TOKEN" in str(remedies)
+    assert "write to its authors. Put it there, or set data.splits.pairs.path" in remedies["data.splits.pairs.path"]
+    assert remedies["features.weights"] == "does not exist: set features.weights to where you have it"
+
+
+def test_with_a_token_a_gated_source_is_to_be_fetched(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_x")
+    (finding,) = [f for f in check_run(config(), TABLE, root=tmp_path) if f.option == "data.splits.movers.path"]
+    assert finding.state == "to fetch"
+    assert "accepted already? Accept the terms" in finding.remedy
+
+
+@pytest.mark.parametrize(
+    ("files", "option", "fact"),
+    [
+        (
+            {"resources/data/movers/train/full_list.txt": "metadata/a.json\n"},
+            "data.splits.movers.path",
+            "1 scenes of 2",
+        ),
+        ({"resources/data/movers/train/metadata/b.json": "{"}, "data.splits.movers.path", "2 frames of 5"),
+        ({"resources/data/stills/test/index.json": "{"}, "data.splits.stills_test.path", "listing cannot be read"),
+        ({"resources/data/stills/test/index.json": "{}"}, "data.splits.stills_test.path", "0 scenes of 2"),
+        ({"resources/weights/vgg.mat": b"evil"}, "perceptual.weights", "md5 is"),
+        ({"dino/config.json": None}, "features.weights", "is not a folder with config.json and *.safetensors"),
+        ({"coco/1.jpg": None}, "data.coco.images", "is not a folder that is not empty"),
+        (
+            {"resources/data/stills/train/source.json": '{"source": "stills", "version": "v1"}'},
+            "data.splits.stills.path",
+            "version v1, the table names v2",
+        ),
+        (
+            {"resources/data/stills/train/source.json": '{"source": "movers", "version": "v2"}'},
+            "data.splits.stills.path",
+            "fetched as source movers, the table has stills here",
+        ),
+    ],
+)
+def test_what_is_there_and_wrong_is_missed(complete, files, option, fact):
+    write(complete, {name: body for name, body in files.items() if body is not None})
+    for name in (name for name, body in files.items() if body is None):
+        (complete / name).unlink()
+    ((found_option, found, remedy),) = missed(check_run(config(), TABLE, root=complete, frames=True))
+    assert found_option == option
+    assert fact in found
+    assert remedy
+
+
+@pytest.mark.parametrize("content", ['{"about": "a file of the data set itself"}', "[1]", "no JSON"])
+def test_a_source_json_of_the_data_themselves_is_no_record_of_a_download(complete, content):
+    write(complete, {"resources/data/stills/train/source.json": content})
+    findings = check_run(config(), TABLE, root=complete)
+    assert missed(findings) == []
+    assert ["provided by you" in f.found for f in findings if f.option == "data.splits.stills.path"] == [True]
+
+
+def test_expected_scenes_of_the_configuration_come_first(complete):
+    run = config(data__splits__stills_test__expected_scenes=3)
+    ((option, found, _),) = missed(check_run(run, TABLE, root=complete))
+    assert (option, found) == ("data.splits.stills_test.path", "2 scenes of 3")
+
+
+@pytest.mark.parametrize(
+    ("index", "fact"),
+    [
+        ({"a": {"context": [0], "target": [1]}, "b": None}, None),
+        ({"a": None, "z": None, "y": {"context": [0], "target": [1]}}, "names 2 scenes that the split lacks: y, z"),
+        ({"a": {"context": [0]}}, "is no {scene:"),
+        (["a"], "is no {scene:"),
+    ],
+)
+def test_frozen_indices_are_read_and_compared_with_their_split(complete, index, fact):
+    write(complete, {"index.json": json.dumps(index)})
+    found = check_run(config(benchmark__index={"stills_test": "index.json"}), TABLE, root=complete)
+    told = [facts for option, facts, _ in missed(found) if option == "benchmark.index.stills_test"]
+    assert [fact in text for text in told] == ([] if fact is None else [True])
+
+
+def test_a_path_for_each_number_of_inputs_is_checked(complete):
+    run = config(benchmark__inputs=[2, 3], benchmark__index={"stills_test": "index_{inputs}.json"})
+    write(complete, {"index_2.json": "{}"})
+    assert [(finding.what, finding.state) for finding in check_run(run, TABLE, root=complete)][-2:] == [
+        ("index_2.json", "ok"),
+        ("index_3.json", "miss"),
+    ]
+
+
+def test_a_hub_id_needs_a_token_where_its_source_is_gated(complete, monkeypatch):
+    run = config(features__weights="owner/movers")
+    assert states(check_run(run, TABLE, root=complete))["features.weights"] == "to fetch"
+    monkeypatch.delenv("HF_TOKEN")
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    assert states(check_run(run, TABLE, root=complete))["features.weights"] == "miss"
+
+
+def test_too_small_a_disk_is_a_miss(tmp_path, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: type("usage", (), {"free": 999}))
+    found = {finding.option: finding for finding in check_run(config(), TABLE, root=tmp_path)}
+    assert found["disk"].state == "miss"
+    assert "link to a larger disk" in found["disk"].remedy
+
+
+def test_the_command_leaves_with_1_on_a_miss_and_0_without(complete, monkeypatch):
+    monkeypatch.chdir(complete)
+    raw = config().model_dump(mode="json")
+    write(complete, {"run.yaml": yaml.safe_dump(raw), "table.yaml": yaml.safe_dump(TABLE.model_dump(mode="json"))})
+    arguments = ["data", "check", "run.yaml", "--table", "table.yaml"]
+    result = CliRunner().invoke(app, arguments)
+    assert (result.exit_code, "Nothing is missing." in result.output) == (0, True), result.output
+    (complete / "resources/weights/vgg.mat").write_bytes(b"evil")
+    result = CliRunner().invoke(app, arguments)
+    assert result.exit_code == 1
+    assert "What to do:\n  perceptual.weights: move resources/weights/vgg.mat away" in result.output
+    result = CliRunner().invoke(app, ["data", "check", "nowhere.yaml"])
+    assert result.exit_code == 2
+    assert "hf_x" not in result.output
+
+
+def test_sources_are_listed_with_places_counts_and_conditions():
+    result = CliRunner().invoke(app, ["data", "sources"])
+    assert result.exit_code == 0
+    counted = "resources/data/dre10k/train (15,467 scenes, 147,422 frames)"
+    named = ("dre10k: Dynamic-RE10K", "accept   Log in at", "token    HF_TOKEN is needed", "download none:")
+    for text in (*named, counted, "resources/weights/vgg16-397923af.pth"):
+        assert text in result.output
+
+
+def test_fetch_names_what_it_does_not_know():
+    result = CliRunner().invoke(app, ["data", "fetch", "re20k"])
+    assert result.exit_code == 2
+    assert "no source is named 're20k'" in result.output
+    result = CliRunner().invoke(app, ["data", "fetch", "dre10k_iphone"])
+    assert result.exit_code == 2
+    assert "cannot be downloaded" in result.output
+
+
+def test_a_disk_that_is_not_mounted_is_a_miss(complete):
+    shutil.rmtree(complete / "resources/data/stills")
+    (complete / "resources/data/stills").symlink_to(complete / "gone")
+    findings = {finding.option: finding for finding in check_run(config(), TABLE, root=complete)}
+    finding = findings["data.splits.stills.path"]
+    assert finding.state == "miss"
+    assert finding.found.endswith("resources/data/stills is a link to nowhere")
+
+
+def test_that_a_source_is_downloaded_whole_is_said(tmp_path):
+    findings = {finding.option: finding for finding in check_run(config(), TABLE, root=tmp_path)}
+    assert "the job fetch_stills, which downloads the source whole" in findings["data.splits.stills_test.path"].remedy
+    assert findings["perceptual.weights"].remedy == "the job fetch_vgg"
+
+
+def test_a_split_takes_the_place_of_its_source_unless_it_has_a_path():
+    options = {"layout": "lvsm", "role": "dynamic", "use": "train"}
+    assert SplitConfig(source="movers/train", **options).path == "resources/data/movers/train"
+    assert SplitConfig(source="movers/train", path="/mine", **options).path == "/mine"
+    with pytest.raises(ValueError, match="give a source or a path"):
+        SplitConfig(**options)
+    with pytest.raises(ValueError, match="give a source or a path"):
+        SplitConfig(**{**options, "layout": "embedded"}, source="movers/train")
+
+
+def test_only_missing_places_are_fetched(tmp_path):
+    run = config(data__splits__movers__path=str(tmp_path / "mine"))
+    assert to_fetch(run, TABLE, tmp_path) == {
+        "stills": ["train", "test"],
+        "vgg": ["vgg.mat"],
+    }
+    (tmp_path / "resources/data/stills/test").mkdir(parents=True)
+    assert to_fetch(run, TABLE, tmp_path)["stills"] == ["train"]
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("movers/tran", r"source = 'movers/tran' is in no source of the table; known: movers/train"),
+        ("mover/train", r"known: stills, movers, pairs, vgg"),
+        ("stills/train", r"has layout: pixelsplat, but the split says layout: lvsm"),
+    ],
+)
+def test_a_source_that_is_not_in_the_table_is_refused(source, message):
+    with pytest.raises(ValueError, match=message):
+        check_sources(config(data__splits__movers__source=source), TABLE)
+
+
+def test_the_paper_names_places_of_the_table_alone():
+    run = parse_config(PAPER)
+    table = load_table()
+    check_sources(run, table)
+    assert [need.path for need in needs(run) if table.at(need.path) is None] == []
+
+
+def test_hub_ids_are_told_from_paths():
+    assert is_hub_id("facebook/dinov3-vits16-pretrain-lvd1689m")
+    paths = (
+        "/data/dino",
+        "./dino",
+        "../dino/x",
+        "resources/weights",
+        "resources/weights/dino",
+        "dino",
+        "a/b/c",
+        "~/dino",
+    )
+    assert not any(map(is_hub_id, paths))

@@ -1,0 +1,101 @@
+"""A small run with a real pseudo-mask cache, made by its stages, and caches made by hand."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+from typer.testing import CliRunner
+
+from tests.stages.test_mask_stages import FEATURES, RESIDUALS, VOTING, clip, save_renderer
+from wildrayzer.cli.main import app
+from wildrayzer.config.sections.data import StoreConfig
+from wildrayzer.config.sections.masks import RefineConfig
+from wildrayzer.data.frame_store.store import FrameStore
+from wildrayzer.data.frame_store.writer import FrameStoreWriter
+from wildrayzer.data.sampling.windows import WindowList
+from wildrayzer.pseudo_masks.cache.cache import PatchMasks, ResidualMaps
+from wildrayzer.pseudo_masks.cache.parts import part_path
+from wildrayzer.pseudo_masks.cache.writer import CacheWriter
+from wildrayzer.run.layout import RunLayout
+from wildrayzer.stages.join_residuals import join_residuals
+from wildrayzer.stages.masks import vote_masks
+from wildrayzer.stages.refine import refine_masks
+from wildrayzer.stages.residuals import compute_residuals
+
+SPLIT = "dynamic_train"
+LENGTHS = (6, 7, 8, 12, 2)
+
+
+def make_store(path, lengths=LENGTHS, *, masks=True, role="dynamic"):
+    """Clips with a square that moves, and its true mask; the last one is too short for a window."""
+    attributes = {"role": role}
+    with FrameStoreWriter(
+        path, image_size=24, store=StoreConfig(), attributes=attributes, cameras=False, masks=masks
+    ) as writer:
+        for number, length in enumerate(lengths):
+            frames = clip(number, length, moving=True)
+            truth = (frames == (230, 40, 40)).all(-1).astype(np.uint8)
+            writer.add_scene(f"clip_{number}", frames, masks=truth if masks else None)
+    return FrameStore(path)
+
+
+def make_cache(root, source="renderer"):
+    """Frames, windows, renderer and cache of a run named `small`; its folder."""
+    layout = RunLayout("small", str(root))
+    store = make_store(layout.store(SPLIT))
+    WindowList.build(store, RESIDUALS).save(layout.windows(SPLIT))
+    save_renderer(layout.checkpoint("pretrain"))
+    where = (1, SPLIT, source)
+    part = part_path(layout.masks(*where), 0, 1)
+    compute_residuals(
+        checkpoint_dir=layout.checkpoint("pretrain"), store_path=layout.store(SPLIT), config=RESIDUALS,
+        windows_path=layout.windows(SPLIT), features=FEATURES, source=source, out_path=part,
+    )  # fmt: skip
+    join_residuals([part], windows_path=layout.windows(SPLIT), out_path=layout.residuals(*where), psnr_filter=9.0)
+    vote_masks(residuals_path=layout.residuals(*where), config=VOTING, out_path=layout.patch_masks(*where))
+    refine_masks(
+        patch_masks_path=layout.patch_masks(*where), store_path=layout.store(SPLIT),
+        config=RefineConfig(seed_erosion=3, grabcut=False), out_path=layout.pixel_masks(*where),
+    )  # fmt: skip
+    return Path(layout.masks(*where))
+
+
+def write_residuals(path, d_dino, d_ssim, psnr, window, *, digests=None, about=None, lengths=None):
+    """A group `residuals` of these arrays."""
+    offsets = np.cumsum([0, *(lengths or [len(psnr)])])
+    with CacheWriter(
+        path / "residuals.zarr", "residuals", frames=len(psnr),
+        sizes={"patch_row": d_dino.shape[1], "patch_column": d_dino.shape[2]}, digests=digests or {"renderer": "r"},
+        scenes=[f"clip_{number}" for number in range(len(offsets) - 1)], offsets=offsets, about=about,
+    ) as writer:  # fmt: skip
+        writer.append(
+            d_dino=d_dino.astype(np.float16), d_ssim=d_ssim.astype(np.float16), psnr=psnr.astype(np.float32),
+            clusters=np.zeros(d_dino.shape, np.uint8), window=window.astype(np.int32),
+        )  # fmt: skip
+    return ResidualMaps(path / "residuals.zarr")
+
+
+def write_masks(path, patch, pixel, *, parent):
+    """Groups `patch_masks` and `pixel_masks` that follow from residuals of digest `parent`."""
+    names = {"patch_masks": ("patch_row", "patch_column"), "pixel_masks": ("row", "column")}
+    for layout, masks in (("patch_masks", patch), ("pixel_masks", pixel)):
+        if masks is None:
+            continue
+        digests = {"residuals": parent} if layout == "patch_masks" else {
+            "patch_masks": PatchMasks(path / "patch_masks.zarr").digest
+        }  # fmt: skip
+        with CacheWriter(
+            path / f"{layout}.zarr", layout, frames=len(masks), digests=digests, scenes=["clip_0"],
+            sizes=dict(zip(names[layout], masks.shape[1:], strict=True)), offsets=np.array([0, len(masks)]),
+        ) as writer:  # fmt: skip
+            writer.append(mask=masks.astype(np.uint8))
+
+
+def command(*words):
+    """`wildrayzer inspect` with these words."""
+    return CliRunner().invoke(app, ["inspect", *map(str, words)])
+
+
+def flat(text):
+    """Text without its line breaks."""
+    return re.sub(r"\s+", " ", text)

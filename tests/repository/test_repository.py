@@ -1,0 +1,192 @@
+"""What the repository says of itself is true: documents, licence, citation, profile and the direction of imports."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer
+import yaml
+
+import wildrayzer
+from wildrayzer.cli.main import app
+from wildrayzer.config import TRAINING_STAGES, load_config, reference
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+SNAKEMAKE = [sys.executable, "-m", "snakemake"]
+
+
+def deviations_of(name: str) -> tuple[str, ...]:
+    return load_config(ROOT / "config" / f"{name}.yaml").deviations
+
+
+def documented_deviations() -> set[str]:
+    text = (ROOT / "docs" / "deviations.md").read_text()
+    return {
+        option for line in text.splitlines() if line.startswith("### ") for option in re.findall(r"`([^`]+)`", line)
+    }
+
+
+def slug(heading: str) -> str:
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+
+
+def test_the_paper_has_no_deviations():
+    assert deviations_of("paper") == ()
+
+
+def test_the_demo_names_its_deviations_and_all_are_explained():
+    named = [line.split(":")[0] for line in deviations_of("demo")]
+    assert "model.camera_encoder" in named
+    general = {re.sub(rf"^({'|'.join(TRAINING_STAGES)})\.", "STAGE.", option) for option in named}
+    documented = documented_deviations()
+    assert [option for option in general if not any(entry.startswith(option) for entry in documented)] == []
+
+
+def test_the_trial_on_one_gpu_departs_from_the_paper_as_the_demo_does():
+    trial, demo = (load_config(ROOT / "config" / f"{name}.yaml") for name in ("embedded-gpu", "demo"))
+    names = [[line.split(":")[0] for line in config.deviations] for config in (trial, demo)]
+    assert names[0] == names[1]
+    assert (trial.compute.device, trial.compute.gpus) == ("cuda", 1)
+    assert set(trial.data.splits) == set(demo.data.splits)
+
+
+def test_every_option_that_departs_from_the_paper_is_explained():
+    pattern = re.compile(r"differs from the paper|not in the paper|\(ours;", re.IGNORECASE)
+    options = {path for path, field in reference.options() if pattern.search(field.description or "")}
+    general = {re.sub(rf"^({'|'.join(TRAINING_STAGES)})\.(dynamic_)?", "STAGE.", option) for option in options}
+    assert len(general) >= 9
+    assert general - documented_deviations() == set()
+
+
+def test_explained_options_exist():
+    known = {re.sub(rf"^({'|'.join(TRAINING_STAGES)})\.", "STAGE.", path) for path, _ in reference.options()}
+    assert documented_deviations() - known == set()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document):
+    text = document.read_text()
+    for target in re.findall(r"\]\(([^)\s]+)\)", re.sub(r"```.*?```", "", text, flags=re.DOTALL)):
+        if target.startswith("http"):
+            continue
+        path, _, anchor = target.partition("#")
+        file = document.parent / path if path else document
+        assert file.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", file.read_text(), flags=re.MULTILINE)
+            assert anchor in map(slug, headings), target
+
+
+def commands_in(document: Path) -> list[list[str]]:
+    blocks = re.findall(r"```\n(.*?)```", document.read_text(), flags=re.DOTALL)
+    lines = [line.split("#")[0] for block in blocks for line in block.splitlines()]
+    return [part.replace(".venv/bin/", "").split() for line in lines for part in line.split("&&") if part.strip()]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_commands_in_documents_exist(document):
+    group = typer.main.get_command(app)
+    targets = set(re.findall(r"^rule (\w+):", (ROOT / "Snakefile").read_text(), flags=re.MULTILINE))
+    makefile = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    for words in commands_in(document):
+        if words[0] == "wildrayzer":
+            command = group.commands[words[1]]
+            if hasattr(command, "commands"):
+                assert words[2] in command.commands, words
+            options = {name for parameter in command.params for name in parameter.opts}
+            assert {word for word in words[2:] if word.startswith("--")} <= options, words
+        elif words[0] == "make":
+            assert words[1] in makefile, words
+        elif words[0] == "snakemake":
+            last = words[-1]
+            assert last.startswith("-") or last.endswith((".yaml", ".html", ".zip")) or last in targets, words
+
+
+def imports_of(path: Path) -> set[str]:
+    nodes = list(ast.walk(ast.parse(path.read_text())))
+    names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return names | {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+
+
+FLOORS = (
+    {"config", "io", "geometry", "images"},
+    {"run", "datasets", "data", "models", "losses"},
+    {"checkpoint", "pseudo_masks"},
+    {"released", "training", "evaluation"},
+    {"report"},
+    {"stages", "tools"},
+    {"cli"},
+)
+"""Packages from the lowest floor up: a module imports from its own package and from lower floors."""
+
+
+@pytest.mark.parametrize("floor", range(len(FLOORS)))
+def test_imports_point_downwards(floor):
+    lower = {"__version__"}.union(*FLOORS[:floor])
+    for package in FLOORS[floor]:
+        folder = ROOT / "wildrayzer" / package
+        files = sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
+        for file in files:
+            names = {name for name in imports_of(file) if name.startswith(("wildrayzer.", "snakemake"))}
+            upwards = {name for name in names if name.split(".")[1:2] != [package] and name.split(".")[1] not in lower}
+            assert upwards == set(), file
+
+
+def test_every_package_has_a_floor():
+    there = {
+        path.stem
+        for path in (ROOT / "wildrayzer").iterdir()
+        if path.name != "__init__.py" and (path.suffix == ".py" or any(path.rglob("*.py")))
+    }
+    assert there == set().union(*FLOORS)
+
+
+def test_licence_is_apache_2_in_full():
+    text = (ROOT / "LICENSE").read_text()
+    assert "Version 2.0, January 2004" in text
+    assert all(f"\n   {number}. " in text for number in range(1, 10))
+    assert "END OF TERMS AND CONDITIONS" in text
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (project["license"], project["license-files"]) == ("Apache-2.0", ["LICENSE"])
+
+
+def test_versions_agree():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert project["version"] == wildrayzer.__version__ == citation["version"]
+    assert f"## [{project['version']}]" in (ROOT / "CHANGELOG.md").read_text()
+    assert citation["license"] == "Apache-2.0"
+
+
+def test_environment_installs_the_lock_with_the_cuda_extra():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
+    assert "python=3.11" in environment["dependencies"]
+    assert pip == ["--requirement requirements.lock", "--editable .[cuda]"]
+    assert (ROOT / "requirements.lock").is_file()
+
+
+def test_cluster_names_are_in_the_profile_alone():
+    assert "slurm_partition:" in (ROOT / "slurm" / "config.yaml").read_text()
+    others = [ROOT / "Snakefile", *(ROOT / "workflow").rglob("*.smk"), *(ROOT / "config").glob("*.yaml")]
+    named = re.compile(r"slurm_(partition|account)\s*[=:]")
+    assert [file.name for file in others if named.search(file.read_text())] == []
+
+
+def test_slurm_profile_is_accepted_and_fills_in_resources(tmp_path):
+    (tmp_path / "Snakefile").write_text(
+        "rule one:\n    output:\n        'one.txt'\n    shell:\n        'touch {output}'\n"
+    )
+    command = [*SNAKEMAKE, "--profile", str(ROOT / "slurm"), "--dry-run"]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert result.returncode == 0, result.stderr
+    output = result.stdout + result.stderr
+    profile = yaml.safe_load((ROOT / "slurm" / "config.yaml").read_text())
+    assert f"slurm_partition={profile['default-resources']['slurm_partition']}" in output
+    assert "mem_mb=4000" in output
+    assert profile["executor"] == "slurm"

@@ -1,0 +1,273 @@
+"""The plan of a run: work, rates, tables, and its comparison with a finished run."""
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from tests.helpers.tiny_run import planned
+from wildrayzer.cli.main import app
+from wildrayzer.config import FeaturesConfig, load_config, parse_config
+from wildrayzer.models.cost.flops import model_cost, total
+from wildrayzer.run.layout import RunLayout
+from wildrayzer.tools.planning.data import split_sizes
+from wildrayzer.tools.planning.forecast import Rates, forecast, gpu_rates, measured_step_rate
+from wildrayzer.tools.planning.jobs import planned_stages, training_operations
+from wildrayzer.tools.planning.loader import loader_line
+from wildrayzer.tools.planning.machine import gpu_figures, matmul_rate
+from wildrayzer.tools.planning.stage import PlannedStage
+from wildrayzer.tools.planning.table import RULES, Taken, comparison, duration, measured, plan_table, size
+from wildrayzer.tools.planning.work import BackboneSizes, backbone_cost, backbone_sizes, vgg19_cost
+from wildrayzer.training.objective import RECIPES
+from wildrayzer.training.policy import workload
+
+ROOT = Path(__file__).parents[2]
+PAPER = load_config(ROOT / "config" / "paper.yaml")
+TINY = load_config(Path(__file__).parents[1] / "resources" / "tiny.yaml")
+
+
+def squeezed(text):
+    """A table without the spaces that line up its columns."""
+    return re.sub(" +", " ", text)
+
+
+def stages_of(config, tmp_path):
+    sizes = split_sizes(config, RunLayout(config.name, str(tmp_path)))
+    return {stage.name: stage for stage in planned_stages(config, sizes)}, sizes
+
+
+def test_training_operations_are_steps_times_passes():
+    stage = TINY.pretrain
+    step = total(model_cost(TINY.model, workload(RECIPES["pretrain"], stage, batch=2))).total
+    # 6 steps of 4 samples in micro-batches of 2
+    assert training_operations(TINY, "pretrain", stage) == pytest.approx(6 * 2 * step)
+
+
+def test_mixed_inputs_are_averaged_and_micro_batches_add_up(tmp_path):
+    stage = TINY.pretrain.model_copy(
+        update={"views": TINY.pretrain.views.model_copy(update={"inputs": (2, 3)}), "micro_batch": 4}
+    )
+    steps = [
+        total(model_cost(TINY.model, workload(RECIPES["pretrain"], stage, batch=4, inputs=k))).total for k in (2, 3)
+    ]
+    assert training_operations(TINY, "pretrain", stage) == pytest.approx(6 * sum(steps) / 2)
+
+
+def test_pretext_and_pretrained_are_planned(tmp_path):
+    stage = TINY.pretrain.model_copy(
+        update={"crop_pretext": TINY.pretrain.crop_pretext.model_copy(update={"steps": 3})}
+    )
+    assert training_operations(TINY, "pretrain", stage) > training_operations(TINY, "pretrain", TINY.pretrain)
+    stages, _ = stages_of(TINY.model_copy(update={"pretrained": "somewhere"}), tmp_path)
+    assert stages["pretrain"].operations == {}
+
+
+def test_vgg_by_hand():
+    # one image of 16 px: the first convolution alone is 2 · 256 · 27 · 64 operations
+    first = 2 * 256 * 27 * 64
+    rest = 2 * 9 * (256 * 64 * 64 + 64 * (64 + 128) * 128 + 16 * (128 + 3 * 256) * 256 + 4 * (256 + 3 * 512) * 512)
+    last = 2 * 9 * 2 * 512 * 512
+    cost = vgg19_cost(1, 16)
+    assert cost.backward == first + rest + last
+    assert cost.forward == 2 * cost.backward
+
+
+def test_backbone_by_hand(tmp_path):
+    sizes = BackboneSizes(width=4, blocks=2, hidden=8, gated=False, patch=2, extra_tokens=1)
+    # 4 tokens: 4·16 + 2·32 = 128 weights a block; scores and values 4·16·4; patches 3 · 12 · 4
+    assert backbone_cost(sizes, 1, 3).forward == 2 * (2 * 4 * 128 + 4 * 16 * 4) + 2 * 3 * 12 * 4
+    assert backbone_sizes(FeaturesConfig()) == BackboneSizes(4096, 40, 8192, gated=True)
+    assert backbone_sizes(FeaturesConfig(backbone="descriptor")) is None
+    (tmp_path / "config.json").write_text(
+        json.dumps({"hidden_size": 8, "num_hidden_layers": 3, "intermediate_size": 16, "patch_size": 14})
+    )
+    assert backbone_sizes(FeaturesConfig(weights=str(tmp_path))) == BackboneSizes(8, 3, 16, False, 14, 1)
+    with pytest.raises(ValueError, match=r"features.weights = 'someone/else'.*known \(vits16"):
+        backbone_sizes(FeaturesConfig(weights="someone/else"))
+
+
+def test_sizes_come_from_the_report_where_there_is_one(tmp_path):
+    layout = RunLayout("tiny", str(tmp_path))
+    report = Path(layout.data_report("static_train"))
+    report.parent.mkdir(parents=True)
+    report.write_text(json.dumps({"scenes": {"used": 11}, "frames": {"used": 88}}))
+    sizes = split_sizes(TINY, layout)
+    assert (sizes["static_train"].clips, sizes["static_train"].frames) == (11, 88)
+    assert (sizes["dynamic_train"].clips, sizes["dynamic_train"].frames) == (6, 48)
+    paper = split_sizes(PAPER, RunLayout("paper", str(tmp_path)))
+    assert paper["dre10k_train"].clips == 15_467
+    assert paper["dre10k_train"].frames == 147_422
+    assert paper["re10k_calibration"].clips == 200
+    assert paper["re10k_calibration"].origin == "200 clips (data.splits.limit), 140.0 frames a clip (assumed)"
+    assert paper["dre10k_test"].frames == 1_541
+
+
+def test_gpu_hours_follow_from_operations_and_rate(tmp_path):
+    stages, _ = stages_of(PAPER, tmp_path)
+    rates = gpu_rates(PAPER, share=0.5, rate=None)
+    (one,) = forecast([stages["pretrain"]], rates)
+    operations = stages["pretrain"].operations["bfloat16"]
+    hours = operations / (0.5 * 989e12) / 3600
+    assert one.gpu_hours == pytest.approx(hours, rel=0.01)
+    assert one.job_seconds == pytest.approx(hours * 3600 / 4, rel=0.01)
+    assert "50% (given)" in rates.assumptions[0]
+    (twice,) = forecast([stages["pretrain"]], gpu_rates(PAPER, share=None, rate=989e12))
+    assert twice.gpu_hours == pytest.approx(hours / 2, rel=0.01)
+
+
+def test_an_unknown_gpu_is_refused_by_name():
+    with pytest.raises(ValueError, match=r"compute.gpu_model = 'b9000'.*known: a100, h100, h200"):
+        gpu_figures("b9000")
+
+
+def test_cpu_times_add_products_and_the_rest():
+    stage = PlannedStage("joint", jobs=2, threads=2, operations={"float32": 8e9}, core_seconds=6.0)
+    (one,) = forecast([stage], Rates(None, {2: 1e9}, ()))
+    # 8 s of two threads, and 6 core-seconds
+    assert one.core_seconds == 22.0
+    assert one.job_seconds == 22.0 / 2 / 2
+
+
+def test_rates_measured_here_are_plausible():
+    assert matmul_rate(seconds=0.0) > 1e6
+    assert matmul_rate(seconds=0.0, cpu_time=True) > 1e8
+    assert measured_step_rate(TINY, steps=1) > 1e5
+
+
+def test_later_rounds_repeat_training_and_its_masks(tmp_path):
+    once, _ = stages_of(TINY, tmp_path)
+    twice, sizes = stages_of(TINY.model_copy(update={"rounds": 2}), tmp_path)
+    assert twice["pretrain"] == once["pretrain"]
+    for name in ("distill", "joint"):
+        assert twice[name].jobs == 2 * once[name].jobs
+        assert sum(twice[name].operations.values()) == pytest.approx(2 * sum(once[name].operations.values()))
+    # masks that are scored are made in the last round alone
+    more = twice["refine"].disk - once["refine"].disk
+    assert more == pytest.approx(0.05 * sizes["dynamic_train"].frames * 24**2)
+
+
+@pytest.mark.parametrize(
+    ("changes", "refine"),
+    [({}, 4), ({"refine": {"shards": 3}}, 7), ({"rounds": 2}, 5), ({"pseudo_masks": {"absolute_test": "off"}}, 4)],
+)
+def test_as_many_jobs_are_planned_as_the_workflow_has(tmp_path, changes, refine):
+    raw = TINY.model_dump(mode="json")
+    for name, value in changes.items():
+        raw[name] = {**raw[name], **value} if isinstance(value, dict) else value
+    options = [f"{name}={json.dumps(value)}" for name, value in changes.items()]
+    config = ["--config", *options] if options else []
+    taken = Counter()
+    for rule, count in planned(tmp_path, *config, "--", "all").items():
+        if rule != "all":
+            taken["scores" if rule.startswith("score_") else RULES[rule.removeprefix("train_")]] += count
+    stages, _ = stages_of(parse_config(raw, source="test"), tmp_path)
+    assert {name: stage.jobs for name, stage in stages.items()} == taken
+    assert taken["refine"] == refine
+
+
+def test_a_loader_that_starves_is_named(tmp_path):
+    stages, _ = stages_of(PAPER, tmp_path)
+    (slow,) = loader_line(PAPER, forecast([stages["pretrain"]], gpu_rates(PAPER, share=None, rate=1e12)))
+    (fast,) = loader_line(PAPER, forecast([stages["pretrain"]], gpu_rates(PAPER, share=None, rate=1e18)))
+    assert "8 worker(s) configured" in slow
+    assert "starves" not in slow
+    assert "starves: raise pretrain.workers" in fast
+
+
+def finished_run(folder):
+    rows = {
+        "distill/round1.tsv": "10.0",
+        "score_views/a.tsv": "4.0",
+        "score_views/b.tsv": "NA",
+        "write_report/job.tsv": "1",
+    }
+    for name, cpu in rows.items():
+        path = folder / "benchmarks" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"s\th:m:s\tmax_rss\tcpu_time\n20.0\t0:00:20\t100\t{cpu}\n")
+    return folder
+
+
+def test_comparison_reads_snakemakes_benchmarks(tmp_path):
+    run = finished_run(tmp_path)
+    assert measured(run) == {
+        "distill": Taken(1, 20.0, 10.0),
+        "scores": Taken(2, 40.0, 4.0),
+        "tables": Taken(1, 20.0, 1.0),
+    }
+    stages = [PlannedStage("distill", jobs=1, core_seconds=5.0), PlannedStage("joint", jobs=1, core_seconds=7.0)]
+    lines = squeezed(comparison(forecast(stages, Rates(None, {}, ())), run)).splitlines()
+    assert lines[2:] == [
+        "| distill | 1 | 1 | cores | 5 | 10 | 0.50 | 20 s |",
+        "| joint | 1 | 0 | cores | 7 | | | |",
+        "| together | | | cores | 5 | 10 | 0.50 | |",
+        "- not planned: scores, 2 job(s), 4 s of cores",
+        "- not planned: tables, 1 job(s), 1 s of cores",
+    ]
+    scores = PlannedStage("scores", jobs=1, core_seconds=3.0)
+    (run / "benchmarks" / "score_views" / "a.tsv").write_text("s\th:m:s\tmax_rss\tcpu_time\n1.0\t0:00:01\t100\tNA\n")
+    text = squeezed(comparison(forecast([scores], Rates(None, {}, ())), run))
+    assert "| scores | 1 | 2 | cores | 3 | 0 | | 21 s |" in text
+    with pytest.raises(ValueError, match="no Snakemake benchmark files in benchmarks/"):
+        measured(tmp_path / "nothing")
+
+
+def test_gpu_stages_are_compared_in_walltime(tmp_path):
+    stage = PlannedStage("distill", jobs=1, gpus=4, operations={"bfloat16": 320.0}, core_seconds=2.0)
+    text = squeezed(comparison(forecast([stage], Rates({"bfloat16": 10.0}, {}, ())), finished_run(tmp_path)))
+    # 320 operations on four GPUs of 10 a second, and two seconds before them, against 20 s
+    assert "| distill | 1 | 1 | GPU jobs | 10 | 20 | 0.50 | 20 s |" in text
+    assert "| together | | | GPU jobs | 10 | 20 | 0.50 | |" in text
+    assert "| cores |" not in text
+
+
+def test_a_run_in_parts_is_compared_with_its_stage(tmp_path):
+    for rule, cpu in (("refine_masks", 1), ("refine_part", 2), ("join_masks", 4), ("residual_part", 8)):
+        path = tmp_path / "benchmarks" / rule / "job.tsv"
+        path.parent.mkdir(parents=True)
+        path.write_text(f"s\th:m:s\tmax_rss\tcpu_time\n1.0\t0:00:01\t100\t{cpu}\n")
+    assert measured(tmp_path) == {"refine": Taken(3, 3.0, 7.0), "residuals": Taken(1, 1.0, 8.0)}
+
+
+def test_every_rule_with_a_benchmark_has_a_stage():
+    text = "".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
+    named = set(re.findall(r'\.benchmark\(\s*"(\w+)"', text))
+    assert {"distill", "refine_masks", "refine_part", "join_masks"} <= named
+    assert {name for name in named if name not in RULES and not name.startswith("score_")} == set()
+
+
+def test_quantities_for_people():
+    assert [duration(s) for s in (5.0, 600.0, 86_400.0, 864_000.0)] == ["5 s", "10 min", "24.0 h", "10.0 days"]
+    assert [size(b) for b in (5e3, 2e6, 3.5e9, 1.2e12)] == ["5 kB", "2 MB", "3.5 GB", "1.2 TB"]
+
+
+def test_the_command_prints_the_papers_plan(tmp_path):
+    result = CliRunner().invoke(
+        app, ["plan", "--config", str(ROOT / "config" / "paper.yaml"), "--results", str(tmp_path)]
+    )
+    assert result.exit_code == 0, result.output
+    for word in (
+        "| pretrain | 1 | 4 |",
+        "| residuals |",
+        "| together |",
+        "Assumptions:",
+        "40% (assumed)",
+        "megapixels a second; assumed",
+        "core-seconds to start a job, stored frames take 65% of their bytes; assumed",
+        "dre10k_train",
+    ):
+        assert word in squeezed(result.output)
+    missing = CliRunner().invoke(
+        app, ["plan", "--config", str(ROOT / "config" / "paper.yaml"), "--against", str(tmp_path / "no")]
+    )
+    assert missing.exit_code == 2
+    assert "no Snakemake benchmark files" in missing.output
+
+
+def test_the_table_sums_its_stages():
+    stages = [PlannedStage("a", jobs=2, core_seconds=7200.0, disk=1e9), PlannedStage("b", jobs=1, core_seconds=3600.0)]
+    text = squeezed(plan_table(forecast(stages, Rates(None, {}, ()))))
+    assert text.splitlines()[-1] == "| together | 3 | | 0.0 | 3.00 | | | 1 GB |"

@@ -1,0 +1,246 @@
+"""Batch plan, schedule, token masks, resume states and metrics."""
+
+import json
+import runpy
+import sys
+import time
+import types
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wildrayzer.config import CropPretextConfig, StageConfig, ViewsConfig, control_stage
+from wildrayzer.training.metrics_log import MetricsLog, read_metrics
+from wildrayzer.training.plan import BatchPlan
+from wildrayzer.training.pretext import _crop, crop_offsets, offsets_to_translation
+from wildrayzer.training.schedule import learning_rate, parameter_groups
+from wildrayzer.training.state import ResumeFolder
+from wildrayzer.training.stopping import StopRequest, time_to_leave
+from wildrayzer.training.tokens import draw_token_mask
+
+
+def stage(**options):
+    defaults = {"steps": 10, "batch": 4, "micro_batch": 2, "views": ViewsConfig(targets=2, min_distance=3)}
+    return StageConfig(**{**defaults, **options})
+
+
+def plan(share, scenes=5, batch=4, seed=3):
+    scenes = {"static": np.arange(scenes), "dynamic": np.arange(10, 10 + scenes)}
+    return BatchPlan(stage(batch=batch, dynamic_share=share), scenes, seed=seed)
+
+
+def test_every_scene_comes_once_an_epoch():
+    made = plan(0.0)
+    items = [item for step in range(5) for item in made.items(step)]
+    for epoch in range(4):
+        assert sorted(item.scene for item in items if item.epoch == epoch) == [0, 1, 2, 3, 4]
+
+
+def test_dynamic_share_is_met_exactly_and_evenly():
+    made = plan(0.25)
+    for step in range(8):
+        kinds = [item.kind for item in made.items(step)]
+        assert kinds.count("dynamic") == 1
+    assert {item.scene for step in range(5) for item in made.items(step) if item.kind == "dynamic"} == set(
+        range(10, 15)
+    )
+
+
+def test_batches_do_not_depend_on_what_was_asked_before():
+    fresh, used = plan(0.5), plan(0.5)
+    for step in range(20):
+        used.items(step)
+    assert used.items(3) == fresh.items(3)
+
+
+@settings(deadline=None)
+@given(world=st.sampled_from([1, 2, 4]), step=st.integers(0, 50))
+def test_processes_share_a_batch_without_overlap(world, step):
+    made = plan(0.5)
+    parts = [item for rank in range(world) for item in made.share(step, rank=rank, world=world)]
+    assert sorted(parts, key=repr) == sorted(made.items(step), key=repr)
+
+
+def test_numbers_of_inputs_take_turns():
+    scenes = {"static": np.arange(3)}
+    made = BatchPlan(stage(views=ViewsConfig(inputs=(2, 3, 4), targets=2, min_distance=3)), scenes, seed=0)
+    assert [made.inputs(step) for step in range(4)] == [2, 3, 4, 2]
+
+
+def test_plan_refuses_an_empty_split():
+    with pytest.raises(ValueError, match="dynamic training split has no usable scene"):
+        BatchPlan(stage(dynamic_share=0.5), {"static": np.arange(3)}, seed=0)
+
+
+def test_learning_rate_by_hand():
+    config = stage(steps=12, warmup=2, learning_rate=1.0, final_share=0.2)
+    assert learning_rate(0, config) == 0.5
+    assert learning_rate(1, config) == 1.0
+    assert learning_rate(7, config) == pytest.approx(0.2 + 0.8 * 0.5)
+    assert learning_rate(12, config) == pytest.approx(0.2)
+    assert learning_rate(9, config.model_copy(update={"schedule": "constant"})) == 1.0
+
+
+def test_only_matrices_decay():
+    model = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.LayerNorm(3))
+    decayed, plain = parameter_groups(model.parameters(), 0.1)
+    assert [p.ndim for p in decayed["params"]] == [2]
+    assert [p.ndim for p in plain["params"]] == [1, 1, 1]
+    assert (decayed["weight_decay"], plain["weight_decay"]) == (0.1, 0.0)
+
+
+@settings(max_examples=50, deadline=None)
+@given(grid=st.integers(2, 16), share=st.floats(0.0, 0.9), clustered=st.booleans(), seed=st.integers(0, 99))
+def test_token_masks_cover_exactly_their_share(grid, share, clustered, seed):
+    mask = draw_token_mask([seed], batch=2, views=2, grid=grid, share=share, clustered=clustered)
+    assert (mask.sum(-1) == round(share * grid * grid)).all()
+    assert torch.equal(mask, draw_token_mask([seed], batch=2, views=2, grid=grid, share=share, clustered=clustered))
+
+
+def test_clustered_masks_have_more_masked_neighbours_than_random_ones():
+    def neighbours(clustered):
+        mask = draw_token_mask([1], batch=16, views=2, grid=16, share=0.1, clustered=clustered).view(32, 16, 16)
+        return (mask[:, 1:] & mask[:, :-1]).sum() + (mask[:, :, 1:] & mask[:, :, :-1]).sum()
+
+    assert neighbours(True) > 3 * neighbours(False)
+
+
+def test_crop_offsets_become_translations_by_hand():
+    offsets = torch.zeros(2, 1, 2)
+    offsets[1, 0, 0] = 0.5
+    translation = offsets_to_translation(offsets, zoom=0.5)
+    assert translation[0].tolist() == pytest.approx([0.5 / 0.5 * 0.5 / 1.25 * 3.0, 0.0, 0.0])
+
+
+def test_crop_shows_what_lies_right_of_the_centre():
+    frame = torch.zeros(1, 3, 8, 8)
+    frame[..., 6:] = 1.0
+    right, left = (_crop(frame, torch.tensor([[shift, 0.0]]), 0.5) for shift in (0.5, -0.5))
+    assert right.mean() > 0.4
+    assert left.mean() == 0.0
+
+
+def test_crops_stay_inside_the_frame():
+    offsets = crop_offsets(np.random.default_rng(0), 500, CropPretextConfig(zoom=0.8, max_offset=0.35))
+    assert offsets.abs().max() <= 0.2 + 1e-6
+
+
+def test_control_trains_as_long_without_masks():
+    masked, joint = stage(steps=7), stage(steps=5, paste_share=0.5, token_mask_share=0.1)
+    control = control_stage(masked, joint)
+    assert control.steps == 12
+    assert (control.motion_gate, control.token_gate, control.paste_share, control.token_mask_share) == (
+        "none",
+        False,
+        0.0,
+        0.0,
+    )
+
+
+def test_resume_keeps_two_states_and_passes_over_a_broken_one(tmp_path, caplog):
+    folder = ResumeFolder(tmp_path / "state", identity="a")
+    folder.claim()
+    for step in (1, 2, 3):
+        folder.save(step, {"value": torch.tensor(step)})
+    assert sorted(path.name for path in (tmp_path / "state").glob("*.pt")) == ["step-000000002.pt", "step-000000003.pt"]
+    newest = tmp_path / "state" / "step-000000003.pt"
+    assert folder.load()["value"] == 3
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    newest.write_bytes(content)
+    assert folder.load()["value"] == 2
+    newest.write_bytes(b"torn")
+    assert folder.load()["value"] == 2
+    assert "step-000000003.pt is damaged" in caplog.text
+
+
+def test_a_state_that_another_process_chose_is_read_or_refused_by_name(tmp_path):
+    folder = ResumeFolder(tmp_path / "state", identity="a")
+    folder.claim()
+    for step in (2, 3):
+        folder.save(step, {"value": torch.tensor(step)})
+    assert folder.load_step(2)["value"] == 2
+    older = tmp_path / "state" / "step-000000002.pt"
+    older.write_bytes(b"torn")
+    with pytest.raises(ValueError, match=r"step-000000002.pt: damaged as read here.*run the same command again"):
+        folder.load_step(2)
+    older.unlink()
+    with pytest.raises(ValueError, match=r"step-000000002.pt: not readable here \(No such file.*run the same command"):
+        folder.load_step(2)
+
+
+def test_states_of_another_identity_are_set_aside_not_lost(tmp_path):
+    first = ResumeFolder(tmp_path / "state", identity="a")
+    first.claim()
+    first.save(4, {})
+    second = ResumeFolder(tmp_path / "state", identity="b")
+    second.claim()
+    assert second.load() is None
+    assert (tmp_path / "state.stale-0" / "step-000000004.pt").exists()
+
+
+def test_metrics_of_a_lost_part_are_dropped(tmp_path):
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    for step in (10, 20, 30):
+        log.write("train", step, {"loss": step / 3})
+    with log.path.open("a") as stream:
+        stream.write('{"kind": "train", "st')
+    log.truncate(20)
+    assert [record["step"] for record in read_metrics(log.path, "train")] == [10, 20]
+    assert json.loads(log.path.read_text().splitlines()[0])["loss"] == 3.33333
+
+
+def test_walltime_asks_to_stop_before_it_is_over():
+    assert StopRequest(leave_at=time.time() - 1.0).reason == "the job's walltime is nearly over"
+    assert StopRequest(leave_at=time.time() + 60.0).reason is None
+    assert StopRequest().reason is None
+
+
+@pytest.mark.parametrize(
+    ("minutes", "slurm", "leave_at"),
+    [
+        (None, None, None),
+        (None, "90000", None),
+        (60.0, None, 10_000 + 3600 - 120),
+        (2.0, None, 10_000 + 60),
+        (0.0, None, 10_000),
+        (60.0, "13000", 13_000 - 120),
+        (60.0, "10100", 10_050),
+        (60.0, "90000", 10_000 + 3600 - 120),
+        (60.0, "9000", 10_000 + 3600 - 120),
+        (60.0, "Unknown", 10_000 + 3600 - 120),
+    ],
+)
+def test_walltime_counts_from_the_start_of_the_job_and_slurm_may_end_it_earlier(monkeypatch, minutes, slurm, leave_at):
+    monkeypatch.delenv("SLURM_JOB_END_TIME", raising=False)
+    if slurm is not None:
+        monkeypatch.setenv("SLURM_JOB_END_TIME", slurm)
+    assert time_to_leave(minutes, begun=10_000.0) == leave_at
+
+
+def test_the_jobs_script_counts_what_it_loads(monkeypatch, tmp_path):
+    clock, jobs = [10_000.0], []
+
+    class Slow(types.ModuleType):
+        def __getattr__(self, name):
+            clock[0] += 600.0
+            if name not in (known := {"TrainingJob": dict, "train": jobs.append}):
+                raise AttributeError(name)
+            return known[name]
+
+    monkeypatch.setattr(time, "time", lambda: clock[0])
+    monkeypatch.delenv("SLURM_JOB_END_TIME", raising=False)
+    for module in ("wildrayzer.stages.train", "wildrayzer.training.job"):
+        monkeypatch.setitem(sys.modules, module, Slow(module))
+    snakemake = types.SimpleNamespace(
+        log=[str(tmp_path / "log")], input=types.SimpleNamespace(get=lambda name: None, static_store="s"), threads=1,
+        params=types.SimpleNamespace(job={}, state="state"), resources=types.SimpleNamespace(runtime=60.0), config={},
+        output=types.SimpleNamespace(checkpoint="c", metrics="m"),
+    )  # fmt: skip
+    runpy.run_path(Path(__file__).parents[2] / "workflow" / "scripts" / "train.py", {"snakemake": snakemake})
+    assert clock[0] > 10_000.0
+    assert jobs[0]["leave_at"] == 10_000 + 3600 - 120

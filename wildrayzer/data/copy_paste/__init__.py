@@ -1,0 +1,1 @@
+"""Copy-paste augmentation: cut-outs and how they are laid over frames."""

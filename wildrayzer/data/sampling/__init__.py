@@ -1,0 +1,1 @@
+"""Which frames are seen together: training views, residual windows, index files."""

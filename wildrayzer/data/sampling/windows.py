@@ -1,0 +1,162 @@
+"""Residual windows: which frames of a clip are rendered from which, enumerated once and written down.
+
+Every frame of a usable clip is a target of exactly one window. A clip is cut into nearly equal segments of at most
+2·T frames, and each segment into interleaved groups of at most T frames (two, even and odd, but in very short clips);
+a group is the targets of one window. Its inputs are K frames outside the group: the ones nearest the segment's ends
+first, then evenly between, so that targets lie between inputs as they do in training. Segments with fewer than K
+other frames borrow the nearest ones from beside them. A clip needs K + 1 frames.
+"""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wildrayzer.config.sections.masks import ResidualsConfig
+from wildrayzer.data.frame_store.store import FrameStore
+from wildrayzer.io.provenance import digest_json, read_json, write_json
+
+VERSION = 1
+"""Version of the file and of the rule."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """Inputs and targets, as frame numbers within the clip of scene number `scene`."""
+
+    scene: int
+    inputs: tuple[int, ...]
+    targets: tuple[int, ...]
+
+
+def _segments(length: int, most: int) -> list[tuple[int, int]]:
+    count = -(-length // most)
+    bounds = [length * number // count for number in range(count + 1)]
+    return list(pairwise(bounds))
+
+
+def _inputs(group: tuple[int, ...], start: int, stop: int, length: int, inputs: int) -> tuple[int, ...]:
+    taken = set(group)
+    while True:
+        others = [frame for frame in range(start, stop) if frame not in taken]
+        if len(others) >= inputs:
+            break
+        start, stop = max(start - 1, 0), min(stop + 1, length)
+    places = np.round(np.linspace(0, len(others) - 1, inputs)).astype(int)
+    return tuple(others[place] for place in places)
+
+
+def clip_windows(scene: int, length: int, *, inputs: int, targets: int) -> list[Window]:
+    """The windows of one clip of `length` frames.
+
+    Raises:
+        ValueError: the clip has fewer than inputs + 1 frames.
+    """
+    if length < inputs + 1:
+        raise ValueError(f"a clip of {length} frames is too short for residuals.inputs = {inputs} and one target")
+    windows = []
+    most = min(targets, length - inputs)
+    for start, stop in _segments(length, 2 * targets):
+        stride = max(2, -(-(stop - start) // most))
+        for first in range(start, min(start + stride, stop)):
+            group = tuple(range(first, stop, stride))
+            windows.append(Window(scene, _inputs(group, start, stop, length, inputs), group))
+    return windows
+
+
+@dataclass(frozen=True)
+class WindowList:
+    """All windows of a split, by scene; `skipped` maps scene numbers to the reason why they have none."""
+
+    store_digest: str
+    inputs: int
+    targets: int
+    lengths: tuple[int, ...]
+    windows: tuple[Window, ...]
+    skipped: dict[int, str]
+
+    @classmethod
+    def build(cls, store: FrameStore, config: ResidualsConfig) -> "WindowList":
+        """Enumerate the windows of all clips of a store."""
+        lengths = tuple(store.length(scene) for scene in range(len(store)))
+        windows: list[Window] = []
+        skipped: dict[int, str] = {}
+        for scene, length in enumerate(lengths):
+            if length < config.inputs + 1:
+                skipped[scene] = f"{length} frames, residuals.inputs = {config.inputs} need {config.inputs + 1}"
+            else:
+                windows += clip_windows(scene, length, inputs=config.inputs, targets=config.targets)
+        return cls(store.digest, config.inputs, config.targets, lengths, tuple(windows), skipped)
+
+    def __len__(self) -> int:
+        return len(self.windows)
+
+    @property
+    def digest(self) -> str:
+        """Stands for everything in the list."""
+        return digest_json(self._document())
+
+    def _document(self) -> dict[str, Any]:
+        return {
+            "version": VERSION,
+            "store_digest": self.store_digest,
+            "inputs": self.inputs,
+            "targets": self.targets,
+            "lengths": self.lengths,
+            "skipped": {str(scene): reason for scene, reason in self.skipped.items()},
+            "windows": [[window.scene, list(window.inputs), list(window.targets)] for window in self.windows],
+        }
+
+    def check_cover(self) -> None:
+        """Check that every frame of every clip that is not skipped is a target exactly once, and never its own input.
+
+        Raises:
+            ValueError: it is not so; the clip is named.
+        """
+        targets: dict[int, list[int]] = {scene: [] for scene in range(len(self.lengths)) if scene not in self.skipped}
+        for window in self.windows:
+            views = window.inputs + window.targets
+            if window.scene not in targets:
+                raise ValueError(f"windows: clip {window.scene} is skipped or unknown but has a window")
+            if len(set(views)) < len(views) or not 0 <= min(views) <= max(views) < self.lengths[window.scene]:
+                raise ValueError(f"windows: clip {window.scene} repeats or leaves its frames in {views}")
+            targets[window.scene] += window.targets
+        for scene, frames in targets.items():
+            if sorted(frames) != list(range(self.lengths[scene])):
+                raise ValueError(f"windows: frames of clip {scene} are not each a target once; delete the window list")
+
+    def part(self, number: int, count: int) -> tuple[Window, ...]:
+        """Part `number` of `count`: contiguous, of whole scenes, nearly equal in scenes.
+
+        Raises:
+            ValueError: there is no such part.
+        """
+        if not 0 <= number < count:
+            raise ValueError(f"windows: there is no part {number} of {count}; parts count from 0")
+        scenes = len(self.lengths)
+        low, high = scenes * number // count, scenes * (number + 1) // count
+        return tuple(window for window in self.windows if low <= window.scene < high)
+
+    def save(self, path: str | Path) -> None:
+        """Write the list as JSON."""
+        write_json(path, {**self._document(), "digest": self.digest})
+
+    @classmethod
+    def load(cls, path: str | Path) -> "WindowList":
+        """Read a list.
+
+        Raises:
+            ValueError: it has another version, or was changed since it was written.
+        """
+        document = read_json(path)
+        if document.get("version") != VERSION:
+            raise ValueError(f"{path}: window list of version {document.get('version')}, not {VERSION}; make it again")
+        windows = tuple(Window(scene, tuple(ins), tuple(outs)) for scene, ins, outs in document["windows"])
+        skipped = {int(scene): reason for scene, reason in document["skipped"].items()}
+        lengths = tuple(document["lengths"])
+        made = cls(document["store_digest"], document["inputs"], document["targets"], lengths, windows, skipped)
+        if made.digest != document["digest"]:
+            raise ValueError(f"{path}: the window list does not fit its digest; make it again")
+        return made

@@ -1,0 +1,211 @@
+"""Before any compute: whether every path, token, checksum and count that a run will need is there."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from wildrayzer.config import RunConfig
+from wildrayzer.config.sections.features import is_hub_id
+from wildrayzer.datasets.download import verify_file
+from wildrayzer.datasets.hub import check_access, has_token
+from wildrayzer.datasets.on_disk import broken_link, count_frames, manifest_of, problem_of, scene_names
+from wildrayzer.datasets.required import Need, needs, to_fetch
+from wildrayzer.datasets.table import Part, Source, SourceTable
+from wildrayzer.io.provenance import read_json
+
+State = Literal["ok", "to fetch", "miss"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the check."""
+
+    option: str
+    """The option that needs it."""
+    what: str
+    """Path, repository or resource."""
+    state: State
+    """`ok`: there. `to fetch`: a job of the workflow will fetch it. `miss`: the run would fail, or be another run."""
+    found: str
+    """What was found."""
+    remedy: str = ""
+    """What to do."""
+
+
+def check_run(
+    config: RunConfig, table: SourceTable, *, root: str | Path = ".", frames: bool = False, online: bool = False
+) -> list[Finding]:
+    """Check everything a run reads from outside.
+
+    Args:
+        config: the run.
+        table: sources.
+        root: working directory of the run.
+        frames: count frames too, which opens every scene file of LVSM-style splits.
+        online: ask the hub whether what is to be fetched can be read with the token that is there.
+    """
+    root = Path(root)
+    found: list[Finding] = []
+    for need in needs(config):
+        found += _check_need(need, config, table, root, frames)
+    found += _check_hub_id(config, table)
+    missing = to_fetch(config, table, root)
+    if online:
+        found += [finding for name in missing for finding in _check_access(name, table.source(name))]
+    return [*found, *_check_space([table.source(name) for name in missing], root)]
+
+
+def _check_need(need: Need, config: RunConfig, table: SourceTable, root: Path, frames: bool) -> Iterator[Finding]:
+    path, at = root / need.path, table.at(need.path)
+    if not path.exists():
+        yield _absent(need, table, broken_link(path))
+        return
+    problem = problem_of(path, need.layout)
+    if problem:
+        yield Finding(need.option, need.path, "miss", problem, f"mend it, or set {need.option} to the right path")
+        return
+    source, part = (table.source(at[0]), table.source(at[0]).parts[at[1]]) if at else (None, None)
+    facts: list[str] = []
+    wrong = _wrong_counts(need, path, part, frames, facts)
+    if source and at and not wrong:
+        wrong = _wrong_origin(source, at, path, facts)
+    if need.index and not wrong:
+        wrong = _wrong_index(need, config, root, facts)
+    if wrong:
+        yield Finding(need.option, need.path, "miss", *wrong)
+    else:
+        yield Finding(need.option, need.path, "ok", ", ".join(facts) or "there")
+
+
+def _absent(need: Need, table: SourceTable, broken: Path | None) -> Finding:
+    if broken is not None:
+        found = f"{broken} is a link to nowhere"
+        return Finding(need.option, need.path, "miss", found, "mount the disk it leads to, or mend or remove the link")
+    at = table.at(need.path)
+    if at is None:
+        return Finding(need.option, need.path, "miss", "does not exist", f"set {need.option} to where you have it")
+    name, source = at[0], table.source(at[0])
+    if source.provide is not None:
+        remedy = f"{source.provide}. Put it there, or set {need.option} to where you have it; {source.home}"
+        return Finding(need.option, need.path, "miss", f"source {name} cannot be downloaded", remedy)
+    if source.gated and not has_token():
+        return Finding(need.option, need.path, "miss", "no token (HF_TOKEN)", f"{source.accept}; then set HF_TOKEN")
+    size = source.download_bytes
+    amount = "size not published" if size is None else f"{size / 1e9:.1f} GB"
+    amount += " in all" if len(source.parts) > 1 else ""
+    accepted = f"; accepted already? {source.accept}" if source.accept else ""
+    whole = ", which downloads the source whole" if len(source.parts) > 1 else ""
+    remedy = f"the job fetch_{name}{whole}{accepted}"
+    return Finding(need.option, need.path, "to fetch", f"source {name}, {amount}", remedy)
+
+
+def _wrong_counts(need: Need, path: Path, part: Part | None, frames: bool, facts: list[str]) -> tuple[str, str] | None:
+    """A listing that is broken or of another length than published; what is right goes to `facts`."""
+    try:
+        names = scene_names(path, need.layout)
+    except ValueError as error:
+        return "listing cannot be read", str(error)
+    if names is None:
+        return None
+    expected = need.scenes or (part.scenes if part else None)
+    facts.append(f"{len(names)} scenes" + ("" if expected is None else f" of {expected}"))
+    if expected is not None and len(names) != expected:
+        return facts[-1], "fetch the rest, or set expected_scenes of the split to what you mean to use"
+    if frames and need.layout == "lvsm":
+        count, published = count_frames(path, names), part.frames if part else None
+        facts.append(f"{count} frames" + ("" if published is None else f" of {published}"))
+        if published is not None and count != published:
+            return facts[-1], "scene files are missing or broken: fetch them again"
+    return None
+
+
+def _wrong_origin(source: Source, at: tuple[str, str], path: Path, facts: list[str]) -> tuple[str, str] | None:
+    """Another source or version than the table's, or a file with another checksum; `at` names source and part."""
+    name, part = at
+    again = f"move {path} away to fetch it again"
+    if path.is_dir():
+        manifest = manifest_of(path)
+        pinned = source.hub.revision if source.hub else source.version
+        if manifest and manifest["source"] != name:
+            return f"fetched as source {manifest['source']}, the table has {name} here", again
+        if manifest and pinned and manifest["version"] != pinned:
+            return f"version {manifest['version']}, the table names {pinned}", again
+        facts.append(f"version {manifest['version'] or 'not stated'}" if manifest else "provided by you")
+        return None
+    file = next((file for file in source.files if file.name == part), None)
+    if file is None or (file.size is None and file.md5 is None and file.sha256 is None):
+        facts.append("no checksum is published")
+        return None
+    wrong = verify_file(path, file)
+    facts.append("checksum as published" if file.md5 or file.sha256 else "size as published")
+    return (wrong, again) if wrong else None
+
+
+def _wrong_index(need: Need, config: RunConfig, root: Path, facts: list[str]) -> tuple[str, str] | None:
+    """A frozen index that is no index, or that names scenes its split lacks."""
+    remedy = f"set {need.option} to the index of this split"
+    try:
+        index = read_json(root / need.path)
+    except ValueError as error:
+        return "no JSON", str(error)
+    windows = index.values() if isinstance(index, dict) else [0]
+    if not all(
+        window is None or (isinstance(window, dict) and {"context", "target"} <= set(window)) for window in windows
+    ):
+        return 'is no {scene: {"context": [...], "target": [...]} or null}', remedy
+    facts.append(f"{sum(window is not None for window in windows)} of {len(index)} scenes have a window")
+    split = config.data.splits[str(need.split)]
+    if split.path is None or problem_of(root / split.path, split.layout):  # type: ignore[arg-type]
+        facts.append("names are checked once the split is here")
+        return None
+    names = scene_names(root / split.path, split.layout)  # type: ignore[arg-type]
+    unknown = sorted(set(index) - set(names)) if names is not None else []
+    if unknown:
+        return f"names {len(unknown)} scenes that the split lacks: {', '.join(unknown[:3])}", remedy
+    return None
+
+
+def _check_hub_id(config: RunConfig, table: SourceTable) -> Iterator[Finding]:
+    """A backbone named by its id is loaded by the jobs themselves."""
+    weights = config.features.weights
+    if config.features.backbone != "dinov3" or not is_hub_id(weights):
+        return
+    known = next((s for s in table.sources.values() if s.hub and s.hub.repository == weights), None)
+    remedy = "jobs that use it need network; or set features.weights to its place in the table of sources"
+    if known and known.gated and not has_token():
+        yield Finding("features.weights", weights, "miss", "no token (HF_TOKEN)", f"{known.accept}; then set HF_TOKEN")
+    else:
+        yield Finding("features.weights", weights, "to fetch", "a repository of the hub", remedy)
+
+
+def _check_access(name: str, source: Source) -> Iterator[Finding]:
+    if source.hub is None or (source.gated and not has_token()):
+        return  # nothing to ask, or missed already
+    refusal = check_access(source)
+    state: State = "miss" if refusal else "ok"
+    yield Finding(
+        f"source {name}", source.hub.repository, state, "refused" if refusal else "can be read", refusal or ""
+    )
+
+
+def _check_space(sources: list[Source], root: Path) -> Iterator[Finding]:
+    """What downloads need at least, disk by disk."""
+    wanted: dict[int, list[Source]] = {}
+    for source in sources:
+        if source.provide is None:
+            wanted.setdefault(_existing(root / source.folder).stat().st_dev, []).append(source)
+    for group in wanted.values():
+        folder = _existing(root / group[0].folder)
+        needed, free = sum(source.download_bytes or 0 for source in group), shutil.disk_usage(folder).free
+        found = f"{free / 1e9:.0f} GB free, at least {needed / 1e9:.0f} GB to download"
+        unknown = sum(source.download_bytes is None for source in group)
+        if unknown:
+            found += f" and {unknown} of unknown size"
+        remedy = f"free space, or make {group[0].folder} a link to a larger disk"
+        yield Finding("disk", str(folder), "miss" if needed > free else "ok", found, remedy)
+
+
+def _existing(folder: Path) -> Path:
+    return next(path for path in (folder, *folder.absolute().parents) if path.exists())

@@ -1,0 +1,105 @@
+"""Parts of sources on disk: what they must look like, how many scenes they hold, where they lie in a download."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from wildrayzer.datasets.table import MANIFEST, Part, PartLayout
+from wildrayzer.io.provenance import read_json
+
+_EXPECTED = {
+    "pixelsplat": "a folder with *.torch chunks",
+    "lvsm": "a folder with full_list.txt or metadata/*.json",
+    "huggingface": "a folder with config.json and *.safetensors",
+    "folder": "a folder that is not empty",
+    "file": "a file",
+}
+
+
+def fits(path: Path, layout: PartLayout) -> bool:
+    """Whether a path looks like a part of this layout."""
+    if layout == "file":
+        return path.is_file()
+    if not path.is_dir():
+        return False
+    if layout == "pixelsplat":
+        return any(path.glob("*.torch"))
+    if layout == "lvsm":
+        return (path / "full_list.txt").is_file() or any((path / "metadata").glob("*.json"))
+    if layout == "huggingface":
+        return (path / "config.json").is_file() and any(path.glob("*.safetensors"))
+    return any(path.iterdir())
+
+
+def locate(root: Path, name: str, part: Part) -> Path:
+    """Where a part lies in what was downloaded: the first of its patterns that fits its layout.
+
+    Raises:
+        ValueError: nothing fits; says what is there.
+    """
+    for pattern in part.find or (name,):
+        candidates = [root] if pattern == "." else sorted(root.glob(pattern))
+        found = [path for path in candidates if fits(path, part.layout)]
+        if found:
+            return found[0]
+    there = sorted(entry.name for entry in root.iterdir())[:20]
+    raise ValueError(
+        f"{name}: {' or '.join(part.find or (name,))} in {root} is not {_EXPECTED[part.layout]}; it holds {there}. "
+        "The download is laid out in another way than the table of sources says: mend `find` there, or move the right "
+        "folder to its place"
+    )
+
+
+def broken_link(path: str | Path) -> Path | None:
+    """The path or a folder above it that is a link to nowhere, such as to a disk that is not mounted."""
+    path = Path(path)
+    return next((one for one in (path, *path.parents) if one.is_symlink() and not one.exists()), None)
+
+
+def problem_of(path: str | Path, layout: PartLayout) -> str | None:
+    """What is wrong with a path as a part of this layout; None where it fits."""
+    path = Path(path)
+    if not path.exists():
+        return "does not exist"
+    return None if fits(path, layout) else f"is not {_EXPECTED[layout]}"
+
+
+def scene_names(folder: str | Path, layout: PartLayout) -> list[str] | None:
+    """Names of the scenes of a split as its listing gives them; None where it has no listing.
+
+    Raises:
+        ValueError: the listing cannot be read.
+    """
+    folder = Path(folder)
+    if layout == "pixelsplat" and (folder / "index.json").is_file():
+        index = read_json(folder / "index.json")
+        if not isinstance(index, dict):
+            raise ValueError(f"{folder / 'index.json'} maps no scenes to chunks; delete it, it is made anew")
+        return list(index)
+    if layout == "lvsm" and (folder / "full_list.txt").is_file():
+        lines = (folder / "full_list.txt").read_text().splitlines()
+        return [Path(line.strip()).stem for line in lines if line.strip()]
+    return None
+
+
+def count_frames(folder: str | Path, names: list[str]) -> int:
+    """Frames of an LVSM-style split: the lengths of the `frames` lists of its scene files; unreadable ones count 0."""
+    total = 0
+    for name in names:
+        try:
+            total += len(json.loads((Path(folder) / "metadata" / f"{name}.json").read_text())["frames"])
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return total
+
+
+def manifest_of(path: str | Path) -> dict[str, Any] | None:
+    """What a fetched folder was made of; None for one that was provided, with a `source.json` of its own or none."""
+    file = Path(path) / MANIFEST
+    if not file.is_file():
+        return None
+    try:
+        manifest = read_json(file)
+    except ValueError:
+        return None
+    return manifest if isinstance(manifest, dict) and {"source", "version"} <= set(manifest) else None

@@ -1,0 +1,104 @@
+"""What of the outside world a run needs, and which of it a source of the table fills."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from wildrayzer.config import RunConfig
+from wildrayzer.config.sections.features import is_hub_id
+from wildrayzer.datasets.table import PartLayout, SourceTable
+
+
+@dataclass(frozen=True)
+class Need:
+    """A path that a run reads."""
+
+    option: str
+    """The option that names it."""
+    path: str
+    """The path."""
+    layout: PartLayout
+    """What must be there."""
+    scenes: int | None = None
+    """Scenes the configuration expects."""
+    split: str | None = None
+    """The split it belongs to."""
+    index: bool = False
+    """It is a frozen evaluation index."""
+
+
+def needs(config: RunConfig) -> Iterator[Need]:
+    """Every path outside the run's own folder that a run reads, in the order of the configuration."""
+    for name, split in config.data.splits.items():
+        if split.layout != "embedded" and split.path is not None:
+            layout: PartLayout = split.layout
+            yield Need(f"data.splits.{name}.path", split.path, layout, scenes=split.expected_scenes, split=name)
+    coco = config.data.coco
+    if coco.annotations is not None and coco.images is not None:
+        yield Need("data.coco.annotations", coco.annotations, "file")
+        yield Need("data.coco.images", coco.images, "folder")
+    if config.features.backbone == "dinov3" and not is_hub_id(config.features.weights):
+        yield Need("features.weights", config.features.weights, "huggingface")
+    if config.perceptual.kind == "vgg19" and config.perceptual.weights is not None:
+        yield Need("perceptual.weights", config.perceptual.weights, "file")
+    if config.benchmark.lpips_weights is not None:
+        yield Need("benchmark.lpips_weights", config.benchmark.lpips_weights, "file")
+    if config.pretrained is not None:
+        yield Need("pretrained", config.pretrained, "folder")
+    yield from _of_benchmark(config)
+
+
+def _of_benchmark(config: RunConfig) -> Iterator[Need]:
+    """Frozen indices, and what other tools made; `{inputs}` stands for each number of input views."""
+    section = config.benchmark
+    for row, checkpoint in section.checkpoints.items():
+        yield Need(f"benchmark.checkpoints.{row}.path", checkpoint.path, "folder")
+    for name in dict.fromkeys([*section.index, *section.sets]):
+        own = section.set_of(name)
+        option = f"benchmark.sets.{name}.index" if name in section.sets else f"benchmark.index.{name}"
+        for path in _with_inputs(own.index, section.inputs_of(name)) if own.index else ():
+            yield Need(option, path, "file", split=own.split, index=True)
+    for kind in ("masks", "renderings"):
+        for row, made in getattr(section, kind).items():
+            for name, folder in made.folders.items():
+                for path in _with_inputs(folder, section.inputs_of(name)):
+                    yield Need(f"benchmark.{kind}.{row}.folders.{name}", path, "folder")
+
+
+def _with_inputs(path: str, inputs: tuple[int, ...]) -> list[str]:
+    return list(dict.fromkeys(path.replace("{inputs}", str(count)) for count in inputs))
+
+
+def parts_read(config: RunConfig, table: SourceTable) -> list[tuple[str, str]]:
+    """Sources and their parts that a run reads in their places, each once."""
+    found = (table.at(need.path) for need in needs(config))
+    return list(dict.fromkeys(at for at in found if at is not None))
+
+
+def to_fetch(config: RunConfig, table: SourceTable, root: str | Path = ".") -> dict[str, list[str]]:
+    """Parts that a run reads and that are not in their places, by source; what is there is never fetched again."""
+    found: dict[str, list[str]] = {}
+    for name, part in parts_read(config, table):
+        if not (Path(root) / table.source(name).place(part)).exists():
+            found.setdefault(name, []).append(part)
+    return found
+
+
+def check_sources(config: RunConfig, table: SourceTable) -> None:
+    """Check that the sources that splits name are in the table.
+
+    Raises:
+        ValueError: a split names an unknown source or part, or one in another layout.
+    """
+    for name, split in config.data.splits.items():
+        if split.source is None:
+            continue
+        source, _, part = split.source.partition("/")
+        option = f"data.splits.{name}.source = {split.source!r}"
+        parts = table.sources[source].parts if source in table.sources else {}
+        if part not in parts:
+            close = [f"{other}/{key}" for other, entry in table.sources.items() for key in entry.parts]
+            same = [known for known in close if known.startswith(f"{source}/")] or list(table.sources)
+            raise ValueError(f"{option} is in no source of the table; known: {', '.join(same)}")
+        if parts[part].layout != split.layout:
+            raise ValueError(f"{option} has layout: {parts[part].layout}, but the split says layout: {split.layout}")

@@ -1,0 +1,1 @@
+"""Rows of the tables: what renders or masks, ours and from outside."""

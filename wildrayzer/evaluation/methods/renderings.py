@@ -1,0 +1,160 @@
+"""Score finished renderings of any origin against the truth: the masked metrics of the paper, by region."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from wildrayzer.evaluation.methods.outside_pictures import BROKEN_ARRAY
+from wildrayzer.evaluation.metrics.bootstrap import enters_mean
+from wildrayzer.evaluation.metrics.image import masked_psnr, masked_ssim, region_mean, ssim_map
+from wildrayzer.evaluation.metrics.lpips import DEFINITIONS, NO_WEIGHTS, MaskedLPIPS
+
+REGIONS = ("full", "static", "transient")
+IMAGE_DEFINITIONS = {
+    "psnr": "dB, −10 log10 Σ(I−Î)²M / ΣM",
+    "ssim": "11×11 Gaussian, σ 1.5, images padded by 5 pixels of zeros (release), region area-pooled",
+    "ssim_valid": "the same without padding",
+}
+BATCH = 8
+TOLERANCE = 1e-6
+
+
+def regions_of(mask: Float[Tensor, "n 1 h w"]) -> dict[str, Float[Tensor, "n 1 h w"]]:
+    """Regions to score, 1 = counted, of masks with 1 = transient."""
+    return {"full": torch.ones_like(mask), "static": 1.0 - mask, "transient": mask}
+
+
+def image_metrics(
+    prediction: Float[Tensor, "n 3 h w"],
+    truth: Float[Tensor, "n 3 h w"],
+    regions: dict[str, Float[Tensor, "n 1 h w"]],
+    *,
+    lpips: MaskedLPIPS | None = None,
+) -> dict[str, dict[str, Float[Tensor, " n"]]]:
+    """`{region: {metric: value of each image}}` for images in [0, 1]; NaN where a region is empty."""
+    similarity = ssim_map(prediction, truth).mean(1, keepdim=True)  # once: `masked_ssim` of every region
+    scores = {
+        name: {"psnr": masked_psnr(prediction, truth, region), "ssim": region_mean(similarity, region)}
+        for name, region in regions.items()
+    }
+    if lpips is not None:
+        for name, values in lpips(prediction, truth, regions).items():
+            scores[name].update(values)
+    return scores
+
+
+def score_renderings(
+    truth: Float[Tensor, "n 3 h w"],
+    prediction: Float[Tensor, "n 3 h w"],
+    mask: Float[Tensor, "n 1 h w"],
+    *,
+    lpips: MaskedLPIPS | None = None,
+) -> dict[str, Any]:
+    """Scores as a JSON-like value: per image, mean and number of empty regions, with the definitions used.
+
+    `mask` is 1 = transient. What `enters_mean` leaves out is counted as `empty_masks` and `equal_images`; a mean over
+    nothing is NaN. The valid-window SSIM is left out for images smaller than its window.
+    """
+    names = ["psnr", "ssim", *(["ssim_valid"] if min(truth.shape[-2:]) >= 11 else []), *(DEFINITIONS if lpips else [])]
+    per_image: dict[str, dict[str, list[float]]] = {region: {name: [] for name in names} for region in REGIONS}
+    for start in range(0, len(truth), BATCH):
+        part = slice(start, start + BATCH)
+        regions = regions_of(mask[part])
+        scores = image_metrics(prediction[part], truth[part], regions, lpips=lpips)
+        for region, weight in regions.items():
+            if "ssim_valid" in names:
+                scores[region]["ssim_valid"] = masked_ssim(prediction[part], truth[part], weight, padding=False)
+            for name in names:
+                per_image[region][name] += scores[region][name].tolist()
+    return {
+        "images": len(truth),
+        "definitions": {name: {**IMAGE_DEFINITIONS, **DEFINITIONS}[name] for name in names},
+        "lpips": "scored" if lpips else NO_WEIGHTS,
+        "mean": {region: {name: _mean(v) for name, v in values.items()} for region, values in per_image.items()},
+        "empty_masks": {region: int(np.isnan(values["psnr"]).sum()) for region, values in per_image.items()},
+        "equal_images": {region: int(np.isinf(values["psnr"]).sum()) for region, values in per_image.items()},
+        "per_image": per_image,
+    }
+
+
+def _mean(values: list[float]) -> float:
+    found = np.array(values, float)
+    known = found[enters_mean(found)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def read_images(path: str | Path) -> Float[Tensor, "n 3 h w"]:
+    """Array `images [n 3 h w]` of an NPZ file, floating point in [0, 1].
+
+    Raises:
+        ValueError: unreadable file, missing array, wrong type, shape or range, NaN; names the file and the remedy.
+    """
+    array = _read_array(path, "images")
+    if array.dtype.kind != "f":
+        raise ValueError(f"{path}: images are {array.dtype}; store floating point values in [0, 1] (divide by 255)")
+    if array.ndim != 4 or array.shape[1] != 3 or not array.size:
+        raise ValueError(f"{path}: images have shape {array.shape}; expected [N, 3, H, W]")
+    return torch.from_numpy(_in_range(array, path, "images"))
+
+
+def read_mask(path: str | Path) -> Float[Tensor, "n 1 h w"]:
+    """Array `mask [n 1 h w]` of an NPZ file: bool, integers or floating point in [0, 1], 1 = transient.
+
+    Raises:
+        ValueError: as `read_images`.
+    """
+    array = _read_array(path, "mask")
+    if array.dtype.kind not in "fbiu":
+        raise ValueError(f"{path}: mask is {array.dtype}; store bool, integers or floating point, 1 = transient")
+    if array.ndim != 4 or array.shape[1] != 1 or not array.size:
+        raise ValueError(f"{path}: mask has shape {array.shape}; expected [N, 1, H, W]")
+    return torch.from_numpy(_in_range(array, path, "mask"))
+
+
+def check_sizes(truth: Float[Tensor, "..."], prediction: Float[Tensor, "..."], mask: Float[Tensor, "..."]) -> None:
+    """Refuse renderings or masks of another number or size than the truth.
+
+    Raises:
+        ValueError: names the shapes.
+    """
+    if prediction.shape != truth.shape:
+        raise ValueError(
+            f"prediction has shape {tuple(prediction.shape)}, truth {tuple(truth.shape)}; "
+            "render the same frames at the same size, in the same order"
+        )
+    if mask.shape != (len(truth), 1, *truth.shape[-2:]):
+        raise ValueError(
+            f"mask has shape {tuple(mask.shape)}, expected {(len(truth), 1, *truth.shape[-2:])} to fit the truth; "
+            "give one mask an image, of its size"
+        )
+
+
+def _read_array(path: str | Path, name: str) -> np.ndarray:
+    path = Path(path)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file")
+    try:
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise ValueError("it holds a single array without a name")
+        with archive:
+            if name not in archive.files:
+                raise ValueError(f"it holds {archive.files} and no {name!r}")
+            return np.asarray(archive[name])
+    except BROKEN_ARRAY as error:
+        raise ValueError(f"{path}: not an NPZ file with an array {name!r}: {error}") from None
+
+
+def _in_range(array: np.ndarray, path: str | Path, name: str) -> np.ndarray:
+    values = array.astype(np.float32)
+    if not np.isfinite(values).all():
+        bad = int((~np.isfinite(values)).sum())
+        raise ValueError(f"{path}: {name} has {bad} values that are NaN or infinite; write finite values")
+    low, high = float(values.min()), float(values.max())
+    if low < -TOLERANCE or high > 1 + TOLERANCE:
+        raise ValueError(f"{path}: {name} spans [{low:g}, {high:g}]; scale to [0, 1]")
+    return values

@@ -1,0 +1,130 @@
+"""A row of the view-synthesis tables, opened: its network, its files, and renderings of batches."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from wildrayzer.checkpoint import load_checkpoint
+from wildrayzer.config.sections.benchmark import CosegConfig
+from wildrayzer.config.sections.features import FeaturesConfig
+from wildrayzer.evaluation.methods.coseg import cosegment, enlarge
+from wildrayzer.evaluation.methods.external import ExternalFiles
+from wildrayzer.evaluation.methods.methods import WindowBatch, load_backbone, render_method
+from wildrayzer.models import ViewSynthesis, WildRayZer
+from wildrayzer.pseudo_masks.backbones.base import FeatureBackbone
+from wildrayzer.pseudo_masks.backbones.build import build_backbone
+from wildrayzer.run.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class ViewRow:
+    """What one row of the tables renders with."""
+
+    method: str
+    """Name of the row."""
+    recipe: Recipe
+    """How it renders."""
+    model: WildRayZer | None
+    """Its network, if it has one."""
+    backbone: FeatureBackbone | None
+    """For its motion head or for co-segmentation."""
+    files: ExternalFiles | None
+    """Its masks or finished renderings."""
+    coseg: CosegConfig
+    """The `benchmark.coseg` section."""
+    trained: tuple[int, ...] | None = None
+    """Numbers of input views that the checkpoint was trained with; None without a network."""
+    digests: dict[str, str] = field(default_factory=dict)
+    """What it was made from, for the manifest."""
+
+    @classmethod
+    def open(
+        cls,
+        method: str,
+        recipe: Recipe,
+        *,
+        checkpoint_dir: str | Path | None,
+        files: ExternalFiles | None,
+        features: FeaturesConfig,
+        coseg: CosegConfig,
+        device: str | torch.device,
+    ) -> "ViewRow":
+        """Load what the row needs.
+
+        Raises:
+            ValueError: the checkpoint or the files that it needs are not named.
+        """
+        if recipe.source is not None and recipe.stage != "external" and files is None:
+            raise ValueError(f"row {method} reads files; name their folder")
+        if recipe.stage is None:
+            return cls(method, recipe, None, None, files, coseg, digests={} if files is None else files.digests)
+        if checkpoint_dir is None:
+            raise ValueError(f"method {method} renders with the {recipe.stage} checkpoint; name its folder")
+        model, about = load_checkpoint(checkpoint_dir, device=device)
+        model.eval()
+        digests = {"checkpoint": about.weights_digest, "checkpoint_stage": about.stage}
+        backbone = None
+        if recipe.gate == "own":
+            backbone = load_backbone(model, features, device)
+            digests["backbone"] = backbone.name if backbone else "none"
+        elif recipe.gate == "coseg":
+            backbone = build_backbone(features, patch_size=model.config.patch_size, device=device)
+            digests["backbone"] = backbone.name
+        elif files is not None:
+            digests |= files.digests
+        return cls(method, recipe, model, backbone, files, coseg, about.inputs, digests)
+
+    def render(self, batch: WindowBatch) -> tuple[Float[Tensor, "b t 3 h w"], ViewSynthesis | None]:
+        """Renderings of a batch's targets in [0, 1], and the network's whole output where there is a network.
+
+        Raises:
+            ValueError: broken files, or files of another size.
+        """
+        if self.recipe.finished:
+            return self._read(batch), None
+        return render_method(
+            self.method, batch, model=self.model, backbone=self.backbone, recipe=self.recipe, masks=self._masks(batch)
+        )
+
+    def _masks(self, batch: WindowBatch) -> UInt8[np.ndarray, "b k h w"] | None:
+        if self.recipe.gate == "coseg":
+            assert self.backbone is not None
+            return coseg_masks(batch, self.backbone, self.coseg)
+        if self.recipe.gate == "file":
+            assert self.files is not None
+            return file_masks(batch, self.files)
+        return None
+
+    def _read(self, batch: WindowBatch) -> Float[Tensor, "b t 3 h w"]:
+        assert self.files is not None
+        size, targets = batch.images.shape[-1], batch.frames[:, batch.num_inputs :]
+        found = [
+            self.files.renderings(scene, frames.tolist(), size=size)
+            for scene, frames in zip(batch.scenes, targets, strict=True)
+        ]
+        return torch.from_numpy(np.stack(found)).permute(0, 1, 4, 2, 3).to(batch.images.device)
+
+
+def coseg_masks(batch: WindowBatch, backbone: FeatureBackbone, config: CosegConfig) -> UInt8[np.ndarray, "b k h w"]:
+    """Co-segmentation masks of a batch's input views, 1 = transient; each window's depend on it alone."""
+    inputs = batch.images[:, : batch.num_inputs]
+    features = backbone(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
+    seeds = batch.frames.sum(axis=1).tolist()
+    found = cosegment(features, config, centre=backbone.centre, anchor=backbone.anchor, seeds=seeds)
+    return enlarge(found, inputs.shape[-1])
+
+
+def file_masks(batch: WindowBatch, files: ExternalFiles) -> UInt8[np.ndarray, "b k h w"]:
+    """Masks of a batch's input views from files, 1 = transient.
+
+    Raises:
+        ValueError: broken files, or files of another size.
+    """
+    size, inputs = batch.images.shape[-1], batch.frames[:, : batch.num_inputs]
+    return np.stack(
+        [files.masks(scene, frames.tolist(), size=size) for scene, frames in zip(batch.scenes, inputs, strict=True)]
+    )

@@ -1,0 +1,1 @@
+"""Metrics of images, masks and cameras, and their intervals."""

@@ -1,0 +1,1 @@
+"""Tables: a pure function of the scores."""

@@ -1,0 +1,209 @@
+"""The tables as rows of text: view synthesis, masks, renderer, claims. Needs no torch."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from wildrayzer.config.sections.benchmark import METHODS
+from wildrayzer.evaluation.metrics.bootstrap import MIN_SCENES, Interval
+from wildrayzer.evaluation.tables.claims import Finding
+from wildrayzer.evaluation.tables.notes import MASK_METRICS, notes_of
+from wildrayzer.evaluation.tables.published import published_for
+
+VIEW_REGIONS = ("full", "static", "transient", "ghost")
+VIEW_METRICS = ("psnr", "ssim", "lpips", "lpips_released")
+MASK_METHODS = ("pseudo", "refined", "residual", "coseg", "file", "head")
+FIELDS = list(Interval.__dataclass_fields__)
+HEADINGS = {
+    "psnr": "PSNR ↑",
+    "ssim": "SSIM ↑",
+    "lpips": "LPIPS (Eq. 7) ↓",
+    "lpips_released": "LPIPS (release) ↓",
+    "iou": "IoU, % ↑",
+    "recall": "recall, % ↑",
+    "precision": "precision, % ↑",
+    "coverage": "coverage, %",
+}
+KIND_NOTES = {
+    "static": "Nothing moves.",
+    "moving": "Objects move on their own.",
+    "pairs": "Objects move; every frame has a clean twin.",
+    "frozen": "Control: the same clips with the movers standing still; masks should not fire.",
+    "same_family": "Control: movers have the shapes and textures of what stands still.",
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table as text, ready for any format."""
+
+    name: str
+    """Short name, fit for a file or a label."""
+    title: str
+    """One sentence: what is shown."""
+    columns: tuple[str, ...]
+    """Headings."""
+    rows: tuple[tuple[str, ...], ...]
+    """Cells."""
+    notes: tuple[str, ...] = ()
+    """Definitions, what was skipped and why."""
+
+
+def cell(interval: Interval, metric: str) -> str:
+    """Mean ± standard error as text: dB with two decimals, masks in percent with one, the rest with three.
+
+    The mean alone where one scene has no standard error, a dash where there is nothing.
+    """
+    if not np.isfinite(interval.mean):
+        return "–"
+    if not np.isfinite(interval.error):
+        return number(interval.mean, metric)
+    return f"{number(interval.mean, metric)} ± {number(interval.error, metric)}"
+
+
+def interval_cell(interval: Interval, metric: str) -> str:
+    """Mean and 95% interval as text, as `cell` rounds; the mean alone where one scene has no interval."""
+    if not np.isfinite([interval.low, interval.high]).all():
+        return cell(interval, metric)
+    low, high = (number(value, metric) for value in (interval.low, interval.high))
+    return f"{number(interval.mean, metric)} [{low}, {high}]"
+
+
+def number(value: float, metric: str) -> str:
+    """One figure of a metric, without its unit."""
+    scale, digits = (1, 2) if metric == "psnr" else (100, 1) if metric in MASK_METRICS else (1, 3)
+    return f"{round(value * scale, digits) + 0.0:.{digits}f}"
+
+
+def split_table(
+    split: str,
+    rows: pd.DataFrame,
+    manifests: Sequence[Mapping[str, Any]],
+    dropped: Mapping[tuple[str, int, str], str],
+    *,
+    masks: bool,
+    kind: str,
+    published: bool,
+) -> Table:
+    """View-synthesis or mask table of one split.
+
+    Args:
+        split: its name.
+        rows: its part of the summary.
+        manifests: of all score files.
+        dropped: sentences of `intersect`.
+        masks: masks or renderings.
+        kind: of the split.
+        published: show published figures of the set beside ours.
+    """
+    regions, metrics = (("mask",), MASK_METRICS) if masks else (VIEW_REGIONS, VIEW_METRICS)
+    present = set(zip(rows["region"], rows["metric"], strict=True))
+    cells = [(region, metric) for region in regions for metric in metrics if (region, metric) in present]
+    job = "masks" if masks else "views"
+    own = [m for m in manifests if m.get("split") == split and m.get("kind") == job]
+    forced = {(m["method"], m["inputs"]) for m in own if m.get("forced")}
+    lines = []
+    for inputs in sorted(rows["inputs"].unique().tolist()):
+        group = rows[rows["inputs"] == inputs]
+        for method in sorted(group["method"].unique(), key=order_of):
+            of_method = group[group["method"] == method]
+            lines.append(_row(method, inputs, of_method, cells, flag=(method, inputs) in forced))
+        if published:
+            lines += _published_rows(split, inputs, cells, masks)
+    headings = (HEADINGS[metric] if masks else f"{region} {HEADINGS[metric]}" for region, metric in cells)
+    what = "Masks" if masks else "View synthesis"
+    return Table(
+        name=f"{job}_{split}",
+        title=f"{what} on {split}. {KIND_NOTES[kind]} Mean ± standard error over scenes.",
+        columns=("inputs", "method", *headings, "scenes", "frames", "skipped"),
+        rows=tuple(lines),
+        notes=tuple(notes_of(split, rows, own, dropped, masks=masks, forced=bool(forced))),
+    )
+
+
+def order_of(method: str) -> tuple[int, str]:
+    """Place of a row: built-in ones in their order with their ablations after them, then those from outside."""
+    kind = method.partition("@")[0].partition(":")[0]
+    known = MASK_METHODS if kind in MASK_METHODS else METHODS
+    return (known.index(kind) if kind in known else len(known), method)
+
+
+def _row(
+    method: str, inputs: int, rows: pd.DataFrame, cells: Sequence[tuple[str, str]], *, flag: bool
+) -> tuple[str, ...]:
+    found = {
+        place: interval_of(row)
+        for place, row in zip(
+            zip(rows["region"], rows["metric"], strict=True), rows[FIELDS].to_numpy().tolist(), strict=True
+        )
+    }
+    texts = [cell(found[place], place[1]) if place in found else "–" for place in cells]
+    first = next(found[place] for place in cells if place in found)
+    counts = (str(first.scenes), str(first.frames), str(first.skipped))
+    return (str(inputs), method + ("†" if flag else ""), *texts, *counts)
+
+
+def interval_of(values: Sequence[float]) -> Interval:
+    """The interval in a row of the summary, its columns `FIELDS`."""
+    mean, low, high, error = values[:4]
+    scenes, frames, skipped = (int(value) for value in values[4:])
+    return Interval(mean, low, high, error, scenes, frames, skipped)
+
+
+def _published_rows(split: str, inputs: int, cells: Sequence[tuple[str, str]], masks: bool) -> list[tuple[str, ...]]:
+    figures = published_for(split, inputs=inputs, masks=masks)
+    lines = []
+    for method, source in dict.fromkeys((figure.method, figure.source) for figure in figures):
+        values = {(f.region, f.metric): f.value for f in figures if (f.method, f.source) == (method, source)}
+        texts = ["–" if place not in values else number(values[place], place[1]) for place in cells]
+        lines.append((str(inputs), f"{method} (published, {source})", *texts, "", "", ""))
+    return lines
+
+
+def health_tables(healths: Sequence[Mapping[str, Any]]) -> list[Table]:
+    """The table of the static renderer's health, or none."""
+    if not healths:
+        return []
+    degrees = list(dict.fromkeys(name for health in healths for name in (health.get("camera_r2") or {})))
+    rows = []
+    for health in sorted(healths, key=lambda h: (h["split"], h["inputs"])):
+        figures = [cell(Interval(**health["figures"][name]), "psnr") for name in ("psnr", "reordered", "swapped")]
+        r2 = health.get("camera_r2") or {}
+        rows.append((
+            health["split"], str(health["inputs"]), *figures, *(f"{r2[d]:.2f}" if d in r2 else "–" for d in degrees),
+            f"{health['camera_spread']:.4f}", str(health["windows"]),
+        ))  # fmt: skip
+    columns = ("split", "inputs", "PSNR", "re-ordered, dB", "swapped poses, dB")
+    notes = [
+        "R²: linear regression of true relative cameras on predicted ones, fitted on half of the scenes, evaluated on "
+        "the others; shift = tx / 3 + yaw. Degrees of freedom that do not vary are left out.",
+        "Re-ordered: change of PSNR when targets enter in another order. Swapped: change with another target's pose.",
+        "Spread: largest standard deviation of predicted relative cameras; near 0 they are the same for all scenes.",
+    ]
+    title = "The static renderer: do its cameras mean anything? Mean ± standard error over scenes."
+    heads = (*columns, *(f"R² {name}" for name in degrees), "spread", "windows")
+    return [Table("renderer", title, heads, tuple(rows), tuple(notes))]
+
+
+def claims_table(findings: Sequence[Finding]) -> Table:
+    """The table of measured claims."""
+    rows = []
+    for finding in findings:
+        text = "–"
+        if finding.difference is not None:
+            metric = next((name for name in MASK_METRICS if name in finding.compared), "psnr")
+            text = interval_cell(finding.difference, metric)
+        rows.append((finding.claim, finding.where, finding.compared, text, finding.verdict, finding.note))
+    return Table(
+        name="claims",
+        title="Claims: differences on the same frames, resampled over scenes.",
+        columns=("claim", "where", "difference", "mean [95% interval]", "verdict", "note"),
+        rows=tuple(rows),
+        notes=(
+            "holds / does not hold: the interval lies above / below 0, or the limit that the claim names; undecided: "
+            f"neither, or fewer than {MIN_SCENES} scenes. PSNR in dB, masks in percentage points.",
+        ),
+    )

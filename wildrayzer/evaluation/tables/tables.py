@@ -1,0 +1,206 @@
+"""Tables from scores: a pure function of score files, manifests and configuration. Needs no torch."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from wildrayzer.config.sections.run import RunConfig
+from wildrayzer.config.variants import ablations_of
+from wildrayzer.evaluation.metrics.bootstrap import bootstrap_mean
+from wildrayzer.evaluation.tables.claims import Finding, check_claims
+from wildrayzer.evaluation.tables.paper import ablation_table, paper_table
+from wildrayzer.evaluation.tables.rows import FIELDS, MASK_METHODS, Table, claims_table, health_tables, split_table
+
+
+@dataclass(frozen=True)
+class TableContext:
+    """What tables say of a run besides its scores."""
+
+    run: str
+    """Name of the run."""
+    backbone: str
+    """Feature backbone."""
+    perceptual: str
+    """Perceptual loss."""
+    deviations: tuple[str, ...]
+    """Options that differ from the paper."""
+    kinds: Mapping[str, str]
+    """Kind of each split that is scored: static, moving, pairs, frozen or same_family."""
+    outside: frozenset[str]
+    """Splits that come from outside; published figures are shown beside these alone."""
+    resamples: int
+    """Bootstrap draws."""
+    seed: int
+    """Seed of the bootstrap."""
+    ablations: Mapping[str, str] = field(default_factory=dict)
+    """What each ablation changes, in words."""
+
+    @classmethod
+    def from_config(cls, config: RunConfig) -> "TableContext":
+        """The context of a configured run."""
+        features = config.features
+        splits = {name: name for name, split in config.data.splits.items() if split.use in ("test", "control")}
+        sets = {**splits, **{name: one.split for name, one in config.benchmark.sets.items()}}
+        return cls(
+            run=config.name,
+            backbone=f"dinov3:{features.weights}" if features.backbone == "dinov3" else features.backbone,
+            perceptual=config.perceptual.kind,
+            deviations=config.deviations,
+            kinds={name: split_kind(config, split) for name, split in sets.items()},
+            outside=frozenset(n for n, split in sets.items() if config.data.splits[split].layout != "embedded"),
+            resamples=config.benchmark.bootstrap,
+            seed=config.benchmark.seed,
+            ablations={
+                name: "; ".join(f"{option}: {json.dumps(value)}" for option, value in ablation.changes.items())
+                for name, ablation in ablations_of(config).items()
+            },
+        )
+
+
+def split_kind(config: RunConfig, split: str) -> str:
+    """What a split is for the tables: its role, or which control of the embedded set it is."""
+    section, embedded = config.data.splits[split], config.data.embedded
+    if section.layout == "embedded" and embedded is not None:
+        made = embedded.splits[split]
+        if made.frozen:
+            return "frozen"
+        if made.movers == "furniture":
+            return "same_family"
+    return "moving" if section.role == "dynamic" else section.role
+
+
+@dataclass(frozen=True)
+class Tables:
+    """All tables of a run."""
+
+    context: TableContext
+    """The run."""
+    tables: tuple[Table, ...]
+    """View synthesis, masks, renderer, claims."""
+    summary: pd.DataFrame
+    """Every mean with its interval, tidy: split, inputs, method, region, metric, mean, low, high, error, counts."""
+    findings: tuple[Finding, ...] = field(default=())
+    """The claims, measured."""
+
+
+def build_tables(
+    scores: pd.DataFrame,
+    manifests: Sequence[Mapping[str, Any]],
+    healths: Sequence[Mapping[str, Any]],
+    context: TableContext,
+) -> Tables:
+    """All tables of a run.
+
+    Rows of one table are compared on the frames that all of them have: what only some were scored on is left out and
+    said so.
+
+    Args:
+        scores: tidy scores of all files.
+        manifests: manifests beside them.
+        healths: results of `score_renderer_health`.
+        context: the run.
+
+    Raises:
+        ValueError: scores of a split that the run does not test, or with nothing but NaN.
+    """
+    unknown = sorted(set(scores["split"]) - set(context.kinds))
+    if unknown:
+        raise ValueError(
+            f"scores of the splits {unknown}, which this run does not test (known: {sorted(context.kinds)}); "
+            "pass the run's own score files"
+        )
+    if not np.isfinite(scores["value"]).any():
+        raise ValueError("all scores are NaN: the splits have no pixel to score; check their masks")
+    common, dropped = intersect(scores)
+    summary = summarise(common, resamples=context.resamples, seed=context.seed)
+    found: list[Table] = []
+    for split in context.kinds:
+        here = summary[summary["split"] == split]
+        views = here[here["region"] != "mask"]
+        if len(views):
+            forced = {(m["method"], m["inputs"]) for m in manifests if m.get("split") == split and m.get("forced")}
+            laid_out = paper_table(
+                split,
+                views,
+                kind=context.kinds[split],
+                published=split in context.outside,
+                forced=forced,
+                dropped=[text for (where, _, kind), text in dropped.items() if (where, kind) == (split, "views")],
+            )
+            found += [] if laid_out is None else [laid_out]
+        for masks in (False, True):
+            rows = here[(here["region"] == "mask") == masks]
+            if len(rows):
+                found.append(
+                    split_table(
+                        split,
+                        rows,
+                        manifests,
+                        dropped,
+                        masks=masks,
+                        kind=context.kinds[split],
+                        published=split in context.outside,
+                    )
+                )
+    ablations = ablation_table(scores, context.ablations, resamples=context.resamples, seed=context.seed)
+    found += [] if ablations is None else [ablations]
+    found += health_tables(healths)
+    findings = check_claims(scores, context.kinds, healths, resamples=context.resamples, seed=context.seed)
+    if findings:
+        found.append(claims_table(findings))
+    return Tables(context, tuple(found), summary, tuple(findings))
+
+
+def family(method: str) -> str:
+    """Rows that are compared frame by frame: renderings, masks of cached residuals, masks of input views."""
+    kind = method.partition("@")[0].partition(":")[0]
+    return "head" if kind in ("head", "coseg", "file") else "cache" if kind in MASK_METHODS else "views"
+
+
+def intersect(scores: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[str, int, str], str]]:
+    """Scores of the frames that every method of a split, number of inputs and family has.
+
+    Returns:
+        The scores, and for each (split, inputs, family) that lost some a sentence that says which.
+
+    Raises:
+        ValueError: methods that have no frame in common.
+    """
+    groups = scores.assign(family=scores["method"].map(family))
+    kept, dropped = [], {}
+    for (split, inputs, kind), group in groups.groupby(["split", "inputs", "family"], sort=True):
+        frames = {
+            str(method): set(zip(rows["scene"], rows["frame"], strict=True)) for method, rows in group.groupby("method")
+        }
+        shared, everything = set.intersection(*frames.values()), set.union(*frames.values())
+        if not shared:
+            counts = ", ".join(f"{method} {len({scene for scene, _ in own})} scenes" for method, own in frames.items())
+            raise ValueError(
+                f"{split}, {inputs} inputs: no frame was scored with every method ({counts}); score them on the same "
+                "scenes, or leave a row out"
+            )
+        inside = pd.Series(list(zip(group["scene"], group["frame"], strict=True)), index=group.index).isin(shared)
+        kept.append(group[inside])
+        if shared != everything:
+            lacking = {str(m): len({s for s, _ in everything} - {s for s, _ in own}) for m, own in frames.items()}
+            named = ", ".join(f"{method} lacks {count}" for method, count in lacking.items() if count)
+            scenes = f" ({named} scenes)" if named else ""
+            dropped[(str(split), int(str(inputs)), str(kind))] = (
+                f"Methods were scored on different frames{scenes}: compared on the {len(shared)} of {len(everything)} "
+                "frames that all have."
+            )
+    return pd.concat(kept).drop(columns="family"), dropped
+
+
+def summarise(scores: pd.DataFrame, *, resamples: int, seed: int) -> pd.DataFrame:
+    """Mean, 95% interval over scenes and counts of each split, inputs, method, region and metric."""
+    rows = []
+    for key, group in scores.groupby(["split", "inputs", "method", "region", "metric"], sort=True):
+        interval = bootstrap_mean(group["value"], group["scene"], resamples=resamples, seed=seed)
+        rows.append((*key, *vars(interval).values()))
+    names = ["split", "inputs", "method", "region", "metric", *FIELDS]
+    return pd.DataFrame(rows, columns=names)

@@ -1,0 +1,98 @@
+"""Tables as Markdown, LaTeX and on the terminal."""
+
+import os
+
+from rich.console import Console
+from rich.table import Table as RichTable
+
+from wildrayzer.evaluation.tables.rows import Table
+from wildrayzer.evaluation.tables.tables import TableContext, Tables
+
+_LATEX = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "−": "$-$", "↑": r"$\uparrow$", "↓": r"$\downarrow$",
+    "†": r"$\dagger$", "²": r"\textsuperscript{2}", "ˢ": r"\textsuperscript{s}", "Σ": r"$\Sigma$", "σ": r"$\sigma$",
+    "Î": r"$\hat{I}$", "×": r"$\times$", "–": "--", "≥": r"$\geq$", "≤": r"$\leq$", "±": r"$\pm$",
+}  # fmt: skip
+VERDICT_STYLES = {"holds": "green", "does not hold": "red", "undecided": "yellow", "not scored": "dim"}
+PIPED_WIDTH = 160
+"""Columns of the tables in a file or pipe, which has no width of its own."""
+
+
+def preamble(context: TableContext) -> list[str]:
+    """What stands over the tables: run, backbone, perceptual loss and every deviation from the paper."""
+    deviations = "; ".join(context.deviations) or "none"
+    return [
+        f"Run {context.run}. Feature backbone: {context.backbone}. Perceptual loss: {context.perceptual}.",
+        f"Differs from the paper: {deviations}.",
+    ]
+
+
+def markdown(tables: Tables) -> str:
+    """All tables as one Markdown text."""
+    parts = ["# Benchmark tables", *preamble(tables.context)]
+    for table in tables.tables:
+        parts += [f"## {table.title}", _markdown_table(table)]
+        if table.notes:
+            parts.append("\n".join(f"- {note}" for note in table.notes))
+    return "\n\n".join(parts) + "\n"
+
+
+def _markdown_table(table: Table) -> str:
+    rows = [table.columns, ("---",) * len(table.columns), *table.rows]
+    return "\n".join("| " + " | ".join(text.replace("|", r"\|") for text in row) + " |" for row in rows)
+
+
+def latex(tables: Tables) -> str:
+    """All tables as LaTeX (needs booktabs), to be included with `\\input`."""
+    head = [f"% {line}" for line in preamble(tables.context)]
+    return "\n".join([*head, *(_latex_table(table) for table in tables.tables)]) + "\n"
+
+
+def _latex_table(table: Table) -> str:
+    def line(cells: tuple[str, ...]) -> str:
+        return " & ".join(_escape(text) for text in cells) + r" \\"
+
+    return "\n".join(
+        [
+            r"\begin{table}",
+            rf"\caption{{{_escape(' '.join([table.title, *table.notes]))}}}",
+            rf"\label{{tab:{table.name}}}",
+            rf"\begin{{tabular}}{{{'l' * len(table.columns)}}}",
+            r"\toprule",
+            line(table.columns),
+            r"\midrule",
+            *(line(row) for row in table.rows),
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+        ]
+    )
+
+
+def _escape(text: str) -> str:
+    return "".join(_LATEX.get(character, character) for character in text)
+
+
+def table_console() -> Console:
+    """The terminal, or a file or pipe that is wide enough for the tables; `COLUMNS` overrules its width."""
+    console = Console()
+    wide = console.is_terminal or "COLUMNS" in os.environ
+    return console if wide else Console(width=PIPED_WIDTH)
+
+
+def print_tables(tables: Tables, console: Console | None = None) -> None:
+    """Show all tables on the terminal, the claims coloured by verdict."""
+    console = console or table_console()
+    for line in preamble(tables.context):
+        console.print(line, style="dim", markup=False)
+    for table in tables.tables:
+        shown = RichTable(title=table.title, title_justify="left", show_lines=table.name == "claims")
+        for column in table.columns:
+            shown.add_column(column, overflow="fold")
+        for row in table.rows:
+            style = next((VERDICT_STYLES[text] for text in row if text in VERDICT_STYLES), None)
+            shown.add_row(*(text.replace("[", r"\[") for text in row), style=style)
+        console.print(shown)
+        for note in table.notes:
+            console.print(note, style="dim", markup=False)

@@ -1,0 +1,1 @@
+"""Sweeps of mask options over a cache."""

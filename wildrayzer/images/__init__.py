@@ -1,0 +1,1 @@
+"""Measures of images that masks, metrics and reports share."""

@@ -1,0 +1,1 @@
+"""Files: atomic writes, digests, checksums of metadata, disk space."""

@@ -1,0 +1,254 @@
+"""Operation counts of the network by part, from its sizes alone: what a forward pass and a training step compute.
+
+Counted are matrix products and convolutions, a multiplication and an addition as two operations, as
+`torch.utils.flop_counter` does; norms, activations, softmax and resizing are not. Fused attention recomputes its scores
+in the backward pass, which makes that pass 2.5 times the forward one in place of 2.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wildrayzer.config.sections.model import ModelConfig
+
+FUSED_BACKWARD = 2.5
+"""Backward over forward operations of fused attention: five products in place of two."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Floating-point operations."""
+
+    forward: float = 0.0
+    backward: float = 0.0
+    recomputed: float = 0.0
+    """Forward operations that checkpointed blocks do again in the backward pass."""
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.forward + other.forward, self.backward + other.backward, self.recomputed + other.recomputed)
+
+    @property
+    def total(self) -> float:
+        """All operations that the machine does."""
+        return self.forward + self.backward + self.recomputed
+
+    @property
+    def useful(self) -> float:
+        """Operations without recomputation: what a share of the peak rate (MFU) is measured by."""
+        return self.forward + self.backward
+
+    @property
+    def frozen(self) -> "Cost":
+        """The same part without gradients."""
+        return Cost(self.forward)
+
+
+def total(parts: dict[str, Cost]) -> Cost:
+    """Sum over parts."""
+    return sum(parts.values(), Cost())
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What one pass of a training step computes.
+
+    Args:
+        batch: samples.
+        inputs: input views of a sample.
+        targets: target views of a sample.
+        motion: whether the motion head runs.
+        gate_only: whether it sees the inputs alone.
+        renders: whether targets are rendered; distillation stops after the rays.
+        trains_renderer: whether gradients reach the renderer.
+        trains_motion: whether gradients reach the motion head.
+    """
+
+    batch: int
+    inputs: int
+    targets: int
+    motion: bool = False
+    gate_only: bool = False
+    renders: bool = True
+    trains_renderer: bool = True
+    trains_motion: bool = False
+
+    @property
+    def views(self) -> int:
+        """Views of a sample."""
+        return self.inputs + self.targets
+
+    @property
+    def head_views(self) -> int:
+        """Views that the motion head sees, and the feature backbone for it."""
+        return self.inputs if self.gate_only else self.views
+
+
+def model_cost(config: ModelConfig, work: Workload, *, attention_backward: float = FUSED_BACKWARD) -> dict[str, Cost]:
+    """Operations of a step by part of the network, in the order of the data.
+
+    Args:
+        config: sizes.
+        work: views, batch and what is trained.
+        attention_backward: backward over forward operations of attention; 2 for a kernel that keeps its scores.
+    """
+    counter = _Counter(config, work, attention_backward)
+    parts = {
+        "image tokenizer": counter.image_tokenizer(),
+        "camera encoder": counter.camera_encoder(),
+        "camera head": counter.camera_head(),
+        "input rays": counter.rays(work.inputs),
+        "target rays": counter.rays(work.targets),
+    }
+    if work.renders:
+        parts |= {"scene encoder": counter.scene_encoder(), "decoder": counter.decoder()}
+    if not work.trains_renderer:
+        parts = {name: cost.frozen for name, cost in parts.items()}
+    if work.motion:
+        head = counter.motion_head()
+        parts["motion head"] = head if work.trains_motion else head.frozen
+    return parts
+
+
+def linear(tokens: int, inside: int, outside: int, *, first: bool = False) -> Cost:
+    """A linear layer; `first` when its input needs no gradient."""
+    forward = 2.0 * tokens * inside * outside
+    return Cost(forward, forward if first else 2.0 * forward)
+
+
+def convolution(images: int, side: int, inside: int, outside: int, kernel: int) -> Cost:
+    """A convolution that keeps the side of square images."""
+    return linear(images * side * side, inside * kernel * kernel, outside)
+
+
+def block_cost(
+    width: int, batch: int, tokens: int, queries: int | None = None, *, attention_backward: float = FUSED_BACKWARD
+) -> Cost:
+    """A transformer block over `batch` rows of tokens; with `queries` only so many of them are computed."""
+    asked = tokens if queries is None else queries
+    attention = 4.0 * batch * asked * tokens * width
+    return (
+        linear(batch * asked, width, width)
+        + linear(batch * tokens, width, 2 * width)
+        + Cost(attention, attention_backward * attention)
+        + linear(batch * asked, width, width)
+        + _feed_forward(batch * asked, width)
+    )
+
+
+def _feed_forward(tokens: int, width: int) -> Cost:
+    return linear(tokens, width, 4 * width) + linear(tokens, 4 * width, width)
+
+
+def _two_layers(tokens: int, inside: int, width: int, outside: int, *, first: bool = False) -> Cost:
+    return linear(tokens, inside, width, first=first) + linear(tokens, width, outside)
+
+
+class _Counter:
+    """The parts of `WildRayZer`, each counted as its module computes."""
+
+    def __init__(self, config: ModelConfig, work: Workload, attention_backward: float) -> None:
+        self.config, self.work, self.attention_backward = config, work, attention_backward
+        self.width, self.patches = config.width, config.grid**2
+        self.pixels = 3 * config.patch_size**2
+
+    def image_tokenizer(self) -> Cost:
+        views = self.work.views if self.config.view_embedding == "number" else 1
+        return linear(self.work.batch * self.work.views * self.patches, self.pixels, self.width, first=True) + (
+            _two_layers(views * self.patches, self.width, self.width, self.width, first=True)
+        )
+
+    def camera_encoder(self) -> Cost:
+        batch, views = self.work.batch, self.work.views
+        if self.config.camera_encoder == "pairwise":
+            own = linear(batch * views * self.patches, self.pixels, self.width, first=True)
+            place = linear(self.patches, self.width, self.width, first=True)
+            return own + place + self._stack(self.config.camera_blocks, batch * (views - 1), 2 + 2 * self.patches, 2)
+        stack = self._stack(self.config.camera_blocks, batch, views * (1 + self.patches), views)
+        if self.config.view_embedding == "number":
+            stack += _two_layers(views, self.width, self.width, self.width, first=True)
+        return stack
+
+    def camera_head(self) -> Cost:
+        size = 3 + (6 if self.config.pose == "6d" else 4)
+        cost = _two_layers(self.work.batch * self.work.views, 2 * self.width, self.width, size)
+        if self.config.focal == "predicted":
+            cost += _two_layers(self.work.batch, self.width, self.width, 1)
+        return cost
+
+    def rays(self, views: int) -> Cost:
+        fourier = self.config.ray_encoding == "fourier"
+        samples = self.config.ray_samples if fourier else self.config.patch_size
+        channels = 6 * (1 + 2 * self.config.ray_octaves) if fourier else 6
+        return linear(self.work.batch * views * self.patches, channels * samples**2, self.width)
+
+    def scene_encoder(self) -> Cost:
+        tokens = self.work.inputs * self.patches
+        fuse = linear(self.work.batch * tokens, 2 * self.width, self.width)
+        if self.config.token_fusion == "mlp":
+            fuse += linear(self.work.batch * tokens, self.width, self.width)
+        length = self.config.scene_tokens
+        keep = length if self.config.decoder_context == "scene" else None
+        return fuse + self._stack(self.config.scene_blocks, self.work.batch, length + tokens, keep)
+
+    def decoder(self) -> Cost:
+        work = self.work
+        context = self.config.scene_tokens
+        if self.config.decoder_context == "scene_and_inputs":
+            context += work.inputs * self.patches
+        rows = work.batch * work.targets
+        to_pixels = linear(rows * self.patches, self.width, self.pixels)
+        if self.config.decoder_attention == "self":
+            return self._stack(self.config.decoder_blocks, rows, self.patches + context, self.patches) + to_pixels
+        attention = 4.0 * rows * self.patches * (self.patches + context) * self.width
+        block = (
+            linear(rows * self.patches, self.width, 3 * self.width)
+            + linear(work.batch * context, self.width, 2 * self.width)
+            + Cost(attention, self.attention_backward * attention)
+            + linear(rows * self.patches, self.width, self.width)
+            + _feed_forward(rows * self.patches, self.width)
+        )
+        return self._checkpointed([block] * self.config.decoder_blocks, [rows * self.patches]) + to_pixels
+
+    def motion_head(self) -> Cost:
+        options = self.config.motion_head
+        assert options is not None
+        batch, patches, width = self.work.batch, self.patches, self.width
+        views = self.work.head_views
+        sources = [width, width, *([options.feature_width] if options.use_features else [])]
+        cost = sum((linear(batch * views * patches, source, width) for source in sources), Cost())
+        cost += _two_layers(batch * views * patches, len(sources) * width, width, width)
+        # joint attention runs over the views of a call: all of them in distillation, else inputs and targets apart
+        groups = [views] if self.work.gate_only or not self.work.renders else [self.work.inputs, self.work.targets]
+        for group in groups:
+            rows, length = (batch, group * patches) if options.cross_view else (batch * group, patches)
+            cost += self._stack(options.blocks, rows, length)
+        return cost + self._mask_decoder(batch * views)
+
+    def _mask_decoder(self, images: int) -> Cost:
+        side, channels = self.config.grid, self.width // 2
+        cost = linear(images * self.patches, self.width, self.width)
+        cost += convolution(images, side, self.width, channels, 3) + convolution(images, side, channels, channels, 3)
+        for _ in range(math.floor(math.log2(self.config.patch_size))):
+            side, half = 2 * side, max(1, channels // 2)
+            cost += convolution(images, side, channels, half, 1)
+            cost += convolution(images, side, half, half, 3) + convolution(images, side, half, half, 3)
+            channels = half
+        return cost + convolution(images, side, channels, channels, 3) + convolution(images, side, channels, 1, 1)
+
+    def _stack(self, blocks: int, batch: int, tokens: int, keep: int | None = None) -> Cost:
+        queries = [tokens] * (blocks - 1) + [tokens if keep is None else keep]
+        costs = [
+            block_cost(self.width, batch, tokens, asked, attention_backward=self.attention_backward)
+            for asked in queries
+        ]
+        return self._checkpointed(costs, [batch * asked for asked in queries])
+
+    def _checkpointed(self, blocks: Sequence[Cost], rows: Sequence[int]) -> Cost:
+        """Sum of blocks; a recomputed block stops before its last linear layer, whose result nothing needs."""
+        every = self.config.checkpoint_every
+        again = 0.0
+        for depth, block in enumerate(blocks):
+            if every and depth % every == 0:
+                last = linear(rows[min(depth, len(rows) - 1)], 4 * self.width, self.width)
+                again += block.forward - last.forward
+        return sum(blocks, Cost()) + Cost(recomputed=again)

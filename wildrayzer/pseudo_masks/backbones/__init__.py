@@ -1,0 +1,1 @@
+"""Feature backbones: DINOv3 and a colour-and-gradient descriptor, behind one interface."""

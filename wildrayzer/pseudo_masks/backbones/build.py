@@ -1,0 +1,24 @@
+"""Which backbone a configuration names."""
+
+import torch
+
+from wildrayzer.config.sections.features import FeaturesConfig
+from wildrayzer.pseudo_masks.backbones.base import FeatureBackbone
+from wildrayzer.pseudo_masks.backbones.descriptor import Descriptor
+from wildrayzer.pseudo_masks.backbones.dinov3 import DINOv3
+
+
+def build_backbone(config: FeaturesConfig, *, patch_size: int, device: str | torch.device) -> FeatureBackbone:
+    """The backbone that `features.backbone` names, on `device`.
+
+    Args:
+        config: the `features` section.
+        patch_size: patch of the renderer, in pixels; features come on that grid whatever the backbone's own patch.
+        device: where images will be.
+
+    Raises:
+        ValueError: `features.weights` is no folder with a DINOv3 ViT, or a hub id that cannot be had.
+    """
+    if config.backbone == "descriptor":
+        return Descriptor(patch_size=patch_size)
+    return DINOv3(config, patch_size=patch_size, device=device)

@@ -1,0 +1,1 @@
+"""The pseudo-mask cache: Zarr v3 arrays at patch resolution."""

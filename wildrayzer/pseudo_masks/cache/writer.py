@@ -1,0 +1,143 @@
+"""Writes groups of the pseudo-mask cache: whole shards, in order, and nothing under the final name before the end."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import zarr
+from jaxtyping import Int
+from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec, ZstdCodec
+
+from wildrayzer.io.metadata_checksum import put_sealed
+from wildrayzer.io.provenance import code_versions, digest_json
+from wildrayzer.pseudo_masks.cache.arrays import LAYOUTS, SCHEMA, Layout
+
+
+def unfinished(path: Path) -> Path:
+    """Where a group lies until it is complete."""
+    return path.with_name(f".{path.name}.unfinished")
+
+
+class CacheWriter:
+    """Writes a group frame by frame, in order; use it as a context manager.
+
+    Frames go to disk by whole shards, so no shard is written twice and memory holds one. The group appears under its
+    name when the block ends well.
+
+    Args:
+        path: of the group.
+        layout: name of a layout in `LAYOUTS`.
+        frames: how many frames will come.
+        sizes: lengths of the dimensions that the layout leaves open.
+        digests: by name, what the content follows from.
+        scenes: names of the split's scenes.
+        offsets: bounds of the scenes in frames.
+        about: more attributes, for people and tables.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        layout: str,
+        *,
+        frames: int,
+        sizes: Mapping[str, int],
+        digests: Mapping[str, str],
+        scenes: list[str],
+        offsets: Int[np.ndarray, " s"],
+        about: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self._temporary = unfinished(self.path)
+        if self._temporary.exists():
+            shutil.rmtree(self._temporary)
+        self._temporary.parent.mkdir(parents=True, exist_ok=True)
+        self._frames, self._next = frames, 0
+        self._group = zarr.open_group(self._temporary, mode="w", zarr_format=3)
+        self._attributes: dict[str, Any] = {
+            "schema": SCHEMA,
+            "layout": layout,
+            "frames": frames,
+            "sizes": dict(sizes),
+            "digests": dict(digests),
+            "digest": digest_json([layout, dict(digests)]),
+            "scenes": scenes,
+            "about": dict(about or {}),
+            "versions": dict(code_versions()),
+        }
+        self._arrays = {spec.name: _create(self._group, spec, frames, sizes) for spec in LAYOUTS[layout]}
+        self._shard = {spec.name: spec.shard for spec in LAYOUTS[layout]}
+        self._held: dict[str, list[np.ndarray]] = {name: [] for name in self._arrays}
+        self._written = dict.fromkeys(self._arrays, 0)
+        self._group.create_array(
+            "offsets",
+            data=offsets.astype(np.int64),
+            compressors=ZstdCodec(checksum=True),
+            dimension_names=["scene_bound"],
+        )
+
+    def append(self, **blocks: np.ndarray) -> None:
+        """The next frames of every array of the layout."""
+        assert blocks.keys() == self._arrays.keys(), f"give {sorted(self._arrays)}"
+        lengths = {len(block) for block in blocks.values()}
+        assert len(lengths) == 1, f"blocks of several lengths: {sorted(lengths)}"
+        self._next += lengths.pop()
+        assert self._next <= self._frames, "more frames than announced"
+        for name, block in blocks.items():
+            self._held[name].append(block)
+            self._flush(name, finish=False)
+
+    def _flush(self, name: str, *, finish: bool) -> None:
+        shard, held = self._shard[name], sum(map(len, self._held[name]))
+        count = held if finish else held // shard * shard
+        if not count:
+            return
+        block = np.concatenate(self._held[name])
+        self._held[name] = [block[count:]]
+        start = self._written[name]
+        self._arrays[name][start : start + count] = block[:count]
+        self._written[name] = start + count
+
+    def __enter__(self) -> "CacheWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            shutil.rmtree(self._temporary, ignore_errors=True)
+            return
+        assert self._next == self._frames, f"{self._next} frames written, {self._frames} announced"
+        for name in self._arrays:
+            self._flush(name, finish=True)
+        files = {
+            str(file.relative_to(self._temporary)): file.stat().st_size
+            for file in sorted(self._temporary.rglob("*"))
+            if file.is_file() and file.name != "zarr.json"
+        }
+        put_sealed(self._group, self._temporary, {**self._attributes, "files": files})
+        if self.path.exists():
+            shutil.rmtree(self.path)
+        self._temporary.replace(self.path)
+
+
+def _create(group: zarr.Group, spec: Layout, frames: int, sizes: Mapping[str, int]) -> zarr.Array:
+    rest = tuple(sizes[dimension] for dimension in spec.dimensions)
+    shuffle = BloscShuffle.bitshuffle if spec.dtype == "uint8" else BloscShuffle.shuffle
+    itemsize = np.dtype(spec.dtype).itemsize
+    return group.create_array(
+        spec.name,
+        shape=(frames, *rest),
+        dtype=spec.dtype,
+        chunks=(spec.chunk, *rest),
+        shards=(spec.shard, *rest),
+        # the checksum of a chunk is compared whenever it is read: a flipped bit is an error and no other mask
+        compressors=[BloscCodec(typesize=itemsize, cname="zstd", clevel=7, shuffle=shuffle), Crc32cCodec()],
+        fill_value=spec.fill,
+        dimension_names=["frame", *spec.dimensions],
+        # A chunk of fill values is written as well: then a file that is missing is a file that was lost.
+        config={"write_empty_chunks": True},
+    )

@@ -1,0 +1,178 @@
+"""Seeded K-means over the patch features of residual windows, many windows at once (method.md, stage 2 step 5)."""
+
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from wildrayzer.pseudo_masks.backbones.base import anchored
+
+MAX_CLUSTERS = 255
+"""Cluster numbers are stored as uint8, where 255 means `not computed`."""
+
+_STEPS = 2048.0
+"""Grid of the unit vectors. Every product of two of them, and every partial sum of a dot product, is then an integer
+under 2²⁴ in units of 2⁻²², which float32 (and TF32) holds exactly: no order of summation, batch size, thread count or
+device can change a label."""
+
+
+def quantised_directions(
+    features: Float[Tensor, "w t n c"], *, centre: bool, anchor: float = 0.0, floor: float = 1e-5
+) -> Float[Tensor, "w m d"]:
+    """What is clustered: L2-normalised features of a window's targets, rounded to multiples of 2⁻¹¹.
+
+    Args:
+        features: patch features of each window's target frames.
+        centre: subtract the window's mean first (see `FeatureBackbone.centre`).
+        anchor: length of the constant channel beside them (see `FeatureBackbone.anchor`).
+        floor: shorter vectors have no direction and become zero.
+
+    Returns:
+        One row a patch, frames in order (m = t·n).
+    """
+    points = features.flatten(1, 2).float()
+    if centre:
+        points = points - points.mean(dim=1, keepdim=True)
+    points = anchored(points, anchor)
+    length = points.norm(dim=-1, keepdim=True)
+    unit = torch.where(length > floor, points / length.clamp(min=floor), torch.zeros_like(points))
+    return (unit * _STEPS).round() / _STEPS
+
+
+def kmeans(
+    points: Float[Tensor, "w m c"],
+    *,
+    clusters: int,
+    iterations: int,
+    seeds: list[int],
+    restarts: int = 1,
+) -> UInt8[np.ndarray, "w m"]:
+    """Cluster each window on its own: greedy k-means++ start, then Lloyd until nothing changes.
+
+    A window's labels depend on its points and its seed alone. With more clusters than distinct points the surplus
+    ones stay empty; a cluster that loses its last point keeps its centre.
+
+    Args:
+        points: rows of `quantised_directions`.
+        clusters: k, at most 255.
+        iterations: most Lloyd iterations.
+        seeds: one a window; say the window's first target frame, so that the order of windows is of no consequence.
+        restarts: starts; the one with the least inertia is kept, the earliest of equals.
+
+    Raises:
+        ValueError: too many clusters, a wrong number of seeds, or points that are not finite.
+    """
+    if not 1 <= clusters <= MAX_CLUSTERS:
+        raise ValueError(f"residuals.clusters = {clusters}: choose 2 to {MAX_CLUSTERS}, labels are stored in a byte")
+    if len(seeds) != len(points):
+        raise ValueError(f"{len(seeds)} seeds for {len(points)} windows; give one a window")
+    if not torch.isfinite(points).all():
+        raise ValueError("the features to cluster hold NaN or infinity; check the images and the backbone")
+    best, best_inertia = None, None
+    for restart in range(restarts):
+        centres = _plus_plus(points, clusters, [(seed, restart) for seed in seeds])
+        labels, cost = _lloyd(points, centres, iterations)
+        if best is None or best_inertia is None:
+            best, best_inertia = labels, cost
+            continue
+        better = cost < best_inertia
+        best = torch.where(better[:, None], labels, best)
+        best_inertia = torch.where(better, cost, best_inertia)
+    assert best is not None, "restarts is at least 1"
+    return best.to(torch.uint8).cpu().numpy()
+
+
+def _plus_plus(points: Float[Tensor, "w m c"], clusters: int, seeds: list[tuple[int, int]]) -> Float[Tensor, "w k c"]:
+    """Greedy k-means++: of a few candidates drawn in proportion to squared distance take the one that helps most."""
+    windows, count, _ = points.shape
+    trials = 2 + int(math.log(clusters))
+    draws = np.stack([np.random.default_rng(seed).random((clusters, trials)) for seed in seeds])
+    uniform = torch.from_numpy(draws).to(points.device)
+    norms = points.square().sum(dim=-1)
+    window = torch.arange(windows, device=points.device)
+    first = (uniform[:, 0, 0] * count).long().clamp(max=count - 1)
+    chosen = [points[window, first]]
+    nearest = _distances_from(chosen[0][:, None], points, norms)[:, 0]
+    for step in range(1, clusters):
+        cumulative = nearest.cumsum(dim=1, dtype=torch.float64)
+        wanted = uniform[:, step] * cumulative[:, -1:]
+        candidates = torch.searchsorted(cumulative, wanted, right=True).clamp(max=count - 1)
+        rows = points[window[:, None], candidates]
+        reached = torch.minimum(nearest[:, None], _distances_from(rows, points, norms))
+        pick = reached.sum(dim=2, dtype=torch.float64).argmin(dim=1)
+        chosen.append(rows[window, pick])
+        nearest = reached[window, pick]
+    return torch.stack(chosen, dim=1)
+
+
+def _distances_from(
+    rows: Float[Tensor, "w r c"], points: Float[Tensor, "w m c"], norms: Float[Tensor, "w m"]
+) -> Float[Tensor, "w r m"]:
+    """Squared distances of a few rows to all points: this order of the product takes half the time of the other."""
+    products = torch.bmm(rows, points.transpose(1, 2))
+    return products.mul_(-2).add_(norms[:, None]).add_(rows.square().sum(dim=-1)[..., None])
+
+
+def _lloyd(
+    points: Float[Tensor, "w m c"], centres: Float[Tensor, "w k c"], iterations: int
+) -> tuple[Int[Tensor, "w m"], Float[Tensor, " w"]]:
+    """Labels after at most `iterations` updates, and the cost to the centres that gave them.
+
+    A window that has settled stays as it is while others go on, so its result is the same in any batch. Only centres
+    that gained or lost points are averaged again, and only distances to centres that moved are computed again: sums and
+    products are exact, so this changes nothing but the time.
+    """
+    norms = points.square().sum(dim=-1)
+    distances = _squared_distances(points, norms, centres)
+    labels = distances.argmin(dim=-1)
+    touched = torch.ones(centres.shape[:2], dtype=torch.bool, device=points.device)
+    for _ in range(iterations):
+        columns = _leading(touched)
+        before = _rows(centres, columns)
+        after = (_means(points, labels, columns, before) * _STEPS).round() / _STEPS
+        centres = centres.scatter(1, columns[..., None].expand_as(after), after)
+        columns = columns.gather(1, _leading((after != before).any(dim=-1)))
+        fresh = _squared_distances(points, norms, _rows(centres, columns))
+        distances.scatter_(2, columns[:, None].expand_as(fresh), fresh)
+        previous, labels = labels, distances.argmin(dim=-1)
+        changed = previous != labels
+        if not changed.any():
+            break
+        touched = torch.zeros_like(touched)
+        for side in (previous, labels):
+            touched |= torch.zeros_like(touched, dtype=torch.int64).scatter_add_(1, side, changed.long()) > 0
+    return labels, distances.amin(dim=-1).double().sum(dim=1)
+
+
+def _leading(marked: Bool[Tensor, "w k"]) -> Int[Tensor, "w j"]:
+    """Columns of every row that hold all of its marked ones; j is the most in any row, so some hold unmarked ones."""
+    return marked.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, : int(marked.sum(dim=1).max())]
+
+
+def _rows(centres: Float[Tensor, "w k c"], columns: Int[Tensor, "w j"]) -> Float[Tensor, "w j c"]:
+    return centres.gather(1, columns[..., None].expand(-1, -1, centres.shape[-1]))
+
+
+def _squared_distances(
+    points: Float[Tensor, "w m c"], norms: Float[Tensor, "w m"], centres: Float[Tensor, "w k c"]
+) -> Float[Tensor, "w m k"]:
+    """|x|² − 2⟨x, c⟩ + |c|²: exact on the grid, see `_STEPS`."""
+    products = torch.bmm(points, centres.transpose(1, 2))
+    return norms[..., None] - 2 * products + centres.square().sum(dim=-1)[:, None]
+
+
+def _means(
+    points: Float[Tensor, "w m c"],
+    labels: Int[Tensor, "w m"],
+    columns: Int[Tensor, "w j"],
+    empty: Float[Tensor, "w j c"],
+) -> Float[Tensor, "w j c"]:
+    """Mean of the points of the clusters `columns`; an empty cluster gets its row of `empty`."""
+    # A sum of more than 2¹³ grid values may leave the 24 bits of float32.
+    exact = points if points.shape[1] <= 1 << 13 else points.double()
+    members = (labels[:, None] == columns[..., None]).to(exact.dtype)
+    sums = torch.bmm(members, exact)
+    counts = members.sum(dim=2)[..., None]
+    return torch.where(counts > 0, (sums / counts.clamp(min=1)).to(empty.dtype), empty)

@@ -1,0 +1,1 @@
+"""Building blocks of HTML pages: page, charts, pictures, sheets."""

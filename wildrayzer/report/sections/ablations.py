@@ -1,0 +1,107 @@
+"""Ablations in the report: what each changes, its figures and its motion head's learning curves beside the run's."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+
+from wildrayzer.config import RunConfig
+from wildrayzer.config.variants import ablations_of
+from wildrayzer.evaluation.tables.tables import TableContext
+from wildrayzer.report.page.charts import COLOURS, chart, legend_above
+from wildrayzer.report.page.page import Block, Facts, Figures, Note, Picture, TextTable
+from wildrayzer.report.sections.benchmark import parse_tables
+from wildrayzer.run.layout import RunLayout
+from wildrayzer.run.score_plan import ScorePlan, ablation_plan, compared_files
+from wildrayzer.training.metrics_log import read_metrics
+
+_STAGES = ("distill", "joint")
+Curve = tuple[Sequence[float], Sequence[float]]
+
+
+def ablation_blocks(config: RunConfig, layout: RunLayout) -> list[Block]:
+    """The ablations that have been run, the tables they have of their own, and curves of trained motion heads.
+
+    Raises:
+        ValueError: a table is damaged.
+    """
+    plans = {
+        name: ablation_plan(config, name, root=str(layout.base.parent))
+        for name in ablations_of(config)
+        if (Path(str(layout.base)) / "ablations" / name).is_dir()
+    }
+    if not plans:
+        return [Note("No ablation has been run; `snakemake ablations`, or `ablation_NAME` for one, does.")]
+    old = [name for name, plan in plans.items() if _is_outdated(ScorePlan(config, layout), plan)]
+    shown = {name: plan for name, plan in plans.items() if name not in old}
+    blocks: list[Block] = [
+        Note(f"{name} was compared with earlier scores of the run, so it is left out; `snakemake ablation_{name}`.")
+        for name in old
+    ]
+    if shown:
+        changes = TableContext.from_config(config).ablations
+        blocks.append(Facts(tuple((name, changes[name]) for name in shown), "Ablations that were run"))
+    return [*blocks, *_own_tables(shown), *_curves(config, layout, shown)]
+
+
+def _is_outdated(run: ScorePlan, plan: ScorePlan) -> bool:
+    """Whether the run has been scored anew since an ablation's own tables were made; by time, as the workflow asks."""
+    tables = Path(plan.layout.tables) / "tables.md"
+    if not tables.is_file():
+        return False
+    made = tables.stat().st_mtime
+    return any(Path(file).is_file() and Path(file).stat().st_mtime > made for file in compared_files(run, plan))
+
+
+def _own_tables(plans: Mapping[str, ScorePlan]) -> list[Block]:
+    """Ablations beside the run, as one table; those that are part of the run's own tables have none of their own."""
+    files = [Path(plan.layout.tables) / "tables.md" for plan in plans.values()]
+    found = [
+        table
+        for file in files
+        if file.is_file()
+        for table in parse_tables(file.read_text())
+        if table.columns[0] == "ablation"
+    ]
+    if not found:
+        return []
+    notes = dict.fromkeys(note for table in found for note in table.notes)
+    rows = tuple(row for table in found for row in table.rows)
+    return [TextTable(found[0].title, found[0].columns, rows, tuple(notes))]
+
+
+def _curves(config: RunConfig, layout: RunLayout, plans: Mapping[str, ScorePlan]) -> list[Block]:
+    pictures = []
+    for stage in _STAGES:
+        curves = {"run": iou_curve(layout.metrics(stage, config.rounds))}
+        for name, plan in plans.items():
+            if plan.layout.makes(stage):
+                curves[name] = iou_curve(plan.layout.metrics(stage, plan.config.rounds))
+        drawn = {name: curve for name, curve in curves.items() if curve is not None}
+        if len(drawn) > 1:
+            pictures.append(_picture(stage, drawn))
+    text = (
+        "IoU with the labels of the training batch (probability over the gate's threshold), which are "
+        "pseudo-masks or pasted objects: curves with the same labels compare; IoU with the truth is in the "
+        "ablations table."
+    )
+    return [Figures("Motion heads while they learn", tuple(pictures), text)] if pictures else []
+
+
+def iou_curve(metrics: str | Path) -> Curve | None:
+    """Optimiser steps and IoU with the labels, or None where the stage has not been trained or measures none."""
+    if not Path(metrics).is_file():
+        return None
+    records = [record for record in read_metrics(metrics, "train") if "label_iou" in record]
+    return ([float(r["step"]) for r in records], [float(r["label_iou"]) for r in records]) if records else None
+
+
+def _picture(stage: str, curves: Mapping[str, Curve]) -> Picture:
+    def draw(axes: Axes) -> None:
+        for (name, (steps, iou)), colour in zip(curves.items(), ("black", *COLOURS), strict=False):
+            axes.plot(steps, iou, color=colour, label=name, linewidth=2.2 if name == "run" else 1.4)
+        axes.set(xlabel="optimiser step", ylabel="IoU with the labels, 0 to 1", ylim=(0, None))
+        legend_above(axes, columns=3)
+
+    ends = ", ".join(f"{name} {iou[-1]:.2f}" for name, (_, iou) in curves.items())
+    return Picture(chart(draw), f"IoU against training step, {stage}", f"Stage {stage}. At the end: {ends}.")

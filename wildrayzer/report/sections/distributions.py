@@ -1,0 +1,135 @@
+"""How rendering PSNR and mask coverage are distributed over the frames of each split."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+
+from wildrayzer.config import RunConfig
+from wildrayzer.evaluation.metrics.masks import BATCH, UNKNOWN
+from wildrayzer.report.page.charts import COLOURS, chart, legend_above
+from wildrayzer.report.page.page import Block, Figures, Note, Picture, TextTable
+from wildrayzer.report.sections.gallery import NO_WINDOWS, MaskFiles
+from wildrayzer.run.layout import RunLayout
+
+
+@dataclass(frozen=True)
+class SplitMasks:
+    """Figures of every computed frame of a split's pseudo-masks from one source."""
+
+    split: str
+    source: str
+    psnr: Float[np.ndarray, " f"]
+    """Rendering PSNR, dB."""
+    patch: Float[np.ndarray, " f"]
+    """Share of the frame that the patch mask marks."""
+    pixel: Float[np.ndarray, " f"]
+    """Share of the frame that the refined mask marks; NaN for controls, which are not refined."""
+    true: Float[np.ndarray, " f"] | None
+    """Share of the known pixels that the true mask marks."""
+
+
+def mask_distributions(config: RunConfig, layout: RunLayout) -> list[Block]:
+    """A table over splits and sources, and plots of what the renderer's masks look like."""
+    shown = (config.data.dynamic_train, *config.data.of(use="test"), *config.data.of(use="control"))
+    found: list[SplitMasks] = []
+    notes: list[Block] = []
+    for split in shown:
+        sources = ("renderer",) if split == config.data.dynamic_train else config.benchmark.mask_sources
+        for source in sources:
+            files = MaskFiles.open(layout, config, split, source)
+            if files is None:
+                continue
+            if files.any_computed:
+                found.append(_measure(files, source))
+            else:
+                notes.append(Note(f"{split}, {source}: {NO_WINDOWS}, so its distributions are left out."))
+    if not found:
+        return notes or [Note("No pseudo-masks are made yet, so their distributions are left out.")]
+    own = [masks for masks in found if masks.source == "renderer"]
+    if not own:
+        notes.append(Note("The renderer's pseudo-masks are not made yet, so their distributions are left out."))
+        return [_table(found, config), *notes]
+    return [_table(found, config), Figures("Distributions", (_psnr(own, config), _coverage(own))), *notes]
+
+
+def _measure(files: MaskFiles, source: str) -> SplitMasks:
+    frames = np.flatnonzero(files.maps.window >= 0)
+    patch = (files.patches.all("mask")[frames] == 1).mean((1, 2))
+    pixel = np.full(len(frames), np.nan)
+    if files.pixels is not None:
+        parts = (
+            (files.pixels.span("mask", start, start + BATCH) == 1).mean((1, 2))
+            for start in range(0, files.pixels.num_frames, BATCH)
+        )
+        pixel = np.concatenate(list(parts))[frames]
+    true = None
+    if files.store.has_masks:
+        masks = files.store.read_masks(frames)
+        true = (masks == 1).sum((1, 2)) / np.maximum((masks != UNKNOWN).sum((1, 2)), 1)
+    return SplitMasks(files.split, source, files.maps.psnr[frames], patch, pixel, true)
+
+
+def _table(found: list[SplitMasks], config: RunConfig) -> TextTable:
+    limit = config.distill.psnr_filter
+    rows = [_table_row(masks, limit) for masks in found]
+    columns = ("split", "source", "frames", "mean PSNR, dB", f"over {limit:g} dB", "patch masks cover",
+               "pixel masks cover", "empty pixel masks", "true masks cover")  # fmt: skip
+    notes = (
+        "Source: what stands for the rendering. renderer: the frozen renderer. Controls: nearest copies the nearest "
+        "input frame, blurred blurs the target. Controls are not refined to pixel masks.",
+        "Frozen clips: what the true masks mark stands still there, so nothing should be covered.",
+    )
+    return TextTable("Pseudo-masks by split", columns, tuple(rows), notes)
+
+
+def _table_row(masks: SplitMasks, limit: float) -> tuple[str, ...]:
+    refined = bool(np.isfinite(masks.pixel).all())
+    return (
+        masks.split, masks.source, str(len(masks.psnr)), f"{masks.psnr.mean():.2f}",
+        f"{(masks.psnr > limit).mean():.1%}", f"{masks.patch.mean():.1%}",
+        f"{masks.pixel.mean():.1%}" if refined else "–",
+        f"{(masks.pixel == 0).mean():.1%}" if refined else "–",
+        "–" if masks.true is None else f"{masks.true.mean():.1%}",
+    )  # fmt: skip
+
+
+def _psnr(found: list[SplitMasks], config: RunConfig) -> Picture:
+    limit = config.distill.psnr_filter
+    everything = np.concatenate([masks.psnr for masks in found])
+    edges = np.linspace(np.floor(everything.min()), np.ceil(everything.max()) + 0.1, 31)
+
+    def draw(axes: Axes) -> None:
+        for masks, colour in zip(found, _colours(len(found)), strict=True):
+            _outline(axes, masks.psnr, edges, colour, masks.split)
+        axes.axvline(limit, color="black", linestyle="--", linewidth=1)
+        axes.set(xlabel="rendering PSNR of a frame (dB)", ylabel="share of the split's frames (%)")
+        legend_above(axes)
+
+    text = (
+        f"Rendering PSNR of the frozen renderer. The dashed line is the PSNR filter, {limit:g} dB: frames left of it "
+    )
+    return Picture(chart(draw), "Histogram of rendering PSNR by split", text + "do not teach the motion head.")
+
+
+def _coverage(found: list[SplitMasks]) -> Picture:
+    edges = np.linspace(0, 100 * max(float(masks.pixel.max()) for masks in found) + 1e-6, 26)
+
+    def draw(axes: Axes) -> None:
+        for masks, colour in zip(found, _colours(len(found)), strict=True):
+            _outline(axes, 100 * masks.pixel, edges, colour, masks.split)
+        axes.set(xlabel="frame covered by the pixel mask (%)", ylabel="share of the split's frames (%)", yscale="log")
+        legend_above(axes)
+
+    text = "Coverage of the refined pseudo-masks (logarithmic share). Splits in which nothing moves should stay at 0."
+    return Picture(chart(draw), "Histogram of mask coverage by split", text)
+
+
+def _outline(axes: Axes, values: Float[np.ndarray, " f"], edges: np.ndarray, colour: str, label: str) -> None:
+    weights = np.full(len(values), 100 / len(values))
+    axes.hist(values, bins=edges.tolist(), weights=weights, histtype="step", color=colour, label=label, linewidth=1.4)
+
+
+def _colours(count: int) -> list[str]:
+    return [COLOURS[number % len(COLOURS)] for number in range(count)]

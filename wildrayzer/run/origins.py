@@ -1,0 +1,64 @@
+"""Do the caches that a run finds in its folder belong to it: asked before a job starts, from the digests they hold."""
+
+from collections.abc import Container, Iterable
+from pathlib import Path
+from typing import Any
+
+from wildrayzer.io.provenance import check_digests, read_json
+from wildrayzer.run.layout import RunLayout
+
+
+def foreign_caches(
+    layout: RunLayout, *, rounds: int, masks: Iterable[tuple[str, str]], remade: Container[str] = ()
+) -> list[str]:
+    """What lies in the run's folder and was made from another renderer, frame store or cache than the one beside it.
+
+    Args:
+        layout: of the run.
+        rounds: rounds of the run.
+        masks: splits, and what stands in for the rendering, whose caches are looked at.
+        remade: paths that jobs will make anew; these may be anything.
+
+    Returns:
+        A line for each such cache, naming it and the digests that differ.
+    """
+    wrong = []
+    for number in range(1, rounds + 1):
+        renderer = layout.checkpoint("pretrain") if number == 1 else layout.checkpoint("joint", number - 1)
+        for split, source in masks:
+            residuals = layout.residuals(number, split, source)
+            made_of = {"store": _digest(layout.store(split))}
+            if source == "renderer":
+                made_of["renderer"] = _weights(renderer)
+            groups = (
+                (residuals, made_of, "residuals"),
+                (layout.patch_masks(number, split, source), {"residuals": _digest(residuals)}, "pseudo_masks"),
+                (layout.pixel_masks(number, split, source), {"residuals": _digest(residuals)}, "refine"),
+            )
+            for path, expected, stage in groups:
+                attributes = _attributes(path)
+                if path in remade or attributes is None:
+                    continue
+                known = {name: value for name, value in expected.items() if value is not None}
+                try:
+                    check_digests(path, attributes["digests"], known, stage)
+                except ValueError as error:
+                    wrong.append(f"{error} (delete it first)")
+    return wrong
+
+
+def _attributes(path: str) -> dict[str, Any] | None:
+    """Attributes of a complete group; None where there is none."""
+    file = Path(path) / "zarr.json"
+    found: dict[str, Any] = read_json(file)["attributes"] if file.is_file() else {}
+    return found if "digest" in found else None
+
+
+def _digest(path: str) -> str | None:
+    attributes = _attributes(path)
+    return None if attributes is None else str(attributes["digest"])
+
+
+def _weights(checkpoint: str) -> str | None:
+    manifest = Path(checkpoint) / "manifest.json"
+    return str(read_json(manifest)["weights_digest"]) if manifest.is_file() else None

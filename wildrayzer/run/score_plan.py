@@ -1,0 +1,163 @@
+"""Which scores a run or an ablation makes, and where they lie. Needs no torch: the workflow plans with it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from wildrayzer.config import RunConfig
+from wildrayzer.config.variants import ablations_of, own_stages, variant_of
+from wildrayzer.run.layout import AblationLayout, RunLayout
+from wildrayzer.run.recipes import recipe_of, rows_of_set
+
+MASK_STAGES = ("residuals", "pseudo_masks", "refine")
+"""Stages that change pseudo-masks."""
+
+
+@dataclass(frozen=True)
+class ScorePlan:
+    """The scores of a run, or of an ablation of it."""
+
+    config: RunConfig
+    """Configuration; an ablation's has its changes."""
+    layout: RunLayout
+    """Where files lie."""
+    only: tuple[str, ...] = field(default=())
+    """Splits that an ablation is scored on; empty for all."""
+
+    @property
+    def ablation(self) -> str | None:
+        """Name of the ablation; None for the run itself."""
+        return self.layout.ablation if isinstance(self.layout, AblationLayout) else None
+
+    def _wanted(self, split: str) -> bool:
+        return not self.only or split in self.only
+
+    def makes_rows_of(self, row: str) -> bool:
+        """Whether the row renders with a checkpoint of its own, so that an ablation has to score it."""
+        if self.ablation is None:
+            return True
+        stage = recipe_of(row, self.config.benchmark).stage
+        return row in ("distilled", "joint") and stage is not None and self.layout.makes(stage)
+
+    def sets(self) -> list[str]:
+        """Sets of the view-synthesis tables: test splits, then the sets that the configuration names."""
+        return [*self.config.data.of(use="test"), *self.config.benchmark.sets]
+
+    def role(self, name: str) -> str:
+        """Role of a set's split."""
+        return self.config.data.splits[self.config.benchmark.set_of(name).split].role
+
+    def view_jobs(self, *, pictures: bool = False) -> list[tuple[str, str, int]]:
+        """(row, set, number of inputs) of what is rendered and scored; `pictures`: of what is rendered alone."""
+        benchmark = self.config.benchmark
+        return [
+            (row, name, inputs)
+            for name in self.sets()
+            if (name in benchmark.pictures) == pictures and self._wanted(benchmark.set_of(name).split)
+            for row in rows_of_set(benchmark, name, role=self.role(name))
+            if self.makes_rows_of(row)
+            for inputs in benchmark.inputs_of(name, row)
+        ]
+
+    def mask_splits(self) -> list[str]:
+        """Splits of the mask tables."""
+        return [
+            name
+            for name, split in self.config.data.splits.items()
+            if split.use in ("test", "control") and name not in self.config.benchmark.pictures and self._wanted(name)
+        ]
+
+    def sources_of(self, split: str) -> list[str]:
+        """What stands in for the rendering in a split's mask table: the controls need something that moves."""
+        wanted = self.config.benchmark.mask_sources
+        if self.config.data.splits[split].role == "dynamic" and self.ablation is None:
+            return list(wanted)
+        return [source for source in wanted if source == "renderer"]
+
+    def mask_jobs(self) -> list[tuple[str, str]]:
+        """(source, split) of pseudo-masks that are scored."""
+        if not any(map(self.layout.makes, MASK_STAGES)):
+            return []
+        return [(source, split) for split in self.mask_splits() for source in self.sources_of(split)]
+
+    def cached_masks(self) -> list[tuple[str, str]]:
+        """(split, source) of the pseudo-masks that a run makes: for training, and those that are scored."""
+        return [(self.config.data.dynamic_train, "renderer"), *((split, s) for s, split in self.mask_jobs())]
+
+    def input_mask_jobs(self) -> list[tuple[str, str]]:
+        """(name, split) of masks of input views: motion heads, co-segmentation, masks from files."""
+        benchmark = self.config.benchmark
+        heads = [stage for stage in ("distill", "joint") if self.layout.makes(stage)]
+        if self.ablation is None:
+            heads += [name for name, one in benchmark.checkpoints.items() if one.gate == "own"]
+            heads += ["coseg"] * ("static_coseg" in benchmark.methods)
+        jobs = [(name, split) for split in self.mask_splits() for name in heads if benchmark.inputs_of(split, name)]
+        if self.ablation is None:
+            jobs += [
+                (name, split)
+                for name, files in benchmark.masks.items()
+                for split in self.mask_splits()
+                if split in files.folders
+            ]
+        return jobs
+
+    def view_scores(self) -> list[str]:
+        """Score files of all renderings."""
+        return [self.layout.view_scores(*job) for job in self.view_jobs()]
+
+    def pictures(self) -> list[str]:
+        """Files of what is rendered without truth."""
+        return [self.layout.view_scores(*job) for job in self.view_jobs(pictures=True)]
+
+    def mask_scores(self) -> list[str]:
+        """Score files of all masks."""
+        return [
+            *(self.layout.mask_scores(*job) for job in self.mask_jobs()),
+            *(self.layout.head_scores(*job) for job in self.input_mask_jobs()),
+        ]
+
+    def files(self) -> list[str]:
+        """All score files that go into tables."""
+        return [*self.view_scores(), *self.mask_scores()]
+
+
+def ablation_plan(config: RunConfig, name: str, *, root: str = "results") -> ScorePlan:
+    """The plan of one ablation of a run.
+
+    Raises:
+        ConfigError: no such ablation, or one that cannot be.
+    """
+    ablation = ablations_of(config)[name]
+    variant = variant_of(config, name, ablation)
+    rounds = (config.rounds, variant.rounds)
+    layout = AblationLayout(
+        config.name,
+        name,
+        own_stages(config, name, ablation),
+        shared_rounds=0 if rounds[0] == rounds[1] else min(rounds),
+        root=root,
+    )
+    return ScorePlan(variant, layout, ablation.splits)
+
+
+def compared_files(run: ScorePlan, ablation: ScorePlan) -> list[str]:
+    """Score files of the run that an ablation's are set beside: the same rows on the same splits."""
+    beside = [run.layout.view_scores(*job) for job in ablation.view_jobs() if job in run.view_jobs()]
+    masks = [run.layout.mask_scores(*job) for job in ablation.mask_jobs() if job in run.mask_jobs()]
+    heads = [run.layout.head_scores(*job) for job in ablation.input_mask_jobs() if job in run.input_mask_jobs()]
+    return [*beside, *masks, *heads]
+
+
+def plan_of(raw: Mapping[str, Any]) -> tuple[RunConfig, ScorePlan]:
+    """The run's configuration and the plan of what a workflow (or one of its ablation modules) makes.
+
+    Args:
+        raw: the workflow's `config`; a module's also names its `ablation`, and holds the run's options as they are.
+    """
+    from wildrayzer.config import parse_config
+
+    options = {name: value for name, value in raw.items() if name != "ablation"}
+    config = parse_config(options, source="configuration")
+    if "ablation" in raw:
+        return config, ablation_plan(config, str(raw["ablation"]))
+    return config, ScorePlan(config, RunLayout(config.name))

@@ -1,0 +1,1 @@
+"""What stands beside the method: planning, cluster checks, rendering, inspecting and tuning."""

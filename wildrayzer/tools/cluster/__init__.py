@@ -1,0 +1,1 @@
+"""What a cluster can run, and jobs left over on it."""

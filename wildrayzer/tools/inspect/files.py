@@ -1,0 +1,150 @@
+"""Everything about a pseudo-mask cache that can be looked at: its groups, and what lies beside them in the run."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from wildrayzer.config.sections.masks import PseudoMasksConfig
+from wildrayzer.data.frame_store.store import PRELOAD_MB, FrameStore
+from wildrayzer.data.sampling.windows import Window, WindowList
+from wildrayzer.io.provenance import read_json
+from wildrayzer.pseudo_masks.cache.cache import CacheGroup, PatchMasks, PixelMasks, ResidualMaps
+from wildrayzer.pseudo_masks.cache.location import CacheLocation
+from wildrayzer.pseudo_masks.cache.writer import unfinished
+
+PAPER_FILTER = 17.0
+"""PSNR in dB that the paper's filter asks for; taken where the cache has no summary beside it."""
+
+UNREADABLE = (ValueError, OSError, LookupError, TypeError, AttributeError)
+"""What readers raise where a file beside the cache is damaged, half written or of another form."""
+
+_PRELOAD = PRELOAD_MB * 2**20
+
+_Group = TypeVar("_Group", bound=CacheGroup)
+_Found = TypeVar("_Found", FrameStore, WindowList)
+
+
+@dataclass(frozen=True)
+class CacheFiles:
+    """A cache, opened, and the frames and windows it was made from, where they are within reach."""
+
+    place: CacheLocation
+    maps: ResidualMaps
+    patches: PatchMasks | None
+    pixels: PixelMasks | None
+    store: FrameStore | None
+    windows: WindowList | None
+    psnr_filter: float
+    """Frames rendered at this PSNR (dB) or less do not teach the motion head."""
+    voting: PseudoMasksConfig
+    """Options of the fusion."""
+    notes: tuple[str, ...] = field(default=())
+    """What is not there, and why."""
+
+    def preload(self) -> None:
+        """Hold what is not too large in memory: a gallery reads nearly all of it, and single reads take a while."""
+        arrays = [(self.maps, name) for name in ("d_dino", "d_ssim", "clusters")]
+        for group, name in [*arrays, (self.patches, "mask"), (self.pixels, "mask")]:
+            if group is not None and group.num_frames * math.prod(group.sizes.values()) <= _PRELOAD:
+                group.preload([name])
+        if self.store and self.store.num_frames * math.prod(self.store.frame_shape) <= _PRELOAD:
+            self.store.preload()
+
+    def window(self, number: int) -> Window | None:
+        """Inputs and targets of a window, where the list is within reach."""
+        return self.windows.windows[number] if self.windows else None
+
+
+def open_cache(
+    cache: str | Path,
+    *,
+    frames: str | Path | None = None,
+    windows: str | Path | None = None,
+    psnr_filter: float | None = None,
+) -> CacheFiles:
+    """Open a cache with what made it.
+
+    Frames and windows are looked for where the run keeps them. What lies there but is damaged or has another digest is
+    not used, and `notes` says so; what is named here must fit.
+
+    Args:
+        cache: folder of residuals.zarr, patch_masks.zarr and pixel_masks.zarr; masks that are not made yet may lack.
+        frames: frame store of the split.
+        windows: window list of the split.
+        psnr_filter: in dB; None takes what the join of the residuals wrote, else the paper's.
+
+    Raises:
+        ValueError: a group is unfinished, damaged or made from another one, or `frames` or `windows` do not fit.
+    """
+    place = CacheLocation.of(cache)
+    notes: list[str] = []
+    maps = ResidualMaps(place.group("residuals"))
+    patches = _masks(PatchMasks, place, "patch_masks", {"residuals": maps.digest}, notes)
+    pixels = _masks(PixelMasks, place, "pixel_masks", {"patch_masks": patches.digest}, notes) if patches else None
+    usual_store = place.layout.store(place.split) if place.layout else None
+    usual_list = place.layout.windows(place.split) if place.layout else None
+    lost = "inputs, targets, renderings and truth"
+    store = _beside("store", frames, usual_store, FrameStore, place, maps, notes, lost)
+    lost = "inputs and renderings"
+    listed = _beside("windows", windows, usual_list, WindowList.load, place, maps, notes, lost)
+    voting = patches.about.get("pseudo_masks") if patches else None
+    if voting is None:
+        notes.append("The cache does not record the options of the fusion; the fused map takes the defaults.")
+    limit = psnr_filter if psnr_filter is not None else _recorded_filter(place, notes)
+    options = PseudoMasksConfig.model_validate(voting or {})
+    return CacheFiles(place, maps, patches, pixels, store, listed, limit, options, tuple(notes))
+
+
+def _masks(
+    kind: type[_Group], place: CacheLocation, name: str, expect: dict[str, str], notes: list[str]
+) -> _Group | None:
+    path = place.group(name)
+    if not path.exists() and not unfinished(path).exists():
+        notes.append(f"{path.name} is not made yet: run the stage {kind.stage}.")
+        return None
+    return kind(path, expect=expect)
+
+
+def _beside(
+    digest_name: str,
+    named: str | Path | None,
+    usual: str | None,
+    read: Callable[[str | Path], _Found],
+    place: CacheLocation,
+    maps: ResidualMaps,
+    notes: list[str],
+    without: str,
+) -> _Found | None:
+    """A frame store or window list with the digest that the cache was made from."""
+    option, name = ("--frames", "frame store") if digest_name == "store" else ("--windows", "window list")
+    path = Path(named or usual or "")
+    expected = maps.digests.get(digest_name)
+    if named is None and (usual is None or not path.exists()):
+        where = f"is not at {place.show(path)}" if usual else "is not known, the cache lies in no run's folder"
+        notes.append(f"The {name} {where}: {without} are left out. Name it with {option}.")
+        return None
+    try:
+        found = read(path)
+    except UNREADABLE as error:
+        if named is not None:
+            raise
+        notes.append(f"The {name} of the run cannot be read ({error}): {without} are left out. Name it with {option}.")
+        return None
+    if found.digest == expected:
+        return found
+    difference = f"{place.show(path)} is {found.digest}, the cache was made from {expected or 'one not recorded'}"
+    if named is not None:
+        raise ValueError(f"{option} {difference}; name the one that made the cache")
+    notes.append(f"{difference}: {without} are left out. Make the cache again, or name its {name}: {option}.")
+    return None
+
+
+def _recorded_filter(place: CacheLocation, notes: list[str]) -> float:
+    summary = place.group("residuals").with_suffix(".json")
+    try:
+        return float(read_json(summary)["psnr_filter"])
+    except UNREADABLE:
+        notes.append(f"No PSNR filter is recorded beside the cache; the paper's {PAPER_FILTER:g} dB are taken.")
+        return PAPER_FILTER

@@ -1,0 +1,153 @@
+"""What made every part of a cache, by digest, and whether it is still at hand."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from wildrayzer.data.frame_store.store import FrameStore
+from wildrayzer.data.sampling.windows import WindowList
+from wildrayzer.pseudo_masks.cache.cache import CacheGroup, PatchMasks, PixelMasks, ResidualMaps
+from wildrayzer.pseudo_masks.cache.location import CacheLocation
+from wildrayzer.pseudo_masks.cache.writer import unfinished
+from wildrayzer.pseudo_masks.calibration import AbsoluteThresholds
+from wildrayzer.tools.inspect.files import UNREADABLE
+
+State = Literal["fits", "differs", "not at hand", "damaged", "recorded"]
+KINDS: tuple[type[CacheGroup], ...] = (ResidualMaps, PatchMasks, PixelMasks)
+_PARENTS = {"residuals": "residuals.zarr", "patch_masks": "patch_masks.zarr"}
+_VERSIONS = {"code": "residuals", "voting": "pseudo_masks", "refine": "refine"}
+_OPTIONS = {("residuals", "config"): "residuals", ("patch_masks", "options"): "pseudo_masks"}
+_OPTIONS[("pixel_masks", "options")] = "refine"
+
+_CHECKPOINTS = [f"{folders}/checkpoint/manifest.json" for folders in ("*", "round*/*", "ablations/*/round*/*")]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """One digest that a group records."""
+
+    group: str
+    name: str
+    digest: str
+    what: str
+    """What it stands for, as far as that can be told."""
+    state: State
+    """`fits`: what lies in the run has this digest. `differs`: it has another one. `damaged`: it cannot be read.
+    `recorded`: nothing to compare."""
+
+
+def origins(cache: str | Path) -> list[Origin]:
+    """Every digest of every group of a cache.
+
+    Raises:
+        ValueError: a group is unfinished or damaged, or there is no residuals.zarr.
+    """
+    place = CacheLocation.of(cache)
+    groups: dict[str, CacheGroup] = {}
+    found = []
+    for kind in KINDS:
+        path = place.group(kind.layout)
+        if kind is not ResidualMaps and not path.exists() and not unfinished(path).exists():
+            continue
+        group = groups[kind.layout] = kind(path)
+        made_by = ", ".join(f"{name} {version}" for name, version in group.attributes.get("versions", {}).items())
+        found.append(Origin(kind.layout, "itself", group.digest, made_by or "versions not recorded", "recorded"))
+        found += [_origin(place, group, groups, name, digest) for name, digest in group.digests.items()]
+    return found
+
+
+def mixed(found: list[Origin]) -> list[Origin]:
+    """Digests that another group of the same cache contradicts: parts that do not belong together."""
+    return [origin for origin in found if origin.name in _PARENTS and origin.state == "differs"]
+
+
+def renderer_folder(place: CacheLocation, digest: str) -> Path | None:
+    """The checkpoint of the run whose weights have this digest; damaged ones are passed over."""
+    return _search(place, digest)[0]
+
+
+def _search(place: CacheLocation, digest: str) -> tuple[Path | None, list[str]]:
+    """The checkpoint of the run whose weights have this digest, and what is wrong with those that cannot be read."""
+    from wildrayzer.checkpoint import read_manifest
+
+    damaged: list[str] = []
+    for pattern in _CHECKPOINTS:
+        for manifest in sorted(place.run.glob(pattern)) if place.run else ():
+            try:
+                if read_manifest(manifest.parent).weights_digest == digest:
+                    return manifest.parent, damaged
+            except UNREADABLE:
+                damaged.append(f"{place.show(manifest)} is damaged")
+    return None, damaged
+
+
+def _origin(
+    place: CacheLocation, group: CacheGroup, groups: Mapping[str, CacheGroup], name: str, digest: str
+) -> Origin:
+    what, state = _explain(place, group, groups, name, digest)
+    return Origin(group.layout, name, digest, what, state)
+
+
+def _explain(
+    place: CacheLocation, group: CacheGroup, groups: Mapping[str, CacheGroup], name: str, digest: str
+) -> tuple[str, State]:
+    if name in _PARENTS:
+        parent = groups.get(name)
+        return _PARENTS[name], "not at hand" if parent is None else _compare(parent.digest, digest)
+    if name == "renderer":
+        return _renderer(place, digest)
+    if name == "backbone":
+        return str(group.about.get("backbone", "name not recorded")), "recorded"
+    if (group.layout, name) in _OPTIONS:
+        section = _OPTIONS[group.layout, name]
+        return _options(section, group.about.get(section)), "recorded"
+    if name in _VERSIONS:
+        return f"version of the stage {_VERSIONS[name]}", "recorded"
+    return _of_run(place, name, digest)
+
+
+def _renderer(place: CacheLocation, digest: str) -> tuple[str, State]:
+    from wildrayzer.checkpoint import read_manifest
+
+    if digest in ("nearest", "blurred"):
+        return "control in place of a renderer", "recorded"
+    folder, damaged = _search(place, digest)
+    if folder is None:
+        return "; ".join(["no checkpoint of the run has these weights", *damaged]), "not at hand"
+    manifest = read_manifest(folder)
+    return f"{place.show(folder)}: {manifest.stage}, step {manifest.step}", "fits"
+
+
+def _of_run(place: CacheLocation, name: str, digest: str) -> tuple[str, State]:
+    """A frame store, a window list or thresholds at their place in the run."""
+    if place.layout is None or name not in ("store", "windows", "thresholds"):
+        return "", "recorded"
+    if name == "thresholds" and digest == "none":
+        return "no absolute test", "recorded"
+    path = Path({
+        "store": place.layout.store(place.split),
+        "windows": place.layout.windows(place.split),
+        "thresholds": place.layout.thresholds(place.number, place.source),
+    }[name])  # fmt: skip
+    own = place.path.parents[1] / path.name
+    path = own if name == "thresholds" and own.exists() else path
+    if not path.exists():
+        return f"{place.show(path)} does not exist", "not at hand"
+    readers: dict[str, Callable[[Path], Any]] = {
+        "store": FrameStore, "windows": WindowList.load, "thresholds": AbsoluteThresholds.load
+    }  # fmt: skip
+    try:
+        return place.show(path), _compare(readers[name](path).digest, digest)
+    except UNREADABLE as error:
+        return f"damaged: {error}", "damaged"
+
+
+def _compare(found: str, recorded: str) -> State:
+    return "fits" if found == recorded else "differs"
+
+
+def _options(section: str, values: Mapping[str, Any] | None) -> str:
+    if not values:
+        return f"{section}: values not recorded"
+    return f"{section}: " + ", ".join(f"{name} {value}" for name, value in values.items())

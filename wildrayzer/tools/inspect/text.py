@@ -1,0 +1,75 @@
+"""The summary of a cache on the terminal."""
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from wildrayzer.tools.inspect.figures import SORTINGS, mean, ordered
+from wildrayzer.tools.inspect.files import CacheFiles
+from wildrayzer.tools.inspect.health import Check, sentence
+from wildrayzer.tools.inspect.pages import WORDS, Shown
+from wildrayzer.tools.inspect.provenance import Origin
+
+_BARS = " ▁▂▃▄▅▆▇█"
+_COLOURS = {"fine": "green", "look": "yellow", "wrong": "red"}
+_BINS = 40
+
+
+def print_summary(shown: Shown, checks: list[Check], console: Console) -> None:
+    """Health, distributions and the windows that come first in the chosen order."""
+    files, figures = shown.files, shown.figures
+    console.print(f"Pseudo-masks: {files.place.title}", markup=False)
+    console.print(sentence(checks), markup=False)
+    table = Table("check", "verdict", "figure", title="Health", title_justify="left")
+    for check in checks:
+        table.add_row(check.name, f"[{_COLOURS[check.verdict]}]{WORDS[check.verdict]}[/]", check.figure)
+    console.print(table)
+    console.print("Distributions over the frames, from the least to the most", markup=False)
+    lines = [("PSNR, dB", figures.psnr), ("coverage, %", 100 * figures.coverage)]
+    lines += [("maps disagree", figures.maps), ("masks disagree", figures.masks), ("IoU, %", 100 * figures.iou)]
+    for name, values in lines:
+        if np.isfinite(values).any():
+            console.print(histogram(name, values), markup=False, soft_wrap=True)
+    console.print(_first(files, shown))
+    for note in files.notes:
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
+
+
+def histogram(name: str, values: np.ndarray) -> str:
+    """One line: name, least, bars of equal width, most, mean."""
+    values = values[np.isfinite(values)]
+    low, high = float(values.min()), float(values.max())
+    counts, _ = np.histogram(values, bins=_BINS, range=(low, high if high > low else low + 1))
+    bars = "".join(_BARS[-(-int(count) * (len(_BARS) - 1) // int(counts.max()))] for count in counts)
+    return f"  {name:<15}{low:>8.2f} |{bars}| {high:.2f}, mean {values.mean():.2f}"
+
+
+def _first(files: CacheFiles, shown: Shown) -> Table:
+    figures = shown.figures
+    table = Table(
+        "window", "clip", "PSNR", "kept", "covered", "maps", "masks", "IoU",
+        title=f"First windows: {SORTINGS[shown.by]}", title_justify="left",
+    )  # fmt: skip
+    for window in ordered(figures, shown.windows, shown.by)[:10]:
+        rows = window.rows
+        kept = int((figures.psnr[rows] > files.psnr_filter).sum())
+        table.add_row(
+            str(window.number), files.maps.scenes[shown.scene(window)], f"{mean(figures.psnr[rows]):.1f} dB",
+            f"{kept} of {len(rows)}", f"{mean(figures.coverage[rows]):.1%}", f"{mean(figures.maps[rows]):.2f}",
+            _known(mean(figures.masks[rows]), "{:.2f}"), _known(mean(figures.iou[rows]), "{:.1%}"),
+        )  # fmt: skip
+    return table
+
+
+def _known(value: float, form: str) -> str:
+    return "–" if np.isnan(value) else form.format(value)
+
+
+def print_provenance(origins: list[Origin], console: Console) -> None:
+    """Every digest of every part, whether what lies in the run still has it, and what it stands for."""
+    for one in origins:
+        if one.name == "itself":
+            line = f"{one.group}.zarr {one.digest}: {one.what}"
+        else:
+            line = f"  {one.name:<12}{one.digest:<18}{one.state:<13}{one.what}".rstrip()
+        console.print(line, markup=False, highlight=False, soft_wrap=True)

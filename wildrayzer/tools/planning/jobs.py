@@ -1,0 +1,90 @@
+"""What each stage of a run computes, in operations, core-seconds and bytes that stay on disk."""
+
+from collections.abc import Iterator
+
+from wildrayzer.config import RunConfig, StageConfig, control_stage
+from wildrayzer.models.cost.flops import Workload, model_cost, total
+from wildrayzer.models.cost.parameters import parameter_counts
+from wildrayzer.run.layout import RunLayout
+from wildrayzer.run.score_plan import ScorePlan
+from wildrayzer.tools.planning.data import SplitSize
+from wildrayzer.tools.planning.mask_jobs import calibrations, made_masks, mask_stages, score_stages
+from wildrayzer.tools.planning.stage import START_SECONDS, STORED, PlannedStage, core_seconds
+from wildrayzer.tools.planning.work import backbone_cost, backbone_sizes, vgg19_cost
+from wildrayzer.training.objective import RECIPES
+from wildrayzer.training.policy import workload
+
+RESUME_STATES = 2
+"""Resume states that are kept."""
+
+
+def planned_stages(config: RunConfig, sizes: dict[str, SplitSize]) -> list[PlannedStage]:
+    """All stages in the order of the data. Those of ablations are left out."""
+    plan = ScorePlan(config, RunLayout(config.name))
+    return [*_data(plan, sizes), *_training(config), *mask_stages(plan, sizes), *score_stages(plan, sizes)]
+
+
+def training_operations(config: RunConfig, recipe_name: str, stage: StageConfig) -> float:
+    """Operations of a training stage: network, perceptual loss, features and pretext."""
+    recipe, model = RECIPES[recipe_name], config.model
+    micro = min(stage.micro_batch, stage.batch // config.world_size)
+    sizes = backbone_sizes(config.features) if recipe.uses_motion else None
+    passes = stage.steps * stage.batch / micro
+    operations = 0.0
+    for inputs in stage.views.inputs:
+        work = workload(recipe, stage, batch=micro, inputs=inputs)
+        step = total(model_cost(model, work)).total
+        if recipe.trains_renderer and config.perceptual.kind == "vgg19":
+            step += vgg19_cost(micro * stage.views.targets, model.image_size).total
+        head = model.motion_head
+        if sizes is not None and head is not None and head.use_features:
+            step += backbone_cost(sizes, micro * work.head_views, model.grid**2).forward
+        operations += step / len(stage.views.inputs)
+    pair = model_cost(model, Workload(batch=micro, inputs=1, targets=1))
+    pretext = total({part: pair[part] for part in ("image tokenizer", "camera encoder", "camera head")}).total
+    return passes * operations + pretext * min(stage.crop_pretext.steps, stage.steps) * stage.batch / micro
+
+
+def _data(plan: ScorePlan, sizes: dict[str, SplitSize]) -> Iterator[PlannedStage]:
+    config = plan.config
+    pixels = config.model.image_size**2
+    embedded = [name for name, split in config.data.splits.items() if split.layout == "embedded"]
+    if embedded:
+        made = sum(sizes[name].frames for name in embedded) * pixels
+        jobs = len(embedded) + (config.data.coco.annotations is None)
+        yield PlannedStage(
+            "sources", jobs=jobs, threads=config.compute.threads, disk=1.0 * made,
+            core_seconds=core_seconds("sources", made, jobs),
+        )  # fmt: skip
+    kept = sum(size.frames for size in sizes.values()) * pixels
+    windows = {split for split, _ in made_masks(plan)}
+    if calibrations(plan):
+        windows |= set(config.data.of(use="calibration"))
+    jobs = len(sizes) + len(windows)
+    yield PlannedStage("frames", jobs=jobs, disk=3.0 * STORED * kept, core_seconds=core_seconds("frames", kept, jobs))
+
+
+def _training(config: RunConfig) -> Iterator[PlannedStage]:
+    stages = {"pretrain": config.pretrain, "distill": config.distill, "masked": config.masked, "joint": config.joint}
+    if "unmasked" in config.benchmark.methods:
+        stages["unmasked"] = control_stage(config.masked, config.joint)
+    counts = parameter_counts(config.model)
+    everything, head = sum(counts.values()), counts.get("motion head", 0)
+    for name, stage in stages.items():
+        if stage is None:
+            continue
+        if name == "pretrain" and config.pretrained is not None:
+            yield PlannedStage(name, jobs=1, core_seconds=START_SECONDS, disk=4.0 * everything)
+            continue
+        trained = (everything - head) * RECIPES[name].trains_renderer + head * RECIPES[name].trains_motion
+        rounds = 1 if name in ("pretrain", "unmasked") else config.rounds
+        yield PlannedStage(
+            name,
+            jobs=rounds,
+            gpus=config.compute.gpus,
+            threads=stage.threads or config.compute.threads,
+            operations={stage.precision: rounds * training_operations(config, name, stage)},
+            core_seconds=rounds * START_SECONDS,
+            disk=rounds * 4.0 * (everything + RESUME_STATES * (everything + 2 * trained)),
+            samples=1.0 * rounds * stage.steps * stage.batch,
+        )

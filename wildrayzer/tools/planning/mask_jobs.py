@@ -1,0 +1,112 @@
+"""What the stages from residuals to scores compute: those that render or read, and train nothing."""
+
+from collections.abc import Iterator
+
+from wildrayzer.config import RunConfig
+from wildrayzer.models.cost.flops import Workload, model_cost, total
+from wildrayzer.run.recipes import recipe_of
+from wildrayzer.run.score_plan import ScorePlan
+from wildrayzer.tools.planning.data import SplitSize
+from wildrayzer.tools.planning.stage import START_SECONDS, PlannedStage, core_seconds
+from wildrayzer.tools.planning.work import backbone_cost, backbone_sizes
+
+MaskJobs = list[tuple[str, str]]
+"""(split, what stands in for the rendering), repeated for every round that makes them."""
+
+
+def made_masks(plan: ScorePlan) -> MaskJobs:
+    """All pseudo-masks of a run: for training in every round, those that are scored in the last."""
+    return [*plan.cached_masks(), *[(plan.config.data.dynamic_train, "renderer")] * (plan.config.rounds - 1)]
+
+
+def calibrations(plan: ScorePlan) -> MaskJobs:
+    """(round, what stands in for the rendering) of every calibration of the absolute test, the round as text."""
+    if plan.config.pseudo_masks.absolute_test == "off":
+        return []
+    rounds = plan.config.rounds
+    last = {source for _, source in plan.cached_masks()}
+    earlier = [(str(number), "renderer") for number in range(1, rounds)]
+    return [*earlier, *((str(rounds), source) for source in sorted(last))]
+
+
+def mask_stages(plan: ScorePlan, sizes: dict[str, SplitSize]) -> Iterator[PlannedStage]:
+    """Residuals, voting and refinement."""
+    config = plan.config
+    model, options = config.model, config.residuals
+    masks, calibrated = made_masks(plan), calibrations(plan)
+    static = config.data.of(use="calibration")
+    judged = [*masks, *((split, source) for _, source in calibrated for split in static)]
+    every = sum(sizes[split].frames for split, _ in judged)
+    rendered = sum(sizes[split].frames for split, source in judged if source == "renderer")
+    window = Workload(options.batch, options.inputs, options.targets, trains_renderer=False)
+    render = rendered * total(model_cost(model, window)).forward / (options.batch * options.targets)
+    backbone = backbone_sizes(config.features)
+    features = 0.0 if backbone is None else 2.0 * every * backbone_cost(backbone, 1, model.grid**2).forward
+    operations = {"float32": render}
+    _add(operations, config.features.precision, features)
+    pixels, patches = model.image_size**2, model.grid**2
+    jobs = 2 * len(judged) + config.rounds * (options.shards - 1)
+    yield PlannedStage(
+        "residuals",
+        jobs=jobs,
+        gpus=min(1, config.compute.gpus),
+        operations=operations,
+        core_seconds=core_seconds("residuals", every * pixels, jobs),
+        disk=5.0 * every * patches,
+    )
+    voted = sum(sizes[split].frames for split, _ in masks)
+    yield PlannedStage(
+        "pseudo_masks",
+        jobs=len(masks) + len(calibrated),
+        core_seconds=core_seconds("pseudo_masks", voted * pixels, len(masks) + len(calibrated)),
+        disk=0.3 * voted * patches,
+    )
+    yield _refinement(config, [split for split, source in masks if source == "renderer"], sizes)
+
+
+def _refinement(config: RunConfig, splits: list[str], sizes: dict[str, SplitSize]) -> PlannedStage:
+    """The training split is divided where there is more than one shard, and then a job joins it."""
+    shards = config.refine.shards
+    jobs = len(splits) + (config.rounds * shards if shards > 1 else 0)
+    pixels = sum(sizes[split].frames for split in splits) * config.model.image_size**2
+    return PlannedStage(
+        "refine",
+        jobs=jobs,
+        threads=config.compute.threads,
+        core_seconds=core_seconds("refine", pixels * config.refine.grabcut_scale**2, jobs),
+        disk=0.05 * pixels,
+    )
+
+
+def score_stages(plan: ScorePlan, sizes: dict[str, SplitSize]) -> Iterator[PlannedStage]:
+    """Scores of renderings and masks, tables and report; a clip is one window."""
+    config, benchmark, model = plan.config, plan.config.benchmark, plan.config.model
+    backbone = backbone_sizes(config.features)
+    operations: dict[str, float] = {}
+    scored = 0
+    views = [*plan.view_jobs(), *plan.view_jobs(pictures=True)]
+    for row, name, inputs in views:
+        own, recipe = benchmark.set_of(name), recipe_of(row, benchmark)
+        targets, windows = own.targets or benchmark.targets, sizes[own.split].clips
+        scored += windows * targets
+        if recipe.stage is None:
+            continue
+        work = Workload(1, inputs, targets, motion=recipe.gate == "own", gate_only=True, trains_renderer=False)
+        _add(operations, "float32", windows * total(model_cost(model, work)).forward)
+        if backbone is not None and recipe.gate in ("own", "coseg"):
+            features = backbone_cost(backbone, work.head_views, model.grid**2).forward
+            _add(operations, config.features.precision, windows * features)
+    jobs = len(views) + len(plan.mask_jobs()) + len(plan.input_mask_jobs()) + 1
+    yield PlannedStage(
+        "scores",
+        jobs=jobs,
+        gpus=min(1, config.compute.gpus),
+        operations=operations,
+        core_seconds=core_seconds("scores", scored * model.image_size**2, jobs),
+        disk=200.0 * scored,
+    )
+    yield PlannedStage("tables", jobs=2, core_seconds=2 * START_SECONDS, disk=5e6)
+
+
+def _add(operations: dict[str, float], precision: str, count: float) -> None:
+    operations[precision] = operations.get(precision, 0.0) + count

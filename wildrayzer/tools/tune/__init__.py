@@ -1,0 +1,1 @@
+"""What `wildrayzer tune` reads and draws."""
