@@ -1,4 +1,4 @@
-"""A configuration that cannot run is refused by name, with the remedy, before any job starts."""
+"""A configuration that cannot run is refused by name, with the fix, before any job starts."""
 
 import json
 

@@ -116,7 +116,7 @@ def states(found) -> dict[str, str]:
 
 
 def missed(found) -> list[tuple[str, str, str]]:
-    return [(finding.option, finding.found, finding.remedy) for finding in found if finding.state == "miss"]
+    return [(finding.option, finding.found, finding.fix) for finding in found if finding.state == "miss"]
 
 
 def test_nothing_is_missed_where_all_is_there(complete):
@@ -144,17 +144,17 @@ def test_an_empty_machine_is_told_what_to_do_for_each_miss(tmp_path, monkeypatch
         "perceptual.weights": "to fetch",
         "disk": "ok",
     }
-    remedies = {option: f"{facts}: {remedy}" for option, facts, remedy in missed(found)}
-    assert "no token (HF_TOKEN): Accept the terms at https://example.org/movers; then set HF_TOKEN" in str(remedies)
-    assert "write to its authors. Put it there, or set data.splits.pairs.path" in remedies["data.splits.pairs.path"]
-    assert remedies["features.weights"] == "does not exist: set features.weights to where you have it"
+    fixes = {option: f"{facts}: {fix}" for option, facts, fix in missed(found)}
+    assert "no token (HF_TOKEN): Accept the terms at https://example.org/movers; then set HF_TOKEN" in str(fixes)
+    assert "write to its authors. Put it there, or set data.splits.pairs.path" in fixes["data.splits.pairs.path"]
+    assert fixes["features.weights"] == "does not exist: set features.weights to where you have it"
 
 
 def test_with_a_token_a_gated_source_is_to_be_fetched(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_x")
     (finding,) = [f for f in check_run(config(), TABLE, root=tmp_path) if f.option == "data.splits.movers.path"]
     assert finding.state == "to fetch"
-    assert "accepted already? Accept the terms" in finding.remedy
+    assert "accepted already? Accept the terms" in finding.fix
 
 
 @pytest.mark.parametrize(
@@ -187,10 +187,10 @@ def test_what_is_there_and_wrong_is_missed(complete, files, option, fact):
     write(complete, {name: body for name, body in files.items() if body is not None})
     for name in (name for name, body in files.items() if body is None):
         (complete / name).unlink()
-    ((found_option, found, remedy),) = missed(check_run(config(), TABLE, root=complete, frames=True))
+    ((found_option, found, fix),) = missed(check_run(config(), TABLE, root=complete, frames=True))
     assert found_option == option
     assert fact in found
-    assert remedy
+    assert fix
 
 
 @pytest.mark.parametrize("content", ['{"about": "a file of the data set itself"}', "[1]", "no JSON"])
@@ -244,7 +244,7 @@ def test_too_small_a_disk_is_a_miss(tmp_path, monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: type("usage", (), {"free": 999}))
     found = {finding.option: finding for finding in check_run(config(), TABLE, root=tmp_path)}
     assert found["disk"].state == "miss"
-    assert "link to a larger disk" in found["disk"].remedy
+    assert "link to a larger disk" in found["disk"].fix
 
 
 def test_the_command_leaves_with_1_on_a_miss_and_0_without(complete, monkeypatch):
@@ -292,8 +292,8 @@ def test_a_disk_that_is_not_mounted_is_a_miss(complete):
 
 def test_that_a_source_is_downloaded_whole_is_said(tmp_path):
     findings = {finding.option: finding for finding in check_run(config(), TABLE, root=tmp_path)}
-    assert "the job fetch_stills, which downloads the source whole" in findings["data.splits.stills_test.path"].remedy
-    assert findings["perceptual.weights"].remedy == "the job fetch_vgg"
+    assert "the job fetch_stills, which downloads the source whole" in findings["data.splits.stills_test.path"].fix
+    assert findings["perceptual.weights"].fix == "the job fetch_vgg"
 
 
 def test_a_split_takes_the_place_of_its_source_unless_it_has_a_path():

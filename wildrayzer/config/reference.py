@@ -21,7 +21,7 @@ _HEAD = """\
 
 Generated from `wildrayzer/config/` by `wildrayzer config reference`; do not edit. A configuration is a YAML file such
 as `config/demo.yaml` or `config/paper.yaml`. Unknown options are refused by name, options that contradict each other
-with the remedy; `wildrayzer config check FILE` says what is wrong with a file and what in it differs from the paper.
+with the fix; `wildrayzer config check FILE` says what is wrong with a file and what in it differs from the paper.
 `config/schema.json` is the same as a JSON schema, for editors that complete and check YAML.
 
 An option is written as `section.option`, as in `pretrain.views.targets`; a changed option reruns the stages that depend

@@ -1,4 +1,4 @@
-"""Check a configuration's sections; every complaint names the option, the value and the remedy."""
+"""Check a configuration's sections; every complaint names the option, the value and the fix."""
 
 import difflib
 from collections.abc import Mapping

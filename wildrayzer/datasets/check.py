@@ -30,7 +30,7 @@ class Finding:
     """`ok`: there. `to fetch`: a job of the workflow will fetch it. `miss`: the run would fail, or be another run."""
     found: str
     """What was found."""
-    remedy: str = ""
+    fix: str = ""
     """What to do."""
 
 
@@ -88,8 +88,8 @@ def _absent(need: Need, table: SourceTable, broken: Path | None) -> Finding:
         return Finding(need.option, need.path, "miss", "does not exist", f"set {need.option} to where you have it")
     name, source = at[0], table.source(at[0])
     if source.provide is not None:
-        remedy = f"{source.provide}. Put it there, or set {need.option} to where you have it; {source.home}"
-        return Finding(need.option, need.path, "miss", f"source {name} cannot be downloaded", remedy)
+        fix = f"{source.provide}. Put it there, or set {need.option} to where you have it; {source.home}"
+        return Finding(need.option, need.path, "miss", f"source {name} cannot be downloaded", fix)
     if source.gated and not has_token():
         return Finding(need.option, need.path, "miss", "no token (HF_TOKEN)", f"{source.accept}; then set HF_TOKEN")
     size = source.download_bytes
@@ -97,8 +97,8 @@ def _absent(need: Need, table: SourceTable, broken: Path | None) -> Finding:
     amount += " in all" if len(source.parts) > 1 else ""
     accepted = f"; accepted already? {source.accept}" if source.accept else ""
     whole = ", which downloads the source whole" if len(source.parts) > 1 else ""
-    remedy = f"the job fetch_{name}{whole}{accepted}"
-    return Finding(need.option, need.path, "to fetch", f"source {name}, {amount}", remedy)
+    fix = f"the job fetch_{name}{whole}{accepted}"
+    return Finding(need.option, need.path, "to fetch", f"source {name}, {amount}", fix)
 
 
 def _wrong_counts(need: Need, path: Path, part: Part | None, frames: bool, facts: list[str]) -> tuple[str, str] | None:
@@ -145,7 +145,7 @@ def _wrong_origin(source: Source, at: tuple[str, str], path: Path, facts: list[s
 
 def _wrong_index(need: Need, config: RunConfig, root: Path, facts: list[str]) -> tuple[str, str] | None:
     """A frozen index that is no index, or that names scenes its split lacks."""
-    remedy = f"set {need.option} to the index of this split"
+    fix = f"set {need.option} to the index of this split"
     try:
         index = read_json(root / need.path)
     except ValueError as error:
@@ -154,7 +154,7 @@ def _wrong_index(need: Need, config: RunConfig, root: Path, facts: list[str]) ->
     if not all(
         window is None or (isinstance(window, dict) and {"context", "target"} <= set(window)) for window in windows
     ):
-        return 'is no {scene: {"context": [...], "target": [...]} or null}', remedy
+        return 'is no {scene: {"context": [...], "target": [...]} or null}', fix
     facts.append(f"{sum(window is not None for window in windows)} of {len(index)} scenes have a window")
     split = config.data.splits[str(need.split)]
     if split.path is None or problem_of(root / split.path, split.layout):  # type: ignore[arg-type]
@@ -163,7 +163,7 @@ def _wrong_index(need: Need, config: RunConfig, root: Path, facts: list[str]) ->
     names = scene_names(root / split.path, split.layout)  # type: ignore[arg-type]
     unknown = sorted(set(index) - set(names)) if names is not None else []
     if unknown:
-        return f"names {len(unknown)} scenes that the split lacks: {', '.join(unknown[:3])}", remedy
+        return f"names {len(unknown)} scenes that the split lacks: {', '.join(unknown[:3])}", fix
     return None
 
 
@@ -173,11 +173,11 @@ def _check_hub_id(config: RunConfig, table: SourceTable) -> Iterator[Finding]:
     if config.features.backbone != "dinov3" or not is_hub_id(weights):
         return
     known = next((s for s in table.sources.values() if s.hub and s.hub.repository == weights), None)
-    remedy = "jobs that use it need network; or set features.weights to its place in the table of sources"
+    fix = "jobs that use it need network; or set features.weights to its place in the table of sources"
     if known and known.gated and not has_token():
         yield Finding("features.weights", weights, "miss", "no token (HF_TOKEN)", f"{known.accept}; then set HF_TOKEN")
     else:
-        yield Finding("features.weights", weights, "to fetch", "a repository of the hub", remedy)
+        yield Finding("features.weights", weights, "to fetch", "a repository of the hub", fix)
 
 
 def _check_access(name: str, source: Source) -> Iterator[Finding]:
@@ -203,8 +203,8 @@ def _check_space(sources: list[Source], root: Path) -> Iterator[Finding]:
         unknown = sum(source.download_bytes is None for source in group)
         if unknown:
             found += f" and {unknown} of unknown size"
-        remedy = f"free space, or make {group[0].folder} a link to a larger disk"
-        yield Finding("disk", str(folder), "miss" if needed > free else "ok", found, remedy)
+        fix = f"free space, or make {group[0].folder} a link to a larger disk"
+        yield Finding("disk", str(folder), "miss" if needed > free else "ok", found, fix)
 
 
 def _existing(folder: Path) -> Path:

@@ -37,7 +37,7 @@ _ENCODED = {*_GZIPPED, "deflate", "br", "zstd", "compress", "x-compress"}
 
 
 class DownloadError(ValueError):
-    """A download that did not succeed; the message names the file, every mirror's answer and the remedy."""
+    """A download that did not succeed; the message names the file, every mirror's answer and the fix."""
 
 
 class _MirrorError(Exception):

@@ -47,7 +47,7 @@ def describe_findings(findings: Iterable[Finding]) -> str:
     rows = [[finding.state, finding.option, finding.what, finding.found] for finding in findings]
     text = [tabulate(rows, headers=["state", "option", "path", "found"], tablefmt="simple", disable_numparse=True)]
     for state, heading in (("miss", "What to do:"), ("to fetch", "What will be fetched:")):
-        lines = [f"  {finding.option}: {finding.remedy}" for finding in findings if finding.state == state]
+        lines = [f"  {finding.option}: {finding.fix}" for finding in findings if finding.state == state]
         text += ["", heading, *lines] if lines else []
     missed = sum(finding.state == "miss" for finding in findings)
     return "\n".join([*text, "", f"{missed} of {len(findings)} checks missed" if missed else "Nothing is missing."])

@@ -33,16 +33,16 @@ def read_attributes(folder: Path) -> dict[str, Any]:
     return attributes if isinstance(attributes, dict) else {}
 
 
-def check_seal(folder: Path, *, remedy: str) -> None:
+def check_seal(folder: Path, *, fix: str) -> None:
     """Refuse a group whose metadata has changed since it was sealed.
 
     Raises:
-        ValueError: naming the group and the remedy.
+        ValueError: naming the group and the fix.
     """
     raw = read_json(folder / _METADATA)
     found = raw["attributes"].get(SEAL)
     if found is not None and found != _seal(folder, raw):
-        raise ValueError(f"{folder}: the metadata ({_METADATA} of the group or of its arrays) is damaged; {remedy}")
+        raise ValueError(f"{folder}: the metadata ({_METADATA} of the group or of its arrays) is damaged; {fix}")
 
 
 def _seal(folder: Path, raw: dict[str, Any]) -> str:

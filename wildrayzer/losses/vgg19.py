@@ -58,9 +58,9 @@ def load_vgg19(path: str | Path) -> tuple[VGG19Features, str]:
         ValueError: missing or unreadable file, or layers that are not VGG-19's; names `perceptual.weights`.
     """
     path = Path(path)
-    remedy = "give MatConvNet's imagenet-vgg-verydeep-19.mat or set perceptual.kind: pyramid"
+    fix = "give MatConvNet's imagenet-vgg-verydeep-19.mat or set perceptual.kind: pyramid"
     if not path.is_file():
-        raise ValueError(f"perceptual.weights = {str(path)!r}: no such file; {remedy}")
+        raise ValueError(f"perceptual.weights = {str(path)!r}: no such file; {fix}")
     with path.open("rb") as stream:
         digest = hashlib.file_digest(stream, "md5").hexdigest()
     if digest != MD5:
@@ -72,16 +72,16 @@ def load_vgg19(path: str | Path) -> tuple[VGG19Features, str]:
         layers = loadmat(str(path), struct_as_record=False, squeeze_me=True)["layers"]
     except (MatReadError, ValueError, NotImplementedError, KeyError, OSError, TypeError) as error:
         raise ValueError(
-            f"perceptual.weights = {str(path)!r}: not a MatConvNet network ({type(error).__name__}: {error}); {remedy}"
+            f"perceptual.weights = {str(path)!r}: not a MatConvNet network ({type(error).__name__}: {error}); {fix}"
         ) from None
     found = {str(layer.name): layer for layer in np.atleast_1d(layers) if getattr(layer, "type", None) == "conv"}
     missing = [name for name in CONVOLUTIONS if name not in found]
     if missing:
-        raise ValueError(f"perceptual.weights = {str(path)!r}: convolutions {missing} are missing; {remedy}")
+        raise ValueError(f"perceptual.weights = {str(path)!r}: convolutions {missing} are missing; {fix}")
     convolutions = {name: _convolution(found[name], name, path) for name in CONVOLUTIONS}
     widths = [convolutions[name][0].shape for name in CONVOLUTIONS]
     if widths[0][1] != 3 or any(after[1] != before[0] for before, after in pairwise(widths)):
-        raise ValueError(f"perceptual.weights = {str(path)!r}: widths of neighbouring layers do not fit; {remedy}")
+        raise ValueError(f"perceptual.weights = {str(path)!r}: widths of neighbouring layers do not fit; {fix}")
     return VGG19Features(convolutions), digest
 
 

@@ -80,14 +80,14 @@ def slurm_hosts(nodes: int) -> list[str]:
         ValueError: it is in none, or in one of another number of nodes.
     """
     job = os.environ.get("SLURM_JOB_ID")
-    remedy = "run with --profile slurm, or keep compute.gpus ≤ compute.gpus_per_node"
+    fix = "run with --profile slurm, or keep compute.gpus ≤ compute.gpus_per_node"
     if job is None:
-        raise ValueError(f"the configuration asks for {nodes} nodes, but this job was not started by Slurm; {remedy}")
+        raise ValueError(f"the configuration asks for {nodes} nodes, but this job was not started by Slurm; {fix}")
     # the environment says the nodes of the step that this process is in, which is on the first alone
     listed = _shown("job", job)["NodeList"]
     hosts = _scontrol("show", "hostnames", listed).split()
     if len(hosts) != nodes:
-        raise ValueError(f"the configuration asks for {nodes} nodes, Slurm gave {len(hosts)} ({listed}); {remedy}")
+        raise ValueError(f"the configuration asks for {nodes} nodes, Slurm gave {len(hosts)} ({listed}); {fix}")
     return hosts
 
 

@@ -73,17 +73,15 @@ class ResumeFolder:
             ValueError: this process cannot see it, or reads it damaged.
         """
         path = self._path(step)
-        remedy = (
-            "every process must start from one state: see to this node's file system and run the same command again"
-        )
+        fix = "every process must start from one state: see to this node's file system and run the same command again"
         try:
             state = _read(path, step)
         except OSError as error:
             raise ValueError(
-                f"{path}: not readable here ({error.strerror}), but the main process read it; {remedy}"
+                f"{path}: not readable here ({error.strerror}), but the main process read it; {fix}"
             ) from None
         if state is None:
-            raise ValueError(f"{path}: damaged as read here, but the main process read it whole; {remedy}")
+            raise ValueError(f"{path}: damaged as read here, but the main process read it whole; {fix}")
         return state
 
     def _path(self, step: int) -> Path:

@@ -76,7 +76,7 @@ class FrameStore:
             raise ValueError(
                 f"frame store {self.path} has schema {attributes.get('schema')}, this version reads {SCHEMA}; {again}"
             )
-        check_seal(self.path, remedy=again)
+        check_seal(self.path, fix=again)
         return attributes
 
     def _check_files(self, arrays: Mapping[str, Any]) -> None:

@@ -130,13 +130,11 @@ def _write_frames(source: Source, folder: Path, options: IngestOptions, progress
     for number, (seconds, pixels) in enumerate(frames):
         if recorded not in (None, (pixels.shape[1], pixels.shape[0])):
             images = source.kind == "images"
-            remedy = (
-                "put pictures of another size or orientation in another folder" if images else "export it at one size"
-            )
+            fix = "put pictures of another size or orientation in another folder" if images else "export it at one size"
             raise BadSceneError(
                 "frames differ in size",
                 f"{source.path}: {pixels.shape[1]}×{pixels.shape[0]} in frame {number}, {recorded[0]}×{recorded[1]} "
-                f"before; {remedy}",
+                f"before; {fix}",
             )
         recorded = (pixels.shape[1], pixels.shape[0])
         image = _reduced(pixels, options.short_side)

@@ -91,7 +91,7 @@ def read_images(path: str | Path) -> Float[Tensor, "n 3 h w"]:
     """Array `images [n 3 h w]` of an NPZ file, floating point in [0, 1].
 
     Raises:
-        ValueError: unreadable file, missing array, wrong type, shape or range, NaN; names the file and the remedy.
+        ValueError: unreadable file, missing array, wrong type, shape or range, NaN; names the file and the fix.
     """
     array = _read_array(path, "images")
     if array.dtype.kind != "f":

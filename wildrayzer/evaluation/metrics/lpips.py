@@ -98,17 +98,17 @@ def load_lpips(path: str | Path, device: torch.device | str = "cpu") -> MaskedLP
         ValueError: missing or unreadable file, missing or misshapen convolutions; names the file.
     """
     path = Path(path)
-    remedy = "give torchvision's VGG-16 weights (vgg16-397923af.pth) or leave the option out"
+    fix = "give torchvision's VGG-16 weights (vgg16-397923af.pth) or leave the option out"
     if not path.is_file():
-        raise ValueError(f"LPIPS weights {str(path)!r}: no such file; {remedy}")
+        raise ValueError(f"LPIPS weights {str(path)!r}: no such file; {fix}")
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, UnicodeDecodeError) as error:
-        raise ValueError(f"LPIPS weights {str(path)!r}: not a state dict of tensors ({error}); {remedy}") from None
+        raise ValueError(f"LPIPS weights {str(path)!r}: not a state dict of tensors ({error}); {fix}") from None
     backbone = _backbone(state, path) if isinstance(state, dict) else {}
     missing = [f"features.{i}" for i in CONVOLUTIONS if not {f"weight{i}", f"bias{i}"} <= backbone.keys()]
     if missing:
-        raise ValueError(f"LPIPS weights {str(path)!r}: VGG-16 layers {missing} are missing; {remedy}")
+        raise ValueError(f"LPIPS weights {str(path)!r}: VGG-16 layers {missing} are missing; {fix}")
     return MaskedLPIPS(backbone, _packaged_heads()).to(device).eval()
 
 

@@ -96,20 +96,20 @@ def read_scores(paths: Iterable[str | Path]) -> pd.DataFrame:
 
 
 def _read_one(path: Path) -> pd.DataFrame:
-    remedy = "delete it and run the benchmark stage again"
+    fix = "delete it and run the benchmark stage again"
     if not path.is_file():
         raise ValueError(f"{path}: no such score file; run the benchmark stage first")
     try:
         table = read_named(path, numbers=("inputs", "frame", "value"))
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a score file ({error}); {remedy}") from None
+        raise ValueError(f"{path}: not a score file ({error}); {fix}") from None
     if tuple(table.columns) != COLUMNS:
-        raise ValueError(f"{path}: columns are {list(table.columns)}, expected {list(COLUMNS)}; {remedy}")
+        raise ValueError(f"{path}: columns are {list(table.columns)}, expected {list(COLUMNS)}; {fix}")
     for column in ("inputs", "frame", "value"):
         numbers = pd.to_numeric(table[column], errors="coerce")
         bad = numbers.isna() if column != "value" else numbers.isna() & table[column].notna()
         if bad.any():
-            raise ValueError(f"{path}: {column} = {table[column][bad].iloc[0]!r} is no number; {remedy}")
+            raise ValueError(f"{path}: {column} = {table[column][bad].iloc[0]!r} is no number; {fix}")
         table[column] = numbers
     return table.astype({"inputs": int, "frame": int, "value": float})
 

@@ -158,7 +158,7 @@ def _open(path: Path, layout: str, stage: str) -> tuple[zarr.Group, dict[str, An
         raise ValueError(f"cache {path} is unfinished; {again}")
     if attributes.get("schema") != SCHEMA:
         raise ValueError(f"cache {path} has schema {attributes.get('schema')}, this version reads {SCHEMA}; {again}")
-    check_seal(path, remedy=again)
+    check_seal(path, fix=again)
     if attributes["layout"] != layout:
         raise ValueError(f"cache {path} holds {attributes['layout']}, not {layout}; name the right group")
     for name, size in attributes["files"].items():

@@ -116,7 +116,7 @@ def parse_partitions(said: str) -> dict[str, Partition]:
 
 
 def misfits(jobs: Iterable[Wanted], partitions: Mapping[str, Partition]) -> list[str]:
-    """One line for every kind of job that the cluster can never run, naming the option, the value and the remedy."""
+    """One line for every kind of job that the cluster can never run, naming the option, the value and the fix."""
     lines = (line for job in jobs for line in _misfit(job, partitions))
     return list(dict.fromkeys(lines))
 
