@@ -1,4 +1,4 @@
-"""Plücker rays: the code through which the network sees cameras (released-model facts 5)."""
+"""Plücker rays: the code through which the network sees cameras (docs/network.md#rays)."""
 
 import math
 

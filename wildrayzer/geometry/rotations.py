@@ -9,7 +9,7 @@ from torch.nn import functional
 def rotation_from_6d(values: Float[Tensor, "*b 6"]) -> Float[Tensor, "*b 3 3"]:
     """Gram-Schmidt of two 3-vectors (a1, a2) and their cross product, stacked as columns.
 
-    `(1, 0, 0, 0, 1, 0)` gives the identity. Released-model facts 4.
+    `(1, 0, 0, 0, 1, 0)` gives the identity. See docs/network.md#rotations.
     """
     first = functional.normalize(values[..., :3], dim=-1)
     second = values[..., 3:]

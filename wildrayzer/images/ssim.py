@@ -1,4 +1,4 @@
-"""Structural similarity of target and rendering, pixel by pixel (method.md, stage 2 step 3)."""
+"""Structural similarity of target and rendering, pixel by pixel (docs/method.md#residual-maps)."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor

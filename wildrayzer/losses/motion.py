@@ -1,4 +1,4 @@
-"""Cross-entropy of the motion head, with views chosen by rendering quality (supplement A, distillation)."""
+"""Cross-entropy of the motion head, with views chosen by rendering quality (docs/method.md#distillation)."""
 
 from typing import NamedTuple
 

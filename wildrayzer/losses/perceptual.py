@@ -94,7 +94,7 @@ def _gradient_difference(error: Float[Tensor, "n 3 h w"], keep: Float[Tensor, "n
 
 
 class VGGPerceptual(PerceptualLoss):
-    """The paper's perceptual loss (released-model facts, "Perceptual loss").
+    """The paper's perceptual loss (docs/method.md#perceptual-loss).
 
     Mean absolute differences of the image on the 255 scale and of five VGG-19 feature maps, each over its divisor, the
     sum over 255. With a gate each term is multiplied by 1 − gate, area-pooled to the term's size, before its mean.

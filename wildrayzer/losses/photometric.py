@@ -1,4 +1,4 @@
-"""Photometric loss that leaves transient pixels out (supplement A, gated reconstruction)."""
+"""Photometric loss that leaves transient pixels out (docs/method.md#gates)."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""From image tokens of all views to one pose feature a view (released-model facts 2 and 3)."""
+"""From image tokens of all views to one pose feature per view (docs/network.md#camera-encoder)."""
 
 import torch
 from jaxtyping import Float
@@ -69,7 +69,7 @@ class JointCameraEncoder(nn.Module):
 
         Args:
             images: unused here; the pairwise encoder has tokens of its own.
-            tokens: image tokens of step 1.
+            tokens: image tokens (docs/network.md#image-tokens).
             role: embedding of input or target view, or None.
         """
         batch, views = tokens.shape[:2]

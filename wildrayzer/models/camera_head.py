@@ -1,4 +1,4 @@
-"""From pose features to cameras (released-model facts 4)."""
+"""From pose features to cameras (docs/network.md#camera-head)."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""The motion head: where a view shows something that moves (released-model facts 8)."""
+"""The motion head: where a view shows something that moves (docs/network.md#motion-head)."""
 
 import math
 

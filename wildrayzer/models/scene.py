@@ -1,4 +1,4 @@
-"""Scene encoder and decoder: input views to scene tokens to renderings (released-model facts 6 and 7)."""
+"""Scene encoder and decoder: input views to scene tokens to renderings (docs/network.md#scene-encoder)."""
 
 import math
 

@@ -1,4 +1,7 @@
-"""Patches, position codes, and the tokenizers of images and rays (released-model facts 1 and 5)."""
+"""Patches, position codes, and the tokenizers of images and rays.
+
+Sources: docs/network.md#image-tokens, docs/network.md#rays.
+"""
 
 import math
 

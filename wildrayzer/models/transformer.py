@@ -1,4 +1,4 @@
-"""Pre-norm transformer blocks with query-key normalisation (released-model facts, "Block")."""
+"""Pre-norm transformer blocks with query-key normalisation (docs/network.md#transformer-block)."""
 
 import math
 from typing import Protocol, cast, runtime_checkable

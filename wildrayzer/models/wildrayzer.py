@@ -36,7 +36,7 @@ class ViewSynthesis:
 
 
 class WildRayZer(nn.Module):
-    """The network of released-model facts, with the named deviations of `ModelConfig` as options.
+    """The network of docs/network.md, with the named deviations of `ModelConfig` as options.
 
     All methods take views in batches, `b` samples of `v` views, on a patch grid of n = (image_size / patch_size)²
     tokens in row-major order. Images are float in [0, 1], masks 1 = transient.
@@ -63,7 +63,7 @@ class WildRayZer(nn.Module):
         return resolve_kernel(self.config.attention, weight.device, dtype or weight.dtype, self.config.head_width)
 
     def tokenize(self, images: Float[Tensor, "b v 3 h w"]) -> Float[Tensor, "b v n d"]:
-        """Image tokens with their position code (step 1).
+        """Image tokens with their position code (docs/network.md#image-tokens).
 
         Raises:
             ValueError: images of another size than configured.
@@ -82,7 +82,7 @@ class WildRayZer(nn.Module):
         *,
         num_inputs: int | None = None,
     ) -> Cameras:
-        """Cameras of all views, in float32 (steps 2 to 4). The canonical view is the origin of the world.
+        """Cameras of all views, in float32, relative to the canonical view (docs/network.md#camera-head).
 
         Args:
             images: in [0, 1].
@@ -98,7 +98,7 @@ class WildRayZer(nn.Module):
         return self.camera_head(*self.camera_encoder(images, tokens, self._roles(views, num_inputs)))
 
     def ray_tokens(self, cameras: Cameras, *, for_targets: bool) -> Float[Tensor, "b v n d"]:
-        """Plücker ray tokens, of the decoder's tokenizer (`for_targets`) or the scene encoder's (step 5)."""
+        """Ray tokens of the decoder's tokenizer (`for_targets`) or the scene encoder's (docs/network.md#rays)."""
         return (self.target_rays if for_targets else self.input_rays)(cameras)
 
     def encode_scene(
@@ -107,13 +107,16 @@ class WildRayZer(nn.Module):
         ray_tokens_in: Float[Tensor, "b k n d"],
         token_mask: Bool[Tensor, "b k n"] | None = None,
     ) -> Float[Tensor, "b m d"]:
-        """Context for the decoder from the input views; masked tokens are replaced by the noise token (step 6)."""
+        """Context for the decoder from the input views (docs/network.md#scene-encoder).
+
+        The noise token replaces masked tokens.
+        """
         return self.scene_encoder(tokens_in, ray_tokens_in, token_mask)
 
     def decode(
         self, context: Float[Tensor, "b m d"], target_ray_tokens: Float[Tensor, "b t n d"]
     ) -> Float[Tensor, "b t 3 h w"]:
-        """Renderings in [0, 1], one a set of ray tokens, independent of each other (step 7)."""
+        """Renderings in [0, 1], one per set of ray tokens, independent of each other (docs/network.md#decoder)."""
         return self.decoder(context, target_ray_tokens)
 
     def motion_logits(
@@ -122,7 +125,7 @@ class WildRayZer(nn.Module):
         tokens: Float[Tensor, "b v n d"],
         ray_tokens: Float[Tensor, "b v n d"],
     ) -> Float[Tensor, "b v 1 h w"]:
-        """Motion logits, positive = transient (step 8).
+        """Motion logits, positive = transient (docs/network.md#motion-head).
 
         Raises:
             ValueError: the model has no motion head, or features are missing or of the wrong width.
@@ -132,7 +135,9 @@ class WildRayZer(nn.Module):
         return self.motion_head(features, tokens, ray_tokens)
 
     def token_mask_from_probability(self, probability: Float[Tensor, "b v 1 h w"]) -> Bool[Tensor, "b v n"]:
-        """Tokens whose mean motion probability exceeds `motion_head.threshold` (1 = transient).
+        """Tokens whose mean motion probability exceeds `motion_head.threshold`; 1 = transient.
+
+        Source: docs/network.md#token-gate.
 
         Raises:
             ValueError: the model has no motion head.

@@ -1,7 +1,7 @@
-"""The absolute test: evidence of motion against thresholds calibrated where nothing moves.
+"""The absolute test: evidence of motion against thresholds calibrated on static clips (docs/method.md#calibration).
 
 Differs from the paper, whose voting is rank-based and marks about as many patches where nothing moves as where
-something does (docs: demo feasibility, "motion or mere texture").
+something does.
 """
 
 import dataclasses

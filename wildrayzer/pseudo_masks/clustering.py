@@ -1,4 +1,4 @@
-"""Seeded K-means over the patch features of residual windows, many windows at once (method.md, stage 2 step 5)."""
+"""Seeded K-means over the patch features of residual windows, many windows at once (docs/method.md#clustering)."""
 
 import math
 

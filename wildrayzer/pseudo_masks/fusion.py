@@ -1,4 +1,4 @@
-"""Fusion of cached residual maps into saliency (method.md, stage 2 step 4); arrays alone, no torch."""
+"""Fusion of cached residual maps into saliency (docs/method.md#fusion); arrays only, no torch."""
 
 import numpy as np
 from jaxtyping import Float

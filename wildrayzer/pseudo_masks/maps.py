@@ -1,4 +1,7 @@
-"""All residual maps of a batch of windows: the part of stage 2 that needs features (method.md, steps 1 to 5)."""
+"""All residual maps of a batch of windows: the part of stage 2 that needs features.
+
+Sources: docs/method.md#residual-maps, docs/method.md#clustering.
+"""
 
 from dataclasses import dataclass
 

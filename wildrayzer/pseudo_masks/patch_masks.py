@@ -1,4 +1,7 @@
-"""Patch masks of a whole split from its cached maps: calibration, fusion, voting and the absolute test (method.md)."""
+"""Patch masks of a whole split from its cached maps: calibration, fusion, voting and the absolute test.
+
+Sources: docs/method.md#fusion, docs/method.md#voting, docs/method.md#calibration.
+"""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

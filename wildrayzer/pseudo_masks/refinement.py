@@ -1,4 +1,4 @@
-"""From patch mask to pixel mask: upsampling, morphology, components, GrabCut (method.md, stage 2 step 7)."""
+"""From patch mask to pixel mask: upsampling, morphology, components, GrabCut (docs/method.md#refinement)."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator

@@ -1,4 +1,4 @@
-"""Residual maps between target and rendering but for SSIM, which is in `ssim` (method.md, stage 2 steps 1 to 3)."""
+"""Residual maps between target and rendering, except SSIM (docs/method.md#residual-maps)."""
 
 import torch
 from jaxtyping import Float

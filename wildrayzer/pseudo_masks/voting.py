@@ -1,4 +1,4 @@
-"""Cluster voting: which clusters of a window are foreground (method.md, stage 2 step 6)."""
+"""Cluster voting: which clusters of a window are foreground (docs/method.md#voting)."""
 
 import math
 

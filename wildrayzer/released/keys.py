@@ -1,4 +1,4 @@
-"""Names of the weights: ours on the left, the release's on the right (released-model facts, "Checkpoint keys")."""
+"""Names of the weights: ours on the left, the release's on the right (docs/network.md#checkpoint-keys)."""
 
 import re
 

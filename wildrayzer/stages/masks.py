@@ -1,4 +1,7 @@
-"""Jobs of stage 2 between residuals and refinement, from cached maps alone: thresholds, voting (method.md)."""
+"""Jobs of stage 2 between residuals and refinement, from cached maps only: thresholds and voting.
+
+Sources: docs/method.md#calibration, docs/method.md#voting.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path

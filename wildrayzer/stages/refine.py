@@ -1,4 +1,7 @@
-"""Refinement jobs: pixel masks of a split, in one job or in parts and a job that joins them; no GPU (method.md)."""
+"""Refinement jobs: pixel masks of a split, in one job or in parts that a last job joins; no GPU.
+
+Source: docs/method.md#refinement.
+"""
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""Residual jobs: render the windows with the frozen renderer, store their maps in parts (method.md)."""
+"""Residual jobs: render the windows with the frozen renderer, store their maps in parts.
+
+Source: docs/method.md#residual-maps.
+"""
 
 import logging
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""Token masks for masked reconstruction: clustered blocks or single tokens (supplement A)."""
+"""Token masks for masked reconstruction: clustered blocks or single tokens (docs/method.md#masked-reconstruction)."""
 
 import numpy as np
 import torch

@@ -8,7 +8,7 @@ from wildrayzer.config.base import Section
 
 
 class MotionHeadConfig(Section):
-    """The motion head (released-model facts 8): one view in, motion logits out."""
+    """The motion head (docs/network.md#motion-head): one view in, motion logits out."""
 
     blocks: int = Field(4, ge=1)
     """Transformer blocks of the motion head."""

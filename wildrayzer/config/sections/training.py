@@ -142,7 +142,7 @@ class StageConfig(Section):
 
 
 class PasteConfig(Section):
-    """Copy-paste augmentation with COCO cut-outs (supplement A, joint training)."""
+    """Copy-paste augmentation with COCO cut-outs (docs/method.md#copy-paste)."""
 
     min_objects: int = Field(1, ge=1)
     """Fewest objects pasted on a view."""

@@ -1,4 +1,4 @@
-"""Copy-paste augmentation with COCO cut-outs (supplement A, joint training)."""
+"""Copy-paste augmentation with COCO cut-outs (docs/method.md#copy-paste)."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Views of training samples and of evaluation windows."""
+"""Views of training samples (docs/method.md#views-of-a-sample) and of evaluation windows."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ def least_length(views: ViewsConfig, *, inputs: int | None = None) -> int:
 
 
 def draw_views(rng: np.random.Generator, length: int, *, inputs: int, views: ViewsConfig) -> Int64[np.ndarray, "v"]:
-    """Frame numbers of one sample, inputs first (`two_frame` of the method, "Views of a training sample").
+    """Frame numbers of one sample, inputs first (`two_frame`, docs/method.md#views-of-a-sample).
 
     The two end frames, at a random distance, are the first two inputs; the others lie strictly between, all distinct.
     With `views.shuffle` the ends come in random direction and the frames between in random order.

@@ -1,5 +1,7 @@
 """Residual windows: which frames of a clip are rendered from which, enumerated once and written down.
 
+Source: docs/method.md#windows.
+
 Every frame of a usable clip is a target of exactly one window. A clip is cut into nearly equal segments of at most
 2·T frames, and each segment into interleaved groups of at most T frames (two, even and odd, but in very short clips);
 a group is the targets of one window. Its inputs are K frames outside the group: the ones nearest the segment's ends

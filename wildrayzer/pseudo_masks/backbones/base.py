@@ -1,4 +1,4 @@
-"""Dense patch features: the one interface behind residual maps, clustering and the motion head (spec/method.md)."""
+"""Dense patch features, which residual maps, clustering and the motion head share (docs/method.md#residual-maps)."""
 
 from typing import Protocol, runtime_checkable
 

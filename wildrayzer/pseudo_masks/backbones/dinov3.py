@@ -1,4 +1,4 @@
-"""DINOv3 ViT patch features through transformers (method.md, stage 2 step 2)."""
+"""DINOv3 ViT patch features through transformers (docs/method.md#residual-maps)."""
 
 import logging
 from pathlib import Path
