@@ -35,7 +35,7 @@ class Browser:
             port = listener.getsockname()[1]
         self.base = f"http://127.0.0.1:{port}"
         self.process = subprocess.Popen(
-            [DRIVER, f"--port={port}", "--log-level=SEVERE"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            [str(DRIVER), f"--port={port}", "--log-level=SEVERE"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         try:
             self._wait_for_driver()

@@ -62,11 +62,12 @@ def write_film(path: Path, times: list[float], *, last: float | None = None, sou
         packets += stream.encode()
         if last is not None:
             packets[-1].duration = round(1000 * last)
-        for start in range(0, int(48000 * sound), 960) if silence else ():
-            heard = av.AudioFrame.from_ndarray(np.zeros((2, 960), np.float32), format="fltp", layout="stereo")
-            heard.sample_rate, heard.pts, heard.time_base = 48000, start, Fraction(1, 48000)
-            packets += silence.encode(heard)
-        packets += silence.encode() if silence else []
+        if silence is not None:
+            for start in range(0, int(48000 * sound), 960):
+                samples = av.AudioFrame.from_ndarray(np.zeros((2, 960), np.float32), format="fltp", layout="stereo")
+                samples.sample_rate, samples.pts, samples.time_base = 48000, start, Fraction(1, 48000)
+                packets += silence.encode(samples)
+            packets += silence.encode()
         film.mux(sorted(packets, key=lambda packet: packet.dts * packet.time_base))
     return path
 

@@ -2,6 +2,7 @@
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -107,7 +108,7 @@ def make_masks(config: RunConfig, layout: RunLayout, split: str) -> None:
     truth = np.concatenate([true_masks(scene) for scene in range(SCENES)])
     grid = SIZE // PATCH
     share = truth.reshape(-1, grid, PATCH, grid, PATCH).mean((2, 4))
-    common = {"frames": store.num_frames, "scenes": store.scenes, "offsets": store.offsets}
+    common: dict[str, Any] = {"frames": store.num_frames, "scenes": store.scenes, "offsets": store.offsets}
     sizes = {"patch_row": grid, "patch_column": grid}
     origin = {"store": store.digest, "windows": windows.digest}
     with CacheWriter(layout.residuals(1, split), "residuals", sizes=sizes, digests=origin, **common) as writer:

@@ -36,7 +36,7 @@ def interpolate_cameras(cameras: Cameras, frames: int) -> Cameras:
 
 
 def _catmull_rom(
-    values: Float[Tensor, "b v c"], left: torch.Tensor, share: Float[Tensor, "f"]
+    values: Float[Tensor, "b v c"], left: torch.Tensor, share: Float[Tensor, " f"]
 ) -> Float[Tensor, "b f c"]:
     """Cubic Hermite spline whose tangents are half the difference of a point's neighbours, one-sided at the ends."""
     last = values.shape[1] - 1

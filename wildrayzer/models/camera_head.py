@@ -29,7 +29,7 @@ class PredictedFocal(nn.Module):
         super().__init__()
         self.layers = two_layers(config.width, config.width, 1, std=config.init_std, last_std=HEAD_STD)
 
-    def forward(self, canonical: Float[Tensor, "b d"]) -> Float[Tensor, "b"]:
+    def forward(self, canonical: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
         """Focal length as a multiple of the image side."""
         return self.layers(canonical).float()[:, 0] + DEFAULT_FOCAL
 
@@ -41,7 +41,7 @@ class SharedFocal(nn.Module):
         super().__init__()
         self.log_scale = nn.Parameter(torch.zeros(1))
 
-    def forward(self, canonical: Float[Tensor, "b d"]) -> Float[Tensor, "b"]:
+    def forward(self, canonical: Float[Tensor, "b d"]) -> Float[Tensor, " b"]:
         """Focal length as a multiple of the image side."""
         return DEFAULT_FOCAL * self.log_scale.exp().expand(len(canonical))
 

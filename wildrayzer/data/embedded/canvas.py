@@ -15,7 +15,7 @@ NEAR = 0.05
 class Canvas:
     """Depth and packed colour of every sample; windows of it are drawn on."""
 
-    grid: Float32[np.ndarray, "m"]
+    grid: Float32[np.ndarray, " m"]
     depth: Float32[np.ndarray, "t m m"]
     colour: UInt32[np.ndarray, "t m m"]
 
@@ -27,7 +27,7 @@ def pack(colours: UInt8[np.ndarray, "*n 3"]) -> UInt32[np.ndarray, "*n"]:
     return padded.view(np.uint32)[..., 0]
 
 
-def shaded_faces(textures: UInt8[np.ndarray, "6 side side 3"]) -> UInt32[np.ndarray, "texels"]:
+def shaded_faces(textures: UInt8[np.ndarray, "6 side side 3"]) -> UInt32[np.ndarray, " texels"]:
     """Six textures, shaded as faces and flattened, for `texel` to index."""
     shaded = (textures * FACE_SHADE[:, None, None, None]).astype(np.uint8)
     return pack(shaded).reshape(-1)

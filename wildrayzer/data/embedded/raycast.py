@@ -28,7 +28,7 @@ class Rendering:
     depth: Float32[np.ndarray, "t m m"]
 
 
-def _cast_room(clip: Clip, grid: Float32[np.ndarray, "m"]) -> Canvas:
+def _cast_room(clip: Clip, grid: Float32[np.ndarray, " m"]) -> Canvas:
     """The room fills every sample: the nearest of the three walls that a ray leaves through."""
     rotation = clip.c2w[:, :3, :3].astype(np.float32)
     origin = (clip.c2w[:, :3, 3] - clip.room_centre).astype(np.float32)
@@ -62,7 +62,7 @@ def _shrink(colour: UInt32[np.ndarray, "t m m"], size: int) -> UInt8[np.ndarray,
     return np.stack([cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA)[..., :3] for frame in samples])
 
 
-def sample_grid(count: int) -> Float32[np.ndarray, "count"]:
+def sample_grid(count: int) -> Float32[np.ndarray, " count"]:
     """x/z (and y/z) of the sample centres along a side, in camera axes."""
     return ((np.arange(count) + 0.5) / count - 0.5).astype(np.float32) / np.float32(FOCAL)
 

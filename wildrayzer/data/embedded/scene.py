@@ -30,7 +30,7 @@ class Solid:
     kind: Literal["box", "ellipsoid"]
     half: Float[np.ndarray, "3"]
     centre: Float[np.ndarray, "t 3"]
-    yaw: Float[np.ndarray, "t"]
+    yaw: Float[np.ndarray, " t"]
     texture: UInt8[np.ndarray, "side side 3"]
 
     def standing(self, frame: int) -> "Solid":
@@ -49,7 +49,7 @@ class Clip:
     still: tuple[Solid, ...]
     movers: tuple[Solid, ...]
     c2w: Float[np.ndarray, "t 4 4"]
-    times: Float[np.ndarray, "t"]
+    times: Float[np.ndarray, " t"]
     """Time of every frame in [0, 1], ascending, not evenly spaced."""
 
 
@@ -68,7 +68,7 @@ class Streams:
         return cls(*(np.random.default_rng(child) for child in children))
 
 
-def _signed_path(rng: np.random.Generator, times: Float[np.ndarray, "t"], largest: float) -> Float[np.ndarray, "t"]:
+def _signed_path(rng: np.random.Generator, times: Float[np.ndarray, " t"], largest: float) -> Float[np.ndarray, " t"]:
     """A random signed, slightly bent path over time with at most about `largest` from end to end."""
     centred = times - 0.5
     path = largest * rng.uniform(0.35, 1.0) * centred
@@ -78,7 +78,7 @@ def _signed_path(rng: np.random.Generator, times: Float[np.ndarray, "t"], larges
 
 def draw_camera(
     rng: np.random.Generator, config: EmbeddedConfig
-) -> tuple[Float[np.ndarray, "t 4 4"], Float[np.ndarray, "t"]]:
+) -> tuple[Float[np.ndarray, "t 4 4"], Float[np.ndarray, " t"]]:
     """Camera-to-world matrices and times: a fifth near-pure slides, a fifth near-pure pans, the rest both."""
     times = np.sort(rng.random(config.frames))
     times = (times - times[0]) / (times[-1] - times[0])
@@ -108,7 +108,7 @@ def _furniture_piece(rng: np.random.Generator, config: EmbeddedConfig, side: int
 
 
 def _mover_path(
-    rng: np.random.Generator, config: EmbeddedConfig, times: Float[np.ndarray, "t"]
+    rng: np.random.Generator, config: EmbeddedConfig, times: Float[np.ndarray, " t"]
 ) -> Float[np.ndarray, "t 3"]:
     """A path across the view. Its pace differs from the camera's: else it could pass for parallax of a still thing."""
     depth = rng.uniform(*OBJECT_DEPTH)
@@ -130,7 +130,7 @@ def _mover_path(
 
 
 def _furniture_mover(
-    rng: np.random.Generator, config: EmbeddedConfig, times: Float[np.ndarray, "t"], side: int
+    rng: np.random.Generator, config: EmbeddedConfig, times: Float[np.ndarray, " t"], side: int
 ) -> tuple[Solid, ...]:
     still = _furniture_piece(rng, config, side)
     return (replace(still, half=rng.uniform(*config.mover_size, 3), centre=_mover_path(rng, config, times)),)
@@ -155,7 +155,7 @@ def actor_solids(
 
 
 def _draw_movers(
-    rng: np.random.Generator, config: EmbeddedConfig, times: Float[np.ndarray, "t"], side: int, *, furniture: bool
+    rng: np.random.Generator, config: EmbeddedConfig, times: Float[np.ndarray, " t"], side: int, *, furniture: bool
 ) -> tuple[Solid, ...]:
     movers: list[Solid] = []
     low, high = config.mover_count

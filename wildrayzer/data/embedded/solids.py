@@ -103,7 +103,7 @@ def _hit_ellipsoid(origin: np.ndarray, direction: list[np.ndarray], depth: np.nd
     return _Hits(flat, near, _points(origin, direction, flat, near))
 
 
-def _colour_box(solid: Solid, hits: _Hits) -> UInt32[np.ndarray, "hits"]:
+def _colour_box(solid: Solid, hits: _Hits) -> UInt32[np.ndarray, " hits"]:
     assert hits.axis is not None  # boxes have one
     x, y, z = hits.point
     on_x, on_y = hits.axis == 0, hits.axis == 1
@@ -112,7 +112,7 @@ def _colour_box(solid: Solid, hits: _Hits) -> UInt32[np.ndarray, "hits"]:
     return shaded_faces(np.broadcast_to(solid.texture, (6, *solid.texture.shape))).take(place)
 
 
-def _colour_ellipsoid(solid: Solid, hits: _Hits, light: Float32[np.ndarray, "hits 3"]) -> UInt32[np.ndarray, "hits"]:
+def _colour_ellipsoid(solid: Solid, hits: _Hits, light: Float32[np.ndarray, "hits 3"]) -> UInt32[np.ndarray, " hits"]:
     """Texture by longitude and height, shaded by `light`, given in the solid's axes for every hit."""
     points = np.stack(hits.point)
     normal = points / solid.half.astype(np.float32)[:, None]
@@ -124,7 +124,7 @@ def _colour_ellipsoid(solid: Solid, hits: _Hits, light: Float32[np.ndarray, "hit
     return pack(colours.astype(np.uint8))
 
 
-def _turns(yaw: Float[np.ndarray, "t"]) -> Float[np.ndarray, "t 3 3"]:
+def _turns(yaw: Float[np.ndarray, " t"]) -> Float[np.ndarray, "t 3 3"]:
     """Rotations from world into object axes."""
     turns = np.zeros((len(yaw), 3, 3))
     turns[:, 0, 0] = turns[:, 2, 2] = np.cos(yaw)

@@ -142,7 +142,7 @@ class FrameStore:
         """Frames of a scene."""
         return int(self.offsets[scene + 1] - self.offsets[scene])
 
-    def scene_of(self, frames: Int[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
+    def scene_of(self, frames: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
         """Scene numbers of global frame indices."""
         return np.searchsorted(self.offsets, frames, side="right") - 1
 
@@ -166,7 +166,7 @@ class FrameStore:
         for first, after in pairwise(bounds):
             yield int(self.offsets[first]), int(self.offsets[after]), int(self._rows[first])
 
-    def _take(self, key: str, frames: Int[np.ndarray, "n"]) -> np.ndarray:
+    def _take(self, key: str, frames: Int[np.ndarray, " n"]) -> np.ndarray:
         if key not in self._shapes:
             raise ValueError(f"frame store {self.path} holds no {key}; use a split that has them")
         if len(frames) and not 0 <= int(frames.min()) <= int(frames.max()) < self.num_frames:
@@ -179,19 +179,19 @@ class FrameStore:
             self._shards[key].read(row, place)
         return out
 
-    def read(self, frames: Int[np.ndarray, "n"]) -> UInt8[np.ndarray, "n h w 3"]:
+    def read(self, frames: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n h w 3"]:
         """Frames by global index, in the order asked for."""
         return self._take("frames", frames)
 
-    def read_clean(self, frames: Int[np.ndarray, "n"]) -> UInt8[np.ndarray, "n h w 3"]:
+    def read_clean(self, frames: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n h w 3"]:
         """Clean twins by global index."""
         return self._take("clean", frames)
 
-    def read_masks(self, frames: Int[np.ndarray, "n"]) -> UInt8[np.ndarray, "n h w"]:
+    def read_masks(self, frames: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n h w"]:
         """True masks by global index: 1 = transient, 255 = unknown."""
         return self._take("masks", frames)
 
-    def cameras(self, frames: Int[np.ndarray, "n"]) -> tuple[Float[np.ndarray, "n 4 4"], Float[np.ndarray, "n 4"]]:
+    def cameras(self, frames: Int[np.ndarray, " n"]) -> tuple[Float[np.ndarray, "n 4 4"], Float[np.ndarray, "n 4"]]:
         """Camera-to-world matrices and normalised intrinsics by global index."""
         if not self._cameras:
             raise ValueError(f"frame store {self.path} holds no cameras; use a split that has them")

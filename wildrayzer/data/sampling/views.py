@@ -18,7 +18,7 @@ def least_length(views: ViewsConfig, *, inputs: int | None = None) -> int:
     return max(views.min_distance, most + views.targets - 1) + 1
 
 
-def draw_views(rng: np.random.Generator, length: int, *, inputs: int, views: ViewsConfig) -> Int64[np.ndarray, "v"]:
+def draw_views(rng: np.random.Generator, length: int, *, inputs: int, views: ViewsConfig) -> Int64[np.ndarray, " v"]:
     """Frame numbers of one sample, inputs first (`two_frame`, docs/method.md#views-of-a-sample).
 
     The two end frames, at a random distance, are the first two inputs; the others lie strictly between, all distinct.
@@ -95,7 +95,7 @@ class SampleSource:
                 f"{views.min_distance}, views.inputs = {list(views.inputs)} and views.targets = {views.targets} need"
             )
 
-    def usable_scenes(self, views: int | None = None) -> Int64[np.ndarray, "s"]:
+    def usable_scenes(self, views: int | None = None) -> Int64[np.ndarray, " s"]:
         """Scenes long enough for samples of this many views; None asks for every number in `views.inputs`."""
         least = least_length(self.views, inputs=None if views is None else views - self.views.targets)
         return np.flatnonzero(np.diff(self.store.offsets) >= least)

@@ -87,7 +87,7 @@ def join_parts(
     paths: Sequence[str | Path],
     out_path: str | Path,
     *,
-    targets: Sequence[Int[np.ndarray, "_"]],
+    targets: Sequence[Int[np.ndarray, " _"]],
     expect: Mapping[str, str] | None = None,
 ) -> None:
     """Put the parts together as `residuals.zarr`, after checking that every window is there once, whole.
@@ -159,7 +159,7 @@ def _check_parts(parts: Sequence[Part]) -> None:
 def _check_windows(
     window: Int[np.ndarray, " m"],
     frame: Int[np.ndarray, " m"],
-    targets: Sequence[Int[np.ndarray, "_"]],
+    targets: Sequence[Int[np.ndarray, " _"]],
     lengths: Sequence[tuple[str, int]],
 ) -> None:
     """Every window once, with each of its targets once."""
