@@ -101,7 +101,7 @@ def test_exif_orientation_and_numerical_order(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # shown turned by 90° clockwise
     turned.save(folder / "f3.png", exif=exif)
-    (source,), _ = find_sources([folder])
+    (source,) = find_sources([folder]).sources
     assert [image.name for image in source.images] == ["f1.png", "f2.png", "f3.png", "f10.png"]
     assert np.array_equal(write.read_image(folder / "f3.png"), np.rot90(frame(5, (24, 16)), -1))
 
@@ -111,7 +111,7 @@ def test_names_in_other_letters_are_made_safe_and_stay_apart(tmp_path):
         folder = tmp_path / names[0]
         for name in names:
             photos(folder / name, ["1.png"])
-        return [source.name for source in find_sources([folder])[0]]
+        return [source.name for source in find_sources([folder]).sources]
 
     names = named("Caf\u00e9", "Cafe", "видео 1", "видео 2", "日本", "my clip (2)")
     assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name) for name in names)
@@ -129,11 +129,89 @@ def test_names_in_other_letters_are_made_safe_and_stay_apart(tmp_path):
     assert set(named("over", "U\u0308ber")) - {"over"} == set(named("under", "\u00dcber")) - {"under"}
 
 
+def names_of(*paths: Path) -> dict[str, str]:
+    return {source.name: source.kind for source in find_sources(paths).sources}
+
+
+def test_equal_names_get_their_folders_as_prefix(tmp_path):
+    for folder in ("a", "b", "b/x"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "video.mp4").touch()
+    (tmp_path / "b" / "video.mov").touch()
+    photos(tmp_path / "a" / "video", ["1.png"])
+    assert names_of(tmp_path / "a", tmp_path / "b") == {
+        "a_video_mp4": "video", "a_video_images": "images",
+        "b_video_mp4": "video", "b_video_mov": "video", "x_video": "video",
+    }  # fmt: skip
+    assert names_of(tmp_path / "a" / "video.mp4", tmp_path / "b" / "x" / "video.mp4") == {
+        "a_video": "video", "x_video": "video"
+    }  # fmt: skip
+
+
+def test_photos_and_videos_of_a_folder_are_recordings_of_their_own(tmp_path):
+    folder = photos(tmp_path / "100APPLE", ["IMG_1.JPG", "IMG_2.JPG"])
+    (folder / "IMG_3.MOV").touch()
+    assert names_of(folder) == {"100APPLE": "images", "IMG_3": "video"}
+
+
+def test_reduced_copies_and_masks_of_a_project_are_no_recordings(tmp_path):
+    for name in ("images", "images_2", "images_4", "masks", "mask_2", "motion_masks", "depths"):
+        photos(tmp_path / "garden" / name, ["1.png"])
+    photos(tmp_path / "garden" / "walk", ["1.png"])
+    found = find_sources([tmp_path / "garden"])
+    assert [source.name for source in found.sources] == ["images", "walk"]
+    assert {path.name: reason for path, reason in found.copies.items()} == {
+        "images_2": "its name is that of reduced copies of images",
+        "images_4": "its name is that of reduced copies of images",
+    } | dict.fromkeys(["masks", "mask_2", "motion_masks", "depths"], "its name is that of masks or other maps")
+    assert names_of(tmp_path / "garden" / "images_4") == {"images_4": "images"}, "named, it is taken"
+
+
+def test_what_is_named_and_not_taken_is_said_with_exit_code_1(tmp_path):
+    folder = photos(tmp_path / "trip", [f"{number}.jpg" for number in range(3)])
+    for name in ("IMG_2.DNG", "old.avi"):
+        (folder / name).write_bytes(b"x")
+    (folder / "4.jpg").symlink_to("/nowhere/4.jpg")
+    result = call(folder, "--out", tmp_path / "out")
+    assert result.exit_code == 1
+    assert f"left out {folder / 'IMG_2.DNG'}: .dng files are not read; convert it to PNG, JPEG or MP4" in result.stderr
+    assert f"left out {folder / 'old.avi'}: .avi files are not read" in result.stderr
+    assert f"left out {folder / '4.jpg'}: is a link to /nowhere/4.jpg, which is not there" in result.stderr
+    assert json.loads((tmp_path / "out" / "ingest.json").read_text())["left_out"].keys() == {
+        str(folder / name) for name in ("IMG_2.DNG", "old.avi", "4.jpg")
+    }
+
+
+def test_a_folder_with_nothing_but_files_that_are_not_read_names_them(tmp_path):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "1.cr3").touch()
+    result = call(tmp_path / "raw", "--out", tmp_path / "out")
+    assert (result.exit_code, "1.cr3: .cr3 files are not read" in result.stderr) == (2, True)
+
+
+def test_links_in_circles_end(tmp_path):
+    folder = photos(tmp_path / "walk", ["1.png"])
+    for name in ("x", "y"):
+        (folder / name).symlink_to(folder)
+    found = find_sources([folder])
+    assert [source.name for source in found.sources] == ["walk"]
+    assert len(found.copies) == 2
+
+
+def test_names_of_any_length_and_digit_are_taken(tmp_path):
+    folder = photos(tmp_path / ("n" * 240), ["²3.png", "m²1.png", "m10.png", "m9.png"])
+    report = ingest([folder], tmp_path / "out", IngestOptions())
+    (source,) = report["sources"]
+    assert re.fullmatch(r"n{120}_[0-9a-f]{8}", source["name"])
+    assert [image.name for image in find_sources([folder]).sources[0].images][:2] == ["m9.png", "m10.png"]
+
+
 def test_cutting_keeps_a_rest_that_is_long_enough():
     options = IngestOptions(clip_length=4, min_frames=3)
     assert cut(11, options) == [(0, 4), (4, 8), (8, 11)]
     assert cut(10, options) == [(0, 4), (4, 8)]
     assert cut(2, options) == []
+    assert cut(11, options, [2, 6]) == [(2, 6), (6, 10)]
 
 
 def test_the_set_is_read_by_the_frame_store_bit_by_bit(tmp_path):
@@ -174,15 +252,13 @@ def faulty(tmp_path: Path, what: str) -> list[Path]:
     good = write_clip(tmp_path / "good.mp4", 4)
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.txt").write_text("text")
-    mixed = photos(tmp_path / "mixed", ["1.png"])
-    write_clip(mixed / "2.mp4", 4)
+    photo = photos(tmp_path / "mixed", ["1.png"]) / "1.png"
     return {
         "unknown suffix": [good, tmp_path / "notes.txt"],
         "missing": [good, tmp_path / "none.mp4"],
-        "photo": [mixed / "1.png"],
+        "photo": [photo],
         "empty": [tmp_path / "empty"],
-        "mixed": [mixed],
-        "twice": [good, photos(tmp_path / "other" / "good", ["1.png"])],
+        "twice": [good, tmp_path / "empty" / ".." / "good.mp4"],
     }[what]
 
 
@@ -193,8 +269,7 @@ def faulty(tmp_path: Path, what: str) -> list[Path]:
         ("missing", "none.mp4: no such file"),
         ("photo", "1.png is a single image; name the folder"),
         ("empty", "empty holds neither videos nor images"),
-        ("mixed", "holds images (1.png) and videos (2.mp4); move one kind"),
-        ("twice", "would both be named 'good'; rename one of them"),
+        ("twice", "good.mp4 is named twice; name it once"),
     ],
 )
 def test_faulty_arguments_are_refused_before_anything_is_written(tmp_path, what, message):
@@ -215,6 +290,7 @@ def test_faulty_arguments_are_refused_before_anything_is_written(tmp_path, what,
         (["--clip-length", "5", "--min-frames", "6"], "a clip may not be shorter than its minimum"),
         (["--short-side", "-5"], "--short-side -5"),
         (["--base", "none.yaml"], "--base none.yaml: no such configuration file"),
+        (["--base", "/"], "--base /: a folder; name a configuration file in it"),
     ],
 )
 def test_faulty_options_are_named(tmp_path, options, message):

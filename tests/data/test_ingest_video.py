@@ -15,7 +15,9 @@ from wildrayzer.data.ingest.containers import is_cut_short
 from wildrayzer.data.ingest.video import VideoNotes, expected_frames, video_frames
 from wildrayzer.data.ingest.write import ingest
 from wildrayzer.data.readers.base import BadSceneError
+from wildrayzer.io.provenance import read_json
 
+CASES = Path(__file__).parents[1] / "resources" / "cases"
 TENTHS = (np.arange(20) / 10).tolist()
 
 
@@ -32,9 +34,76 @@ def test_sound_that_goes_on_after_the_pictures_is_no_truncation(tmp_path, suffix
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".webm"])
-def test_a_last_frame_that_stands_long_is_no_truncation(tmp_path, suffix):
+def test_a_last_frame_that_stands_long_is_no_truncation_and_a_gap_begins_a_clip(tmp_path, suffix):
     times = [0.0, 0.1, 0.2, 0.3, 2.0, 2.1]
-    assert taken(write_film(tmp_path / f"a{suffix}", times, last=4.0)) == (6, [])
+    notes = VideoNotes()
+    frames = list(video_frames(write_film(tmp_path / f"a{suffix}", times, last=4.0), 0.0, notes))
+    assert [time for time, _ in frames] == pytest.approx(times)
+    assert (notes.jumps, notes.remarks) == ([4], ["time stamps jump 1 times: a new clip begins at each jump"])
+
+
+@pytest.mark.parametrize(
+    ("name", "fps", "times", "jumps"),
+    [
+        # two recordings of 20 frames, 0.1 s apart: the times of the second follow those of the first
+        ("timestamps-restart.mkv", 0.0, np.arange(40) / 10, [20]),
+        ("timestamps-restart.mkv", 5.0, np.arange(0, 40, 2) / 10, [10]),
+        ("timestamps-restart.mkv", 4.0, [*(x := np.array([0, 3, 5, 8, 10, 13, 15, 18]) / 10), *(2 + x)], [8]),
+        # five frames without a time stamp, then stamps from 0
+        ("no-first-timestamps.mkv", 0.0, np.arange(20) / 10, [5]),
+    ],
+)
+def test_time_stamps_that_begin_again_begin_a_new_clip(name, fps, times, jumps):
+    notes = VideoNotes()
+    assert [time for time, _ in video_frames(CASES / name, fps, notes)] == pytest.approx(list(times))
+    assert notes.jumps == jumps
+    assert "time stamps jump 1 times: a new clip begins at each jump" in notes.remarks
+    assert any("5 frames have no time stamp" in remark for remark in notes.remarks) == name.startswith("no")
+
+
+def test_no_clip_spans_two_recordings(tmp_path):
+    report = ingest([CASES / "timestamps-restart.mkv"], tmp_path / "out", IngestOptions(fps=0.0, clip_length=15))
+    (source,) = report["sources"]
+    assert (source["taken"], source["used"], len(source["clips"])) == (40, 40, 4)
+    firsts = [
+        read_json(tmp_path / "out" / "metadata" / f"{clip}.json")["frames"][0]["time"] for clip in source["clips"]
+    ]
+    assert firsts == [0.0, 1.5, 2.0, 3.5]
+
+
+def test_of_several_streams_the_default_one_is_taken():
+    notes = VideoNotes()
+    (_, image), *_ = video_frames(CASES / "two-video-streams.mkv", 0.0, notes)
+    assert image.shape == (120, 160, 3)
+    assert notes.remarks == ["other video streams (64×48) are left out; the default one is taken"]
+
+
+@pytest.mark.parametrize("name", ["metadata-latin1.mp4", "metadata-fuzz.webm"])
+def test_titles_that_are_no_utf8_do_not_matter(name):
+    count, remarks = taken(CASES / name)
+    assert count == 20
+    assert (
+        [remark.partition(",")[0] for remark in remarks]
+        == ["has an alpha channel", "colours are of unknown kind (matrix 3): shown as of the usual one"]
+    ) == name.endswith("webm")
+
+
+def test_pixels_of_no_camera_are_refused(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"pixels are too oblong: .*11009\.mp4: its header says that pixels are 11009 as"
+    ):
+        ingest([CASES / "pixel-aspect-11009.mp4"], tmp_path / "out", IngestOptions())
+
+
+def test_alpha_is_remarked_on(tmp_path):
+    with av.open(str(tmp_path / "a.mov"), "w") as film:
+        stream = film.add_stream("qtrle", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 64, 32, "argb"
+        for _ in range(3):
+            film.mux(stream.encode(av.VideoFrame.from_ndarray(np.full((32, 64, 4), 99, np.uint8), format="argb")))
+        film.mux(stream.encode())
+    (count, (remark,)) = taken(tmp_path / "a.mov")
+    assert (count, remark.partition(",")[0]) == (3, "has an alpha channel")
 
 
 @pytest.mark.parametrize("name", ["12:30.mp4", "http:a.mp4", "-i 100%d.mp4"])

@@ -12,7 +12,9 @@ from PIL import Image
 from wildrayzer.data.ingest.clips import IngestOptions
 from wildrayzer.data.ingest.write import ingest
 from wildrayzer.data.readers.base import BadSceneError
-from wildrayzer.data.readers.pixels import BROKEN_EXIF, TRANSPARENT, decode, decode_file
+from wildrayzer.data.readers.pixels import BROKEN_EXIF, BROKEN_PROFILE, MOST_PIXELS, TRANSPARENT, decode, decode_file
+
+CASES = Path(__file__).parents[1] / "resources" / "cases"
 
 
 def coded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
@@ -107,3 +109,80 @@ def test_ingest_says_what_was_odd_about_images(tmp_path):
     Image.new("RGBA", (6, 4), (0, 0, 0, 0)).save(folder / "4.png")
     report = ingest([folder], tmp_path / "out", IngestOptions())
     assert report["sources"][0]["remarks"] == [f"3 images {BROKEN_EXIF}", f"1 images {TRANSPARENT}"]
+
+
+def display_p3() -> bytes:
+    """A profile whose primaries are those of Display P3, as a matrix profile of version 2 (ICC.1:2001-04, 8.3.4)."""
+
+    def fixed(*values: float) -> bytes:
+        return b"".join(round(value * 65536).to_bytes(4, "big", signed=True) for value in values)
+
+    curve = b"curv" + bytes(4) + (1).to_bytes(4, "big") + round(2.2 * 256).to_bytes(2, "big") + bytes(2)
+    name = b"Display P3\0"
+    tags = {
+        b"desc": b"desc" + bytes(4) + len(name).to_bytes(4, "big") + name + bytes(79),
+        b"wtpt": b"XYZ " + bytes(4) + fixed(0.9642, 1.0, 0.8249),
+        b"rXYZ": b"XYZ " + bytes(4) + fixed(0.5151, 0.2412, -0.0011),
+        b"gXYZ": b"XYZ " + bytes(4) + fixed(0.2920, 0.6922, 0.0419),
+        b"bXYZ": b"XYZ " + bytes(4) + fixed(0.1571, 0.0666, 0.7841),
+        b"rTRC": curve, b"gTRC": curve, b"bTRC": curve,
+    }  # fmt: skip
+    place, table, body = 128 + 4 + 12 * len(tags), len(tags).to_bytes(4, "big"), b""
+    for key, content in tags.items():
+        content += bytes(-len(content) % 4)
+        table += key + (place + len(body)).to_bytes(4, "big") + len(content).to_bytes(4, "big")
+        body += content
+    head = bytearray(128)
+    head[:4], head[8:12], head[12:24] = (place + len(body)).to_bytes(4, "big"), b"\2\x10\0\0", b"mntrRGB XYZ "
+    head[36:40], head[68:80] = b"acsp", fixed(0.9642, 1.0, 0.8249)
+    return bytes(head) + table + body
+
+
+def test_colours_of_a_phones_profile_become_srgb():
+    # Full red of Display P3 lies outside sRGB: clipped to 255, 0, 0. Half green (0.5, 0.5, 0.5) stays grey.
+    pixels = np.array([[[255, 0, 0], [128, 128, 128], [200, 100, 50]]], np.uint8)
+    payload = coded(Image.fromarray(pixels), icc_profile=display_p3())
+    odd = Counter()
+    red, grey, brown = np.asarray(decode(payload, where="a", upright=True, odd=odd))[0].astype(int)
+    assert np.abs(red - [255, 0, 0]).max() <= 1
+    assert np.abs(grey - 128).max() <= 2
+    assert brown[0] > 205
+    assert brown[2] < 45
+    assert odd == {"have colours of the profile 'Display P3', converted to sRGB": 1}
+    assert np.array_equal(np.asarray(decode(payload, where="a")), pixels), "a data set keeps its values"
+
+
+def test_a_broken_profile_leaves_the_colours():
+    pixels = np.array([[[200, 100, 50]]], np.uint8)
+    odd = Counter()
+    payload = coded(Image.fromarray(pixels), icc_profile=b"no profile")
+    assert np.array_equal(np.asarray(decode(payload, where="a", upright=True, odd=odd)), pixels)
+    assert odd == {BROKEN_PROFILE: 1}
+
+
+@pytest.mark.parametrize("name", ["damaged-1.avif.jpg", "damaged-2.avif.jpg"])
+def test_damaged_avif_is_a_bad_image(name):
+    with pytest.raises(BadSceneError, match=rf"image cannot be decoded: .*{name}: "):
+        decode_file(CASES / name)
+
+
+@pytest.mark.parametrize(
+    ("payload", "message"),
+    [
+        (b"", "is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "is a pointer of git-LFS"),
+        (b"\n<!DOCTYPE html><html>", "is a web page"),
+        (bytes(600), "begins with zeros"),
+        (b"text", "is not an image file"),
+    ],
+)
+def test_what_stands_in_for_an_image_is_said(payload, message):
+    with pytest.raises(BadSceneError, match=f"a: {message}"):
+        decode(payload, where="a")
+
+
+def test_photos_of_200_megapixels_are_taken_and_bombs_are_not():
+    assert Image.new("L", (16320, 12240)).size[0] * 12240 < MOST_PIXELS
+    picture = Image.new("1", (30000, 30000))
+    with pytest.raises(BadSceneError, match="exceeds limit"):
+        decode(coded(picture), where="a")

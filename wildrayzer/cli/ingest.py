@@ -39,7 +39,8 @@ def ingest(
     """Make a data set of own videos and image folders, so that every stage of the workflow runs on them.
 
     Frames are upright (rotation and EXIF orientation), lossless PNG. A source that cannot be used is skipped with its
-    reason, and the exit code is 1. A stopped call goes on where it was when it is typed again.
+    reason, and a picture or video of a kind that is not read is left out by name; the exit code is then 1. A stopped
+    call resumes when it is typed again.
     """
     from wildrayzer.data.ingest.clips import IngestOptions
     from wildrayzer.data.ingest.run_config import CONFIG, config_text
@@ -63,6 +64,10 @@ def ingest(
             typer.echo(f"         {remark}")
     for detail in report["skipped"].values():
         typer.secho(f"skipped  {detail}", err=True, fg=typer.colors.YELLOW)
+    for path, reason in report["left_out"].items():
+        typer.secho(f"left out {path}: {reason}", err=True, fg=typer.colors.YELLOW)
+    for path, reason in report["copies"].items():
+        typer.echo(f"ignored  {path}: {reason}; name it to take it")
     if report["ignored_files"]:
         typer.echo(f"ignored  {len(report['ignored_files'])} files that are neither video nor image, see {REPORT}")
     totals = report["totals"]
@@ -71,5 +76,5 @@ def ingest(
         f"{totals['left_over']} frames left over"
     )
     typer.echo(f"look at  {out / SHEET}, {out / REPORT}, {out / CONFIG}")
-    if report["skipped"]:
+    if report["skipped"] or report["left_out"]:
         raise typer.Exit(1)

@@ -1,5 +1,6 @@
 """The clips of ingested sources: how long stretches of frames are cut, written down and reported."""
 
+import itertools
 import math
 import shutil
 from collections import Counter
@@ -8,9 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from wildrayzer.data.ingest.sources import FoundSources
 from wildrayzer.io.provenance import write_bytes_atomic, write_json
 
-VERSION = 2
+VERSION = 3
 """Raised when a change of code changes what is written."""
 
 
@@ -39,9 +41,20 @@ class IngestOptions:
             raise ValueError(f"--short-side {self.short_side}: give pixels, or 0 to keep the recorded size")
 
 
-def cut(frames: int, options: IngestOptions) -> list[tuple[int, int]]:
-    """Bounds of the clips of a source: whole ones, and the rest if it is not too short."""
-    bounds = [(start, min(start + options.clip_length, frames)) for start in range(0, frames, options.clip_length)]
+def cut(frames: int, options: IngestOptions, jumps: Sequence[int] = ()) -> list[tuple[int, int]]:
+    """Bounds of the clips of a source: whole ones, and the rest if it is not too short; none spans a jump.
+
+    Args:
+        frames: frames of the source.
+        options: lengths of clips.
+        jumps: numbers of the frames before which another recording ends, in order.
+    """
+    edges = [0, *jumps, frames]
+    bounds = [
+        (start, min(start + options.clip_length, end))
+        for first, end in itertools.pairwise(edges)
+        for start in range(first, end, options.clip_length)
+    ]
     return [(start, stop) for start, stop in bounds if stop - start >= options.min_frames]
 
 
@@ -52,7 +65,7 @@ def write_clips(root: Path, records: Sequence[dict[str, Any]], options: IngestOp
     clips: dict[str, list[str]] = {}
     for record in records:
         source = record["name"]
-        for number, (start, stop) in enumerate(cut(len(record["times"]), options)):
+        for number, (start, stop) in enumerate(cut(len(record["times"]), options, record["jumps"])):
             name = f"{source}_{number:03d}"
             frames: list[dict[str, Any]] = [
                 {"image_path": f"../images/{source}/{frame:05d}.png"} for frame in range(start, stop)
@@ -71,14 +84,14 @@ def write_clips(root: Path, records: Sequence[dict[str, Any]], options: IngestOp
 
 
 def make_report(
-    records: Sequence[dict[str, Any]], clips: dict[str, list[str]], ignored: Sequence[Path], options: IngestOptions
+    records: Sequence[dict[str, Any]], clips: dict[str, list[str]], found: FoundSources, options: IngestOptions
 ) -> dict[str, Any]:
     """What was found, used, left over and skipped, with reasons.
 
     Args:
         records: of all sources; a skipped one has a `reason`.
         clips: of `write_clips`.
-        ignored: files that are neither video nor image.
+        found: what the paths lead to.
         options: what was asked for.
     """
     sources, skipped = [], {}
@@ -86,12 +99,12 @@ def make_report(
         if "reason" in record:
             skipped[record["path"]] = record["detail"]
             continue
-        frames = sum(stop - start for start, stop in cut(len(record["times"]), options))
+        frames = sum(stop - start for start, stop in cut(len(record["times"]), options, record["jumps"]))
         shown = {key: record[key] for key in ("name", "path", "kind", "recorded", "size", "rotation", "decoded")}
         left = len(record["times"]) - frames
         sources.append(
             {**shown, "taken": len(record["times"]), "used": frames, "left_over": left,
-             "clips": clips[record["name"]], "remarks": record["remarks"]}
+             "clips": clips.get(record["name"], []), "remarks": record["remarks"]}
         )  # fmt: skip
     return {
         "version": VERSION,
@@ -108,5 +121,7 @@ def make_report(
         },
         "reasons": dict(sorted(Counter(record["reason"] for record in records if "reason" in record).items())),
         "skipped": skipped,
-        "ignored_files": [str(path) for path in ignored],
+        "left_out": {str(path): reason for path, reason in found.left_out.items()},
+        "copies": {str(path): reason for path, reason in found.copies.items()},
+        "ignored_files": [str(path) for path in found.ignored],
     }

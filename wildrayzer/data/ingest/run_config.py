@@ -39,9 +39,11 @@ def derive(
         ConfigError: `base` cannot run, or the result cannot; the message names the options.
     """
     try:
-        raw = yaml.safe_load(base.read_text())
+        raw = yaml.safe_load(base.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"--base {base}: no such configuration file; see config/ for the ones that ship") from None
+    except IsADirectoryError:
+        raise ConfigError(f"--base {base}: a folder; name a configuration file in it") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"--base {base}: not readable as YAML: {error}") from None
     parse_config(raw, source=str(base))
@@ -87,7 +89,10 @@ def _model_of(pretrained: str, base: dict[str, Any]) -> dict[str, Any]:
     manifest = Path(pretrained) / "manifest.json"
     if not manifest.is_file():
         raise ConfigError(f"--pretrained {pretrained}: no checkpoint here, manifest.json is missing; name its folder")
-    model = read_json(manifest)["model"]
+    content = read_json(manifest)
+    model = content.get("model") if isinstance(content, dict) else None
+    if not isinstance(model, dict):
+        raise ConfigError(f"--pretrained {pretrained}: {manifest} is no manifest of a checkpoint; name another folder")
     kept = ["attention", "checkpoint_every"]
     if model.get("motion_head") is None:
         model.pop("motion_head", None)

@@ -18,7 +18,7 @@ def write_sheet(root: Path) -> None:
 
     Frames are cropped to the middle square, as the frame store crops them.
     """
-    lines = (root / "full_list.txt").read_text().split()
+    lines = (root / "full_list.txt").read_text(encoding="utf-8").split()
     chosen = [lines[place] for place in _spread(len(lines), _CLIPS)]
     row = _LINE + _SIDE + _GAP
     sheet = Image.new("RGB", (_FRAMES * (_SIDE + _GAP) + _GAP, _LINE + len(chosen) * row + _GAP), "white")

@@ -38,16 +38,23 @@ def read_views(paths: Sequence[Path], *, image_size: int, frames: int) -> list[V
     Pictures are turned upright, resized so that the shorter side is `image_size` (Lanczos) and cropped at the centre.
 
     Raises:
-        ValueError: a path is missing, of an unknown kind, cannot be decoded, or kinds are mixed.
+        ValueError: a path is missing, of an unknown kind, cannot be decoded, kinds are mixed, or a folder holds
+            pictures that cannot be read.
     """
     try:
         if all(map(_is_photo, paths)):
             return [_fitted(path.name, read_image(path), image_size) for path in paths]
-        sources, _ = find_sources([path for path in paths if not _is_photo(path)])
-        if len(sources) != 1 or len(paths) != 1:
+        found = find_sources([path for path in paths if not _is_photo(path)])
+        if len(found.sources) != 1 or len(paths) != 1:
             named = ", ".join(str(path) for path in paths[:4])
             raise ValueError(f"{named}: name image files, or one folder of images, or one video, and not several")
-        return _of_source(sources[0], image_size, frames)
+        if found.left_out:
+            lost = "\n".join(f"  {path}: {reason}" for path, reason in found.left_out.items())
+            raise ValueError(
+                f"{paths[0]} holds {len(found.left_out)} files that are not read; convert or remove them, or "
+                f"name the image files to use:\n{lost}"
+            )
+        return _of_source(found.sources[0], image_size, frames)
     except BadSceneError as error:
         raise ValueError(str(error)) from None
 

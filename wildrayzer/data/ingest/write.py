@@ -19,7 +19,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 
-from wildrayzer.data.ingest.clips import VERSION, IngestOptions, make_report, write_clips
+from wildrayzer.data.ingest.clips import VERSION, IngestOptions, cut, make_report, write_clips
 from wildrayzer.data.ingest.sheet import write_sheet
 from wildrayzer.data.ingest.sources import Source, find_sources, read_image
 from wildrayzer.data.ingest.video import VideoNotes, expected_frames, video_frames
@@ -46,10 +46,10 @@ def ingest(
     """
     if out.exists():
         raise ValueError(f"--out {out} exists; name another folder, or delete it to ingest again")
-    sources, ignored = find_sources(paths)
+    found = find_sources(paths)
     temporary = out.with_name(f".{out.name}.unfinished")
     with _alone(temporary, out), Progress(console=Console(stderr=True)) as progress:
-        records = [_taken_in(source, temporary, options, progress) for source in sources]
+        records = [_taken_in(source, temporary, options, progress) for source in found.sources]
         used = [record for record in records if "reason" not in record]
         if not used:
             shutil.rmtree(temporary)
@@ -60,7 +60,7 @@ def ingest(
         write_sheet(temporary)
         for name, text in (files or {}).items():
             write_bytes_atomic(temporary / name, text.encode())
-        report = make_report(records, clips, ignored, options)
+        report = make_report(records, clips, found, options)
         write_json(temporary / REPORT, report)
         temporary.replace(out)
     shutil.rmtree(out / "sources")
@@ -72,7 +72,7 @@ def ingest(
 def _alone(temporary: Path, out: Path) -> Iterator[None]:
     """Keep other processes off the unfinished set; the lock dies with the process."""
     temporary.mkdir(parents=True, exist_ok=True)
-    with (temporary / ".lock").open("w") as lock:
+    with (temporary / ".lock").open("w", encoding="utf-8") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -97,9 +97,11 @@ def _taken_in(source: Source, root: Path, options: IngestOptions, progress: Prog
             record |= {"reason": error.reason, "detail": str(error)}
         write_json(file, record)
     frames = len(record.get("times", ()))
-    if "reason" not in record and frames < options.min_frames:
+    if "reason" not in record and not cut(frames, options, record["jumps"]):
+        pieces = f" in {len(record['jumps']) + 1} pieces" if record["jumps"] else ""
         detail = (
-            f"{source.path}: {frames} frames, --min-frames asks for {options.min_frames}; raise --fps or record more"
+            f"{source.path}: {frames} frames{pieces}, --min-frames asks for {options.min_frames}; raise --fps or "
+            "record more"
         )
         record |= {"reason": "too few frames", "detail": f"too few frames: {detail}"}
     if "reason" in record:
@@ -150,6 +152,7 @@ def _write_frames(source: Source, folder: Path, options: IngestOptions, progress
         "rotation": notes.rotation,
         "decoded": notes.decoded or len(times),
         "times": times,
+        "jumps": notes.jumps,
         "remarks": notes.remarks,
     }
 

@@ -1,16 +1,28 @@
 """Image files as 8-bit RGB: the one way in for readers and for own pictures."""
 
 import io
+import struct
+import zlib
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from wildrayzer.data.readers.base import BadSceneError
+from wildrayzer.io.placeholders import placeholder_in
 
 TRANSPARENT = "have transparent pixels, which are shown on white"
 BROKEN_EXIF = "have EXIF data that cannot be read; they are taken as they lie in the file, not turned"
+BROKEN_PROFILE = "have a colour profile that cannot be read; their colours are taken as sRGB"
+BROKEN_IMAGE = (
+    OSError, SyntaxError, ValueError, TypeError, AttributeError, LookupError, ArithmeticError, RuntimeError, EOFError,
+    MemoryError, struct.error, zlib.error, Image.DecompressionBombError,
+)  # fmt: skip
+"""What Pillow and its decoders raise for damaged files."""
+MOST_PIXELS = 400_000_000
+"""Largest picture that is decoded: phones make 200 megapixels. Beyond it a small file may fill the memory."""
+Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2  # Pillow refuses twice as many
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -26,13 +38,15 @@ _TURNS = {
 def decode(payload: bytes, *, where: str, upright: bool = False, odd: Counter[str] | None = None) -> Image.Image:
     """An RGB image, 8 bits a channel, from the bytes of an image file.
 
-    Grey of 16 bits is scaled to 8, and what is transparent is shown on white.
+    Grey of 16 bits is scaled to 8, and what is transparent is shown on white. With `upright`, for own pictures, the
+    colours of an embedded profile (Display P3 of phones) become sRGB. The pictures of a data set are compared with what
+    others made of the same values, and keep them.
 
     Args:
         payload: content of the file.
         where: the file's name, for errors.
         upright: turn it as its EXIF orientation says. The cameras of a data set belong to the pixels as they lie.
-        odd: counts what this did to images (`TRANSPARENT`, `BROKEN_EXIF`).
+        odd: counts what this did to images (`TRANSPARENT`, `BROKEN_EXIF`, `BROKEN_PROFILE`, a profile by name).
 
     Raises:
         BadSceneError: the bytes are no image, or end early, or hold values whose range is not known.
@@ -43,10 +57,13 @@ def decode(payload: bytes, *, where: str, upright: bool = False, odd: Counter[st
             image.load()
             turn = _TURNS.get(_orientation(image, odd)) if upright else None
             pixels = _eight_bits(image, where=where, odd=odd)
+            if upright and pixels.getbands() == image.getbands()[:3]:
+                pixels = _as_srgb(pixels, image.info.get("icc_profile"), odd)
             return pixels if turn is None else pixels.transpose(turn)
     except UnidentifiedImageError:  # its own text names an address in memory
-        raise BadSceneError("image cannot be decoded", f"{where}: not an image file") from None
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        kind = placeholder_in(payload) or "is not an image file"
+        raise BadSceneError("image cannot be decoded", f"{where}: {kind}") from None
+    except BROKEN_IMAGE as error:
         raise BadSceneError("image cannot be decoded", f"{where}: {error}") from None
 
 
@@ -69,6 +86,22 @@ def _orientation(image: Image.Image, odd: Counter[str]) -> int:
     except (SyntaxError, TypeError, ValueError):  # Pillow's, for a header that is none of TIFF
         odd[BROKEN_EXIF] += 1
         return 1
+
+
+def _as_srgb(image: Image.Image, profile: bytes | None, odd: Counter[str]) -> Image.Image:
+    if not profile:
+        return image
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        name = ImageCms.getProfileDescription(source).strip()
+        if name.startswith("sRGB"):
+            return image
+        converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"))
+    except (OSError, TypeError, ValueError, ImageCms.PyCMSError):
+        odd[BROKEN_PROFILE] += 1
+        return image
+    odd[f"have colours of the profile {name!r}, converted to sRGB"] += 1
+    return converted or image
 
 
 def _eight_bits(image: Image.Image, *, where: str, odd: Counter[str]) -> Image.Image:
