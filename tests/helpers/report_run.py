@@ -1,8 +1,10 @@
 """A small run folder made with the real writers, for the tests of the report."""
 
+import base64
 import copy
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
@@ -224,3 +226,10 @@ def make_run(root: Path) -> tuple[RunConfig, RunLayout]:
     make_ablation(config, layout)
     make_costs(layout)
     return config, layout
+
+
+def svg_texts(uri: str) -> list[str]:
+    """Every text in a plot that is an SVG data URI, without markup: ten to the power of two is 102."""
+    svg = ElementTree.fromstring(base64.b64decode(uri.partition(",")[2]))
+    elements = svg.iter("{http://www.w3.org/2000/svg}text")
+    return ["".join(part.strip() for part in element.itertext()) for element in elements]

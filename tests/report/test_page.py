@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from tests.helpers.report_run import small_config
+from tests.helpers.report_run import small_config, svg_texts
 from wildrayzer.evaluation.tables.rows import Table
-from wildrayzer.report.page.charts import chart
+from wildrayzer.report.page.charts import chart, legend_above, plain
 from wildrayzer.report.page.page import Column, Gallery, GalleryRow, Note, Section, TextTable, render_page
 from wildrayzer.report.page.pictures import (
     cluster_picture,
@@ -156,8 +156,18 @@ def test_masks_of_controls_alone_and_splits_without_windows_are_said(monkeypatch
     assert any("frozen_test: no clip is long enough" in note.text for note in galleries(config, RunLayout("small")))
 
 
-def test_names_may_hold_what_formulas_and_files_hold():
-    assert chart(lambda axes: axes.set(xlabel="p^$ and $_x")).startswith("data:image/svg")
+def test_labels_show_names_as_they_are_and_powers_of_ten_as_such():
+    def draw(axes):
+        axes.plot([1, 2], [0.001, 1], label=plain("p^$ and $_x"))
+        axes.set(xlabel=plain("cost in $"), yscale="log")
+        axes.set_xticks([1, 2], [plain("$a$"), plain("b")])
+        legend_above(axes)
+
+    texts = svg_texts(chart(draw))
+    assert texts == ["$a$", "b", "cost in $", "10−3", "10−2", "10−1", "100", "p^$ and $_x"]
+
+
+def test_pages_show_names_of_old_files():
     html = render_page("T", "holiday-\udcff.png", [])
     assert "holiday-?.png" in html.encode().decode()
 

@@ -16,7 +16,7 @@ import yaml
 from rich.console import Console
 from typer.testing import CliRunner
 
-from tests.helpers.report_run import make_run, small_config
+from tests.helpers.report_run import make_run, small_config, svg_texts
 from wildrayzer.cli.main import app
 from wildrayzer.report.sections.relations import binned
 from wildrayzer.run.layout import RunLayout
@@ -91,6 +91,14 @@ def test_every_picture_can_be_decoded_and_seen(page):
             assert raw.lstrip().startswith(b"<?xml")
         elif image["alt"] != "colour scale":
             assert min(cv2.imdecode(np.frombuffer(raw, np.uint8), 1).shape[:2]) >= 32
+
+
+def test_plots_have_no_raw_markup(page):
+    plots = [image["src"] for image in page.images if image["src"].startswith("data:image/svg+xml")]
+    texts = [text for plot in plots for text in svg_texts(plot)]
+    assert len(plots) > 10
+    assert any("×10−" in text for text in texts), "a logarithmic axis"
+    assert not [text for text in texts if re.search(r"[$\\{}]|mathdefault", text)]
 
 
 def test_what_was_run_is_said(run, page):

@@ -17,7 +17,6 @@ _STYLE: Any = {
     "font.family": "sans-serif",
     "font.sans-serif": ["Helvetica", "Arial", "DejaVu Sans", "sans-serif"],
     "font.size": 9,
-    "text.parse_math": False,  # names may hold dollar signs
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": "#888",
@@ -29,6 +28,11 @@ _STYLE: Any = {
     "legend.fontsize": 8,
     "lines.linewidth": 1.6,
 }
+
+
+def plain(text: str) -> str:
+    """Text for a label, so that dollar signs in a name are shown and not read as the bounds of a formula."""
+    return text.replace("$", r"\$")
 
 
 def legend_above(axes: Axes, *, columns: int = 2) -> None:

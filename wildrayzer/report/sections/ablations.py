@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from wildrayzer.config import RunConfig
 from wildrayzer.config.variants import ablations_of
 from wildrayzer.evaluation.tables.tables import TableContext
-from wildrayzer.report.page.charts import COLOURS, chart, legend_above
+from wildrayzer.report.page.charts import COLOURS, chart, legend_above, plain
 from wildrayzer.report.page.page import Block, Facts, Figures, Note, Picture, TextTable
 from wildrayzer.report.sections.benchmark import parse_tables
 from wildrayzer.run.layout import RunLayout
@@ -99,7 +99,7 @@ def iou_curve(metrics: str | Path) -> Curve | None:
 def _picture(stage: str, curves: Mapping[str, Curve]) -> Picture:
     def draw(axes: Axes) -> None:
         for (name, (steps, iou)), colour in zip(curves.items(), ("black", *COLOURS), strict=False):
-            axes.plot(steps, iou, color=colour, label=name, linewidth=2.2 if name == "run" else 1.4)
+            axes.plot(steps, iou, color=colour, label=plain(name), linewidth=2.2 if name == "run" else 1.4)
         axes.set(xlabel="optimiser step", ylabel="IoU with the labels, 0 to 1", ylim=(0, None))
         legend_above(axes, columns=3)
 

@@ -14,7 +14,7 @@ from wildrayzer.evaluation.tables.notes import MASK_METRICS
 from wildrayzer.evaluation.tables.rows import Table, number
 from wildrayzer.evaluation.tables.tables import TableContext, Tables
 from wildrayzer.io.provenance import read_json
-from wildrayzer.report.page.charts import GREEN, GREY, ORANGE, chart
+from wildrayzer.report.page.charts import GREEN, GREY, ORANGE, chart, plain
 from wildrayzer.report.page.page import Block, Facts, Figures, Note, Picture, TextTable
 from wildrayzer.run.layout import RunLayout
 
@@ -104,7 +104,7 @@ def _forest(rows: pd.DataFrame, unit: str, scale: float) -> Picture:
                 limit = scale * float(row["limit"])
                 axes.plot([limit, limit], [place - 0.3, place + 0.3], "--", color="black", linewidth=1)
         axes.axvline(0, color="black", linewidth=1)
-        axes.set_yticks(places, [f"{row['compared']}\n{row['where']}" for _, row in rows.iterrows()])
+        axes.set_yticks(places, [plain(f"{row['compared']}\n{row['where']}") for _, row in rows.iterrows()])
         axes.set(xlabel=f"difference ({unit}), mean and 95% interval over scenes", ylim=(-0.7, len(rows) - 0.3))
         axes.grid(visible=False, axis="y")
 

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from wildrayzer.config import RunConfig
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.io.provenance import read_json
-from wildrayzer.report.page.charts import COLOURS, chart, legend_above
+from wildrayzer.report.page.charts import COLOURS, chart, legend_above, plain
 from wildrayzer.report.page.page import Block, Figures, Picture, TextTable
 from wildrayzer.report.page.pictures import encode, outlined, resize, strip
 from wildrayzer.report.page.sheets import splits_by_kind, spread
@@ -145,7 +145,7 @@ def _chart(splits: dict[str, tuple[np.ndarray, np.ndarray]], label: str, logarit
     def draw(axes: Axes) -> None:
         for number, (name, (edges, shares)) in enumerate(splits.items()):
             style = ("-", "--", ":")[number // len(COLOURS) % 3]
-            axes.stairs(100 * shares, edges, label=name, color=COLOURS[number % len(COLOURS)], linestyle=style)
+            axes.stairs(100 * shares, edges, label=plain(name), color=COLOURS[number % len(COLOURS)], linestyle=style)
         axes.set_xlabel(label)
         axes.set_ylabel("scenes, %")
         if logarithmic:

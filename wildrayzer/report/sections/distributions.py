@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 
 from wildrayzer.config import RunConfig
 from wildrayzer.evaluation.metrics.masks import BATCH, UNKNOWN
-from wildrayzer.report.page.charts import COLOURS, chart, legend_above
+from wildrayzer.report.page.charts import COLOURS, chart, legend_above, plain
 from wildrayzer.report.page.page import Block, Figures, Note, Picture, TextTable
 from wildrayzer.report.sections.gallery import NO_WINDOWS, MaskFiles
 from wildrayzer.run.layout import RunLayout
@@ -128,7 +128,9 @@ def _coverage(found: list[SplitMasks]) -> Picture:
 
 def _outline(axes: Axes, values: Float[np.ndarray, " f"], edges: np.ndarray, colour: str, label: str) -> None:
     weights = np.full(len(values), 100 / len(values))
-    axes.hist(values, bins=edges.tolist(), weights=weights, histtype="step", color=colour, label=label, linewidth=1.4)
+    axes.hist(
+        values, bins=edges.tolist(), weights=weights, histtype="step", color=colour, label=plain(label), linewidth=1.4
+    )
 
 
 def _colours(count: int) -> list[str]:

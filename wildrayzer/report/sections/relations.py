@@ -11,7 +11,7 @@ from wildrayzer.config import RunConfig
 from wildrayzer.data.frame_store.store import UNKNOWN, FrameStore
 from wildrayzer.evaluation.tables.scores import read_scores
 from wildrayzer.pseudo_masks.cache.cache import ResidualMaps
-from wildrayzer.report.page.charts import COLOURS, chart, legend_above
+from wildrayzer.report.page.charts import COLOURS, chart, legend_above, plain
 from wildrayzer.report.page.page import Block, Figures, Note, Picture
 from wildrayzer.report.page.sheets import is_store
 from wildrayzer.run.layout import RunLayout
@@ -111,7 +111,7 @@ def _drawing(
             places = np.array([against[key] for key in values.index])
             centres, means, errors = binned(places, values.to_numpy(float))
             axes.errorbar(centres, means, yerr=errors, color=colour, marker="o", markersize=3.5, capsize=2,
-                          label=method)  # fmt: skip
+                          label=plain(method))  # fmt: skip
         axes.set(xlabel=x, ylabel=y)
         legend_above(axes)
 

@@ -8,7 +8,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from wildrayzer.io.provenance import write_bytes_atomic
-from wildrayzer.report.page.charts import COLOURS, chart, legend_above
+from wildrayzer.report.page.charts import COLOURS, chart, legend_above, plain
 
 _LABELS = {"iou": "IoU (%)", "recall": "recall (%)", "coverage": "share of the frame marked (%)"}
 
@@ -37,10 +37,10 @@ def _plot(table: pd.DataFrame, option: str, metric: str) -> str:
                 continue
             colour, style = COLOURS[splits.index(split) % len(COLOURS)], "-" if masks == "pixel" else "--"
             _line(axes, rows, places, option, metric, colour, style, f"{split}, {masks}")
-        axes.set(xlabel=option, ylabel=_LABELS[metric])
+        axes.set(xlabel=plain(option), ylabel=_LABELS[metric])
         axes.set_ylim(bottom=0)
         if not numeric:
-            axes.set_xticks(list(places.values()), [str(value) for value in places])
+            axes.set_xticks(list(places.values()), [plain(str(value)) for value in places])
         legend_above(axes)
 
     return chart(draw, width=5.6, height=3.8)
@@ -59,5 +59,5 @@ def _line(
     """Mean over all other options, and a band from the least to the most of them."""
     grouped = (100 * rows[metric]).groupby(rows[option].map(places))
     mean, low, high = grouped.mean(), grouped.min(), grouped.max()
-    axes.plot(mean.index, mean, style, marker="o", markersize=3, color=colour, label=label)
+    axes.plot(mean.index, mean, style, marker="o", markersize=3, color=colour, label=plain(label))
     axes.fill_between(mean.index, low, high, color=colour, alpha=0.1, linewidth=0)
