@@ -108,7 +108,7 @@ rule scores:
 
 rule evaluation_index:
     input:
-        sorted({RUN.index(name, count) for _, name, count in PLAN.view_jobs()}),
+        sorted({RUN.index(name, count) for _, name, count in SCORES.view_jobs()}),
 
 
 rule benchmark_tables:

@@ -20,8 +20,8 @@ from wildrayzer.evaluation.tables.scores import write_scores
 from wildrayzer.evaluation.tables.tables import TableContext, build_tables
 from wildrayzer.models import WildRayZer
 from wildrayzer.report.sections.ablations import ablation_blocks
+from wildrayzer.run.expected import ExpectedScores, ablation_scores, compared_files, expected_scores
 from wildrayzer.run.layout import RunLayout
-from wildrayzer.run.score_plan import ScorePlan, ablation_plan, compared_files, plan_of
 from wildrayzer.stages.tables import load_tables, write_tables
 
 RAW = yaml.safe_load(Path("tests/resources/tiny.yaml").read_text())
@@ -85,32 +85,32 @@ def test_impossible_ablations_are_refused_by_name(changes, until, message):
 
 
 def test_paths_of_shared_stages_are_the_runs():
-    layout = ablation_plan(run(), "pseudo_only").layout
+    layout = ablation_scores(run(), "pseudo_only").layout
     assert layout.checkpoint("joint", "{round}") == "results/tiny/ablations/pseudo_only/round{round}/joint/checkpoint"
     for path in ("pretrain", None), ("distill", 1), ("masked", 1):
         assert layout.checkpoint(*path) == RunLayout("tiny").checkpoint(*path)
     assert layout.pixel_masks(1, "dynamic_train") == RunLayout("tiny").pixel_masks(1, "dynamic_train")
     assert layout.log("joint", "round1") == "results/tiny/ablations/pseudo_only/logs/joint/round1.log"
     assert layout.state("joint", 1) == "results/tiny/ablations/pseudo_only/state/round1-joint"
-    votes = ablation_plan(run(), "dino_only").layout
+    votes = ablation_scores(run(), "dino_only").layout
     assert votes.residuals(1, "pairs_test") == RunLayout("tiny").residuals(1, "pairs_test")
     assert votes.patch_masks(1, "a") == "results/tiny/ablations/dino_only/round1/masks/a/renderer/patch_masks.zarr"
     assert votes.thresholds(1) == "results/tiny/ablations/dino_only/round1/masks/thresholds-renderer.json"
 
 
 def test_a_second_round_shares_the_first():
-    layout = ablation_plan(run(), "two_rounds").layout
+    layout = ablation_scores(run(), "two_rounds").layout
     assert layout.checkpoint("joint", 1) == RunLayout("tiny").checkpoint("joint", 1)
     assert "ablations/two_rounds/round2" in layout.checkpoint("joint", 2)
 
 
 def test_scores_of_an_ablation_and_what_they_are_compared_with():
     config = run(few={"changes": {"refine.min_area": 0.1}, "until": "refine", "splits": ["pairs_test"]})
-    few = ablation_plan(config, "few")
+    few = ablation_scores(config, "few")
     assert few.files() == ["results/tiny/ablations/few/scores/masks/renderer-pairs_test.csv"]
-    main = ScorePlan(config, RunLayout("tiny"))
+    main = ExpectedScores(config, RunLayout("tiny"))
     assert compared_files(main, few) == ["results/tiny/scores/masks/renderer-pairs_test.csv"]
-    joint = ablation_plan(config, "pseudo_only")
+    joint = ablation_scores(config, "pseudo_only")
     assert joint.view_jobs() == [("joint", "static_test", 2), ("joint", "pairs_test", 2)]
     assert joint.mask_jobs() == []
     assert joint.input_mask_jobs() == [("joint", "static_test"), ("joint", "pairs_test"), ("joint", "frozen_test")]
@@ -118,11 +118,11 @@ def test_scores_of_an_ablation_and_what_they_are_compared_with():
 
 
 def test_a_module_knows_its_ablation():
-    main, plan = plan_of({**RAW, "ablation": "dino_only"})
-    assert plan.ablation == "dino_only"
-    assert plan.config.pseudo_masks.dino_weight == 1.0
+    main, changed = expected_scores({**RAW, "ablation": "dino_only"})
+    assert changed.ablation == "dino_only"
+    assert changed.config.pseudo_masks.dino_weight == 1.0
     assert main == run()
-    assert plan_of(RAW)[1].ablation is None
+    assert expected_scores(RAW)[1].ablation is None
 
 
 def test_the_table_sets_an_ablation_beside_the_run():
@@ -162,21 +162,21 @@ def write_files(rows, file):
 def test_the_report_has_the_tables_of_ablations_unless_the_run_was_scored_since(tmp_path):
     config = run()
     layout = RunLayout(config.name, str(tmp_path))
-    plan = ablation_plan(config, "dino_only", root=str(tmp_path))
+    changed = ablation_scores(config, "dino_only", root=str(tmp_path))
     files = [
         write_files(mask_rows("pseudo:renderer", "pairs_test", 0.5, 0.2), layout.mask_scores("renderer", "pairs_test")),
         write_files(mask_rows("pseudo:renderer@dino_only", "pairs_test", 0.3, 0.1),
-                    plan.layout.mask_scores("renderer", "pairs_test")),
+                    changed.layout.mask_scores("renderer", "pairs_test")),
     ]  # fmt: skip
     manifests = [Path(file).with_suffix(".json") for file in files]
-    write_tables(load_tables(files, manifests, [], TableContext.from_config(config)), plan.layout.tables)
+    write_tables(load_tables(files, manifests, [], TableContext.from_config(config)), changed.layout.tables)
     facts, table = ablation_blocks(config, layout)
     assert facts.rows == (("dino_only", 'pseudo_masks.weighting: "fixed"; pseudo_masks.dino_weight: 1.0'),)
     assert [row[:3] for row in table.rows] == [
         ("dino_only", "pseudo:renderer, iou", "pairs_test"),
         ("dino_only", "pseudo:renderer, coverage", "pairs_test"),
     ]
-    made = (Path(plan.layout.tables) / "tables.md").stat().st_mtime
+    made = (Path(changed.layout.tables) / "tables.md").stat().st_mtime
     os.utime(files[0], (made + 1, made + 1))
     (note,) = ablation_blocks(config, layout)
     assert note.text.startswith("dino_only was compared with earlier scores of the run")
@@ -205,13 +205,13 @@ def test_copy_paste_only_in_the_run_brings_its_claim_on_what_is_scored():
     raw["benchmark"]["ablations"] = ["paste_only"]
     raw["ablations"]["paste_only"]["splits"] = ["dynamic_test"]
     config = parse_config(raw)
-    plan = ablation_plan(config, "paste_only")
-    assert {name for name, _ in plan.input_mask_jobs()} == {"distill"}
-    main = ScorePlan(config, RunLayout(config.name))
-    assert {main.layout.head_scores(*job) for job in plan.input_mask_jobs()} <= set(compared_files(main, plan))
+    changed = ablation_scores(config, "paste_only")
+    assert {name for name, _ in changed.input_mask_jobs()} == {"distill"}
+    main = ExpectedScores(config, RunLayout(config.name))
+    assert {main.layout.head_scores(*job) for job in changed.input_mask_jobs()} <= set(compared_files(main, changed))
     rows = [
         mask_rows(f"head:distill{suffix}", split, iou, 0.1)
-        for suffix, iou, splits in (("", 0.4, main.mask_splits()), ("@paste_only", 0.1, plan.mask_splits()))
+        for suffix, iou, splits in (("", 0.4, main.mask_splits()), ("@paste_only", 0.1, changed.mask_splits()))
         for split in splits
     ]
     findings = build_tables(scores_of(*rows), [], [], TableContext.from_config(config)).findings

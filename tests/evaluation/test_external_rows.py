@@ -18,13 +18,13 @@ from wildrayzer.evaluation.methods.methods import read_windows, windows_of
 from wildrayzer.evaluation.tables.scores import read_scores
 from wildrayzer.evaluation.tables.tables import TableContext, build_tables
 from wildrayzer.io.provenance import digest_folder, read_json, write_json
-from wildrayzer.run.recipes import RECIPES, Recipe, folder_of, recipe_of, rows_of_set
+from wildrayzer.run.row_specs import ROW_SPECS, RowSpec, folder_of, row_spec, rows_of_set
 from wildrayzer.stages.evaluation_index import write_index
 from wildrayzer.stages.score_inputs import cosegmented, masks_from_files, score_input_masks
 from wildrayzer.stages.tables import load_tables
 
-FINISHED = Recipe(None, source="theirs", finished=True)
-GATED = Recipe("pretrain", gate="file", source="sav")
+FINISHED = RowSpec(None, entry="theirs", finished=True)
+GATED = RowSpec("pretrain", gate="file", entry="sav")
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def write_masks(folder, store_path, *, scenes=SCENES, suffix=".npy"):
 @pytest.mark.parametrize("suffix", [".png", ".npy"])
 def test_finished_renderings_are_scored(tmp_path, store_path, suffix):
     folder = write_renderings(tmp_path / "theirs", store_path, suffix=suffix)
-    paths = run_method(tmp_path, store_path, "theirs", recipe=FINISHED, folder=folder)
+    paths = run_method(tmp_path, store_path, "theirs", spec=FINISHED, folder=folder)
     scores = read_scores([paths["csv"]])
     assert set(scores["method"]) == {"theirs"}
     assert len(scores) == SCENES * CONFIG.targets * 4 * 2
@@ -83,7 +83,7 @@ def test_finished_renderings_are_scored(tmp_path, store_path, suffix):
 
 def test_scores_of_files_that_were_replaced_are_told(tmp_path, store_path, caplog):
     folder = write_renderings(tmp_path / "theirs", store_path, suffix=".npy")
-    paths = run_method(tmp_path, store_path, "theirs", recipe=FINISHED, folder=folder)
+    paths = run_method(tmp_path, store_path, "theirs", spec=FINISHED, folder=folder)
     context = TableContext("x", "descriptor", "none", (), {"pairs_test": "pairs"}, frozenset(), 100, 0)
     before = load_tables([paths["csv"]], [paths["json"]], [], context)
     assert not caplog.records
@@ -101,7 +101,7 @@ def test_scores_of_files_that_were_replaced_are_told(tmp_path, store_path, caplo
 
 def test_scenes_without_renderings_are_counted_and_the_tables_compare_what_all_have(tmp_path, store_path):
     folder = write_renderings(tmp_path / "theirs", store_path, scenes=2)
-    theirs = run_method(tmp_path, store_path, "theirs", recipe=FINISHED, folder=folder)
+    theirs = run_method(tmp_path, store_path, "theirs", spec=FINISHED, folder=folder)
     nearest = run_method(tmp_path, store_path, "nearest")
     manifests = [read_json(paths["json"]) for paths in (theirs, nearest)]
     assert list(manifests[0]["skipped_scenes"]) == ["scene2"]
@@ -117,7 +117,7 @@ def test_scenes_without_renderings_are_counted_and_the_tables_compare_what_all_h
     assert row[-3:] == ("2", "6", "0")
     lost = next((folder / "scene1").iterdir())
     lost.unlink()
-    theirs = run_method(tmp_path, store_path, "theirs", recipe=FINISHED, folder=folder)
+    theirs = run_method(tmp_path, store_path, "theirs", spec=FINISHED, folder=folder)
     reason = f"{folder / 'scene1'} has no file of frame {int(lost.stem)}"
     assert read_json(theirs["json"])["skipped_scenes"]["scene1"] == reason
 
@@ -142,24 +142,24 @@ def test_bad_renderings_are_refused_by_name(tmp_path, store_path, change, messag
     first = next(folder.rglob("*.npy"))
     path = broken(folder, change(np.load(first)))
     with pytest.raises(ValueError, match=re.escape(message)) as error:
-        run_method(tmp_path, store_path, "theirs", recipe=FINISHED, folder=folder)
+        run_method(tmp_path, store_path, "theirs", spec=FINISHED, folder=folder)
     assert str(path) in str(error.value)
 
 
 def test_renderings_of_another_size(tmp_path, store_path):
     folder = write_renderings(tmp_path / "theirs", store_path, size=32)
     with pytest.raises(ValueError, match=re.escape("has shape (32, 32, 3), the stored frames need (16, 16, 3)")):
-        run_method(tmp_path, store_path, "theirs", recipe=FINISHED, folder=folder)
+        run_method(tmp_path, store_path, "theirs", spec=FINISHED, folder=folder)
 
 
 def test_folders_that_hold_nothing_of_use(tmp_path, store_path):
     with pytest.raises(ValueError, match="no such folder; it must hold a folder"):
-        run_method(tmp_path, store_path, "theirs", recipe=FINISHED, folder=tmp_path / "absent")
+        run_method(tmp_path, store_path, "theirs", spec=FINISHED, folder=tmp_path / "absent")
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"looked for under names such as .*scene0/0000\d\.png"):
-        run_method(tmp_path, store_path, "theirs", recipe=FINISHED, folder=tmp_path / "empty")
+        run_method(tmp_path, store_path, "theirs", spec=FINISHED, folder=tmp_path / "empty")
     with pytest.raises(ValueError, match="row theirs reads files; name their folder"):
-        run_method(tmp_path, store_path, "theirs", recipe=FINISHED)
+        run_method(tmp_path, store_path, "theirs", spec=FINISHED)
     path = tmp_path / "empty" / "scene0"
     path.mkdir()
     (path / "00003.png").write_bytes(b"no picture")
@@ -177,7 +177,7 @@ def test_masks_from_files_are_scored_and_gate_as_true_masks_do(tmp_path, store_p
     scores = read_scores([tmp_path / "m.csv"])
     assert set(scores["method"]) == {"file:sav"}
     assert set(scores[scores["metric"] == "iou"]["value"]) == {1.0}
-    theirs = run_method(tmp_path, store_path, "static_sav", checkpoint, recipe=GATED, folder=folder)
+    theirs = run_method(tmp_path, store_path, "static_sav", checkpoint, spec=GATED, folder=folder)
     true = run_method(tmp_path, store_path, "static_true_masks", checkpoint)
     plain = run_method(tmp_path, store_path, "static", checkpoint)
     values = [read_scores([paths["csv"]])["value"].to_numpy() for paths in (theirs, true, plain)]
@@ -309,20 +309,20 @@ def test_rows_of_sets_follow_truth_and_files():
     assert CONFIGURED.inputs_of("dynamic_test", "released") == (2,)
     assert CONFIGURED.job_options("wide")["targets"] == 8
     assert CONFIGURED.job_options("wide")["index"] == {"wide": "even.json"}
-    assert set(RECIPES) >= set(CONFIGURED.methods)
+    assert set(ROW_SPECS) >= set(CONFIGURED.methods)
 
 
-def test_recipes_and_folders_of_external_rows():
-    assert recipe_of("static_sav", CONFIGURED) == Recipe("pretrain", gate="file", source="sav")
-    assert recipe_of("nerf", CONFIGURED) == Recipe(None, source="nerf", finished=True)
-    assert recipe_of("released", CONFIGURED) == Recipe("external", gate="own", source="released")
+def test_specs_and_folders_of_external_rows():
+    assert row_spec("static_sav", CONFIGURED) == RowSpec("pretrain", gate="file", entry="sav")
+    assert row_spec("nerf", CONFIGURED) == RowSpec(None, entry="nerf", finished=True)
+    assert row_spec("released", CONFIGURED) == RowSpec("external", gate="own", entry="released")
     assert folder_of("nerf", CONFIGURED, "wide", 16) == "out/16"
     assert folder_of("static_sav", CONFIGURED, "dynamic_test", 2) == "resources/sav"
     assert folder_of("static", CONFIGURED, "wide", 16) is None
     with pytest.raises(ValueError, match=r"benchmark\.renderings\.nerf\.folders has no 'dynamic_test'"):
         folder_of("nerf", CONFIGURED, "dynamic_test", 2)
     with pytest.raises(ValueError, match=r"'best' is unknown; known: nearest, .*static_sav, nerf, released"):
-        recipe_of("best", CONFIGURED)
+        row_spec("best", CONFIGURED)
 
 
 @pytest.mark.parametrize(

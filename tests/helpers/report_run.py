@@ -20,9 +20,8 @@ from wildrayzer.io.provenance import write_json
 from wildrayzer.models import WildRayZer
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks, ResidualMaps
 from wildrayzer.pseudo_masks.cache.writer import CacheWriter
+from wildrayzer.run.expected import ablation_scores, training_runs
 from wildrayzer.run.layout import RunLayout
-from wildrayzer.run.score_plan import ablation_plan
-from wildrayzer.run.training_runs import training_runs
 from wildrayzer.stages.score import score_method
 from wildrayzer.stages.score_masks import score_masks
 from wildrayzer.stages.score_renderer import score_renderer_health
@@ -194,7 +193,7 @@ def make_scores(config: RunConfig, layout: RunLayout) -> None:
 
 def make_ablation(config: RunConfig, layout: RunLayout) -> None:
     """Training figures of one ablation, with half the IoU of the run."""
-    own = ablation_plan(config, "cross_view", root=str(layout.base.parent)).layout
+    own = ablation_scores(config, "cross_view", root=str(layout.base.parent)).layout
     log = MetricsLog(Path(own.metrics("distill", 1)))
     for step in (50, 100, 150, 200):
         log.write("train", step, {"loss": 1.0, "label_iou": step / 800})

@@ -26,8 +26,8 @@ from wildrayzer.report.sections.benchmark import parse_tables
 from wildrayzer.report.sections.distributions import SplitMasks, mask_distributions
 from wildrayzer.report.sections.facts import describe
 from wildrayzer.report.sections.gallery import MaskFiles, galleries
+from wildrayzer.run.expected import training_runs
 from wildrayzer.run.layout import RunLayout
-from wildrayzer.run.training_runs import training_runs
 
 
 def decoded(uri):

@@ -11,11 +11,11 @@ from wildrayzer.report.sections.curves import last_sheet, stage_figures
 from wildrayzer.report.sections.data import data_report
 from wildrayzer.report.sections.distributions import mask_distributions
 from wildrayzer.report.sections.facts import checkpoints, costs, deviations, machine, stand_ins, summary
-from wildrayzer.report.sections.gallery import galleries, recipe
+from wildrayzer.report.sections.gallery import galleries, how_masks_are_made
 from wildrayzer.report.sections.panels import panel_blocks
 from wildrayzer.report.sections.relations import relations
+from wildrayzer.run.expected import stage_name, training_runs
 from wildrayzer.run.layout import RunLayout
-from wildrayzer.run.training_runs import stage_name, training_runs
 
 
 def build_report(config: RunConfig, layout: RunLayout) -> str:
@@ -49,7 +49,7 @@ def build_report(config: RunConfig, layout: RunLayout) -> str:
         Section(
             "masks",
             "Pseudo-masks",
-            recipe(config),
+            how_masks_are_made(config),
             (*galleries(config, layout), *mask_distributions(config, layout)),
         ),
         Section("benchmark", "Benchmark", _BENCHMARK, (health_block(layout), *benchmark_blocks(config, layout))),

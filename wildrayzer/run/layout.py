@@ -71,42 +71,42 @@ class RunLayout:
         name = stage if number is None else f"round{number}-{stage}"
         return str(self._home(stage, number) / "state" / name)
 
-    def masks(self, number: int | str, split: str, source: str = "renderer", *, part: str = "residuals") -> str:
+    def masks(self, number: int | str, split: str, predictor: str = "renderer", *, part: str = "residuals") -> str:
         """Pseudo-mask cache of a split: residuals.zarr, patch_masks.zarr, pixel_masks.zarr; `part` is the stage that
         makes the one that is meant."""
-        return str(self._stage("masks", number, part) / split / source)
+        return str(self._stage("masks", number, part) / split / predictor)
 
-    def residual_part(self, number: int | str, split: str, source: str, part: str, parts: int | str) -> str:
+    def residual_part(self, number: int | str, split: str, predictor: str, part: str, parts: int | str) -> str:
         """One job's share of the residuals."""
-        return f"{self.masks(number, split, source)}/residuals.part-{part}-of-{parts}.zarr"
+        return f"{self.masks(number, split, predictor)}/residuals.part-{part}-of-{parts}.zarr"
 
-    def residuals(self, number: int | str, split: str, source: str = "renderer") -> str:
+    def residuals(self, number: int | str, split: str, predictor: str = "renderer") -> str:
         """Residual maps of a split."""
-        return f"{self.masks(number, split, source)}/residuals.zarr"
+        return f"{self.masks(number, split, predictor)}/residuals.zarr"
 
-    def patch_masks(self, number: int | str, split: str, source: str = "renderer") -> str:
+    def patch_masks(self, number: int | str, split: str, predictor: str = "renderer") -> str:
         """Patch masks of a split."""
-        return f"{self.masks(number, split, source, part='pseudo_masks')}/patch_masks.zarr"
+        return f"{self.masks(number, split, predictor, part='pseudo_masks')}/patch_masks.zarr"
 
-    def pixel_masks(self, number: int | str, split: str, source: str = "renderer") -> str:
+    def pixel_masks(self, number: int | str, split: str, predictor: str = "renderer") -> str:
         """Refined pixel masks of a split."""
-        return f"{self.masks(number, split, source, part='refine')}/pixel_masks.zarr"
+        return f"{self.masks(number, split, predictor, part='refine')}/pixel_masks.zarr"
 
-    def mask_part(self, number: int | str, split: str, source: str, part: str, parts: int | str) -> str:
+    def mask_part(self, number: int | str, split: str, predictor: str, part: str, parts: int | str) -> str:
         """One job's share of the refined pixel masks."""
-        return f"{self.masks(number, split, source, part='refine')}/pixel_masks.part-{part}-of-{parts}.zarr"
+        return f"{self.masks(number, split, predictor, part='refine')}/pixel_masks.part-{part}-of-{parts}.zarr"
 
-    def thresholds(self, number: int | str, source: str = "renderer") -> str:
+    def thresholds(self, number: int | str, predictor: str = "renderer") -> str:
         """Thresholds of the absolute test."""
-        return str(self._stage("masks", number, "pseudo_masks") / f"thresholds-{source}.json")
+        return str(self._stage("masks", number, "pseudo_masks") / f"thresholds-{predictor}.json")
 
     def view_scores(self, method: str, split: str, inputs: int | str) -> str:
         """Scores of a method's renderings."""
         return self._path("scores", "views", f"{method}-{split}-{inputs}.csv")
 
-    def mask_scores(self, source: str, split: str) -> str:
+    def mask_scores(self, predictor: str, split: str) -> str:
         """Scores of the pseudo-masks of a split."""
-        return self._path("scores", "masks", f"{source}-{split}.csv")
+        return self._path("scores", "masks", f"{predictor}-{split}.csv")
 
     def head_scores(self, stage: str, split: str) -> str:
         """Scores of a motion head, or of other masks of the input views, on a split."""
@@ -173,9 +173,9 @@ class AblationLayout(RunLayout):
         """Scores of the ablation's renderings."""
         return self._own("scores", "views", f"{method}-{split}-{inputs}.csv")
 
-    def mask_scores(self, source: str, split: str) -> str:
+    def mask_scores(self, predictor: str, split: str) -> str:
         """Scores of the ablation's pseudo-masks."""
-        return self._own("scores", "masks", f"{source}-{split}.csv")
+        return self._own("scores", "masks", f"{predictor}-{split}.csv")
 
     def head_scores(self, stage: str, split: str) -> str:
         """Scores of the ablation's motion heads."""

@@ -25,15 +25,15 @@ def foreign_caches(
     wrong = []
     for number in range(1, rounds + 1):
         renderer = layout.checkpoint("pretrain") if number == 1 else layout.checkpoint("joint", number - 1)
-        for split, source in masks:
-            residuals = layout.residuals(number, split, source)
+        for split, predictor in masks:
+            residuals = layout.residuals(number, split, predictor)
             made_of = {"store": _digest(layout.store(split))}
-            if source == "renderer":
+            if predictor == "renderer":
                 made_of["renderer"] = _weights(renderer)
             groups = (
                 (residuals, made_of, "residuals"),
-                (layout.patch_masks(number, split, source), {"residuals": _digest(residuals)}, "pseudo_masks"),
-                (layout.pixel_masks(number, split, source), {"residuals": _digest(residuals)}, "refine"),
+                (layout.patch_masks(number, split, predictor), {"residuals": _digest(residuals)}, "pseudo_masks"),
+                (layout.pixel_masks(number, split, predictor), {"residuals": _digest(residuals)}, "refine"),
             )
             for path, expected, stage in groups:
                 attributes = _attributes(path)

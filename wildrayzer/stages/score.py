@@ -17,7 +17,7 @@ from wildrayzer.evaluation.metrics.lpips import DEFINITIONS, NO_WEIGHTS, load_lp
 from wildrayzer.evaluation.metrics.view_synthesis import REGIONS, score_batch
 from wildrayzer.evaluation.tables.scores import describe_split, rows_of, write_scores
 from wildrayzer.models.precision import keep_float32
-from wildrayzer.run.recipes import Recipe
+from wildrayzer.run.row_specs import RowSpec
 
 DEFINED = {**IMAGE_DEFINITIONS, **DEFINITIONS}
 STAGE_VERSION = 3
@@ -38,7 +38,7 @@ def score_method(
     panels: str | Path,
     device: str | torch.device = "cpu",
     force: bool = False,
-    recipe: Recipe | None = None,
+    spec: RowSpec | None = None,
     folder: str | Path | None = None,
     variant: str | None = None,
 ) -> None:
@@ -58,7 +58,7 @@ def score_method(
             of the worst of the others.
         device: where to render.
         force: score a number of inputs that the checkpoint was not trained with; the tables flag it.
-        recipe: of an external row; None looks up a built-in one.
+        spec: of an external row; None looks up a built-in one.
         folder: of the masks or renderings that an external row reads.
         variant: ablation that the scores belong to; rows are then called `METHOD@VARIANT`.
 
@@ -68,15 +68,15 @@ def score_method(
     """
     keep_float32()
     store = FrameStore(store_path, preload_mb=PRELOAD_MB)
-    recipe = check_method(method, store, recipe)
+    spec = check_method(method, store, spec)
     windows = windows_of(store, split, inputs, config)
     windowless, files = len(windows.skipped), None
-    if recipe.source is not None and folder is not None:
-        files = ExternalFiles(folder, RENDERING_SUFFIXES if recipe.finished else MASK_SUFFIXES)
-        windows = files.complete(store, windows, inputs=not recipe.finished)
+    if spec.entry is not None and folder is not None:
+        files = ExternalFiles(folder, RENDERING_SUFFIXES if spec.finished else MASK_SUFFIXES)
+        windows = files.complete(store, windows, inputs=not spec.finished)
     row = ViewRow.open(
         method,
-        recipe,
+        spec,
         checkpoint_dir=checkpoint_dir,
         files=files,
         features=features,

@@ -3,7 +3,7 @@
 from wildrayzer.config.variants import ablations_of
 
 ABLATION_TABLES = {
-    name: f"{ablation_plan(CFG, name).layout.tables}/tables.md"
+    name: f"{ablation_scores(CFG, name).layout.tables}/tables.md"
     for name in ablations_of(CFG)
 }
 

@@ -33,9 +33,9 @@ rule score_views:
         nodes=1,
     params:
         benchmark=lambda wildcards: CFG.benchmark.job_options(wildcards.split),
-        recipe=lambda wildcards: vars(recipe_of(wildcards.method, CFG.benchmark)),
+        spec=lambda wildcards: vars(row_spec(wildcards.method, CFG.benchmark)),
         features=section("features"),
-        variant=PLAN.ablation,
+        variant=SCORES.ablation,
         device=CFG.compute.device,
         outside=files_of_row,
     message:
@@ -45,7 +45,7 @@ rule score_views:
 
 
 # an ablation has the windows of the run
-if PLAN.ablation is None:
+if SCORES.ablation is None:
 
     rule write_index:
         input:

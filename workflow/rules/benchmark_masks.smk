@@ -23,7 +23,7 @@ rule score_masks:
     params:
         pseudo_masks=section("pseudo_masks"),
         inputs=CFG.residuals.inputs,
-        variant=PLAN.ablation,
+        variant=SCORES.ablation,
     message:
         "Scoring the pseudo-masks of {wildcards.split} ({wildcards.source})"
     script:
@@ -62,7 +62,7 @@ rule score_input_masks:
     params:
         benchmark=lambda wildcards: CFG.benchmark.job_options(wildcards.split),
         features=section("features"),
-        variant=PLAN.ablation,
+        variant=SCORES.ablation,
         device=CFG.compute.device,
         patch_size=CFG.model.patch_size,
         outside=files_of_masks,

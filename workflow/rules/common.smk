@@ -4,21 +4,21 @@ from pathlib import Path
 
 from wildrayzer.config import control_stage
 from wildrayzer.config.sections.features import is_hub_id
-from wildrayzer.run.recipes import recipe_of
-from wildrayzer.run.score_plan import (
-    ScorePlan,
-    ablation_plan,
+from wildrayzer.run.row_specs import row_spec
+from wildrayzer.run.expected import (
+    ExpectedScores,
+    ablation_scores,
     compared_files,
-    plan_of,
+    expected_scores,
 )
 from wildrayzer.run.layout import RunLayout
 from wildrayzer.datasets.required import check_sources
 from wildrayzer.datasets.table import load_table
 
 try:
-    MAIN, PLAN = plan_of(config)
+    MAIN, SCORES = expected_scores(config)
     # In an ablation's module CFG has its changes, and RUN leads to the run's files for every stage that it shares.
-    CFG, RUN = PLAN.config, PLAN.layout
+    CFG, RUN = SCORES.config, SCORES.layout
     TABLE = load_table(CFG.data.sources)
     check_sources(CFG, TABLE)
 except ValueError as error:

@@ -3,7 +3,7 @@
 import functools
 
 from wildrayzer.config.variants import ablations_of
-from wildrayzer.run.recipes import folder_of
+from wildrayzer.run.row_specs import folder_of
 from wildrayzer.io.provenance import digest_file, digest_folder
 from wildrayzer.datasets.required import parts_read
 
@@ -18,7 +18,7 @@ def input_of(path):
 def parts_without_link():
     """Parts of sources that the run or an ablation reads and has no link to, or a broken one: by source, and by whether
     they are in their places."""
-    read = [CFG, *(ablation_plan(CFG, name).config for name in ablations_of(CFG))]
+    read = [CFG, *(ablation_scores(CFG, name).config for name in ablations_of(CFG))]
     found = {}
     for source, part in dict.fromkeys(
         at for one in read for at in parts_read(one, TABLE)
@@ -65,7 +65,7 @@ def preparation_processes(wildcards):
 
 def checkpoint_of(row):
     """Checkpoint that a row of the tables renders with; none for those without a network. Scores are of the last round."""
-    stage = recipe_of(row, CFG.benchmark).stage
+    stage = row_spec(row, CFG.benchmark).stage
     if stage is None:
         return []
     if stage == "external":
@@ -86,8 +86,8 @@ def folder_of_row(wildcards):
 
 def outside_of(wildcards):
     """Masks or renderings from outside the run that a row reads; their folder must be there before the first job."""
-    recipe = recipe_of(wildcards.method, CFG.benchmark)
-    if recipe.source is None or recipe.stage == "external":
+    spec = row_spec(wildcards.method, CFG.benchmark)
+    if spec.entry is None or spec.stage == "external":
         return []
     return input_of(folder_of_row(wildcards))
 

@@ -1,12 +1,12 @@
 """The report: everything the run has made on one HTML page."""
 
-from wildrayzer.run.training_runs import training_runs
+from wildrayzer.run.expected import training_runs
 
 
 rule write_report:
     input:
         tables=tables(),
-        pictures=PLAN.pictures(),
+        pictures=SCORES.pictures(),
         checkpoints=[RUN.checkpoint(*run) for run in training_runs(CFG)],
         metrics=[
             RUN.metrics(stage, number)

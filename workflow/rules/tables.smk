@@ -10,20 +10,20 @@ rule write_tables:
             f"{RUN.tables}/tables.md",
             caption="../report/tables.rst",
             category="Benchmark",
-            labels={"of": PLAN.ablation or "run", "file": "tables"},
+            labels={"of": SCORES.ablation or "run", "file": "tables"},
         ),
         latex=f"{RUN.tables}/tables.tex",
         summary=report(
             f"{RUN.tables}/summary.csv",
             caption="../report/tables.rst",
             category="Benchmark",
-            labels={"of": PLAN.ablation or "run", "file": "means and intervals"},
+            labels={"of": SCORES.ablation or "run", "file": "means and intervals"},
         ),
         claims=report(
             f"{RUN.tables}/claims.csv",
             caption="../report/claims.rst",
             category="Benchmark",
-            labels={"of": PLAN.ablation or "run", "file": "claims"},
+            labels={"of": SCORES.ablation or "run", "file": "claims"},
         ),
     log:
         RUN.log("write_tables"),
@@ -37,7 +37,7 @@ rule write_tables:
         runtime=15,
     params:
         config=MAIN.model_dump(mode="json", exclude={"watch"}),
-        ablation=PLAN.ablation,
+        ablation=SCORES.ablation,
     message:
         "Writing the benchmark tables"
     script:

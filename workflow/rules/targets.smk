@@ -3,30 +3,30 @@
 
 def mask_jobs():
     """(split, source) pairs whose pseudo-masks a run needs: training, and truth with its controls."""
-    return PLAN.cached_masks()
+    return SCORES.cached_masks()
 
 
-def ablation_plans():
-    """Plans of the ablations that are part of the tables."""
-    return [ablation_plan(CFG, name) for name in CFG.benchmark.ablations]
+def ablations_in_tables():
+    """Scores of the ablations that are part of the tables."""
+    return [ablation_scores(CFG, name) for name in CFG.benchmark.ablations]
 
 
 def table_scores():
     """Score files that go into the tables: an ablation's stand beside those of the run."""
-    if PLAN.ablation is not None:
+    if SCORES.ablation is not None:
         return [
-            *compared_files(ScorePlan(MAIN, RunLayout(MAIN.name)), PLAN),
-            *PLAN.files(),
+            *compared_files(ExpectedScores(MAIN, RunLayout(MAIN.name)), SCORES),
+            *SCORES.files(),
         ]
     return [
-        *PLAN.files(),
-        *(file for plan in ablation_plans() for file in plan.files()),
+        *SCORES.files(),
+        *(file for one in ablations_in_tables() for file in one.files()),
     ]
 
 
 def scores():
     """All score files, and pictures of what cannot be scored."""
-    return [*table_scores(), *PLAN.pictures(), RUN.renderer_scores]
+    return [*table_scores(), *SCORES.pictures(), RUN.renderer_scores]
 
 
 def tables():

@@ -4,7 +4,7 @@ import torch
 
 from wildrayzer.config import BenchmarkConfig, FeaturesConfig
 from wildrayzer.run.logs import job_log
-from wildrayzer.run.recipes import Recipe
+from wildrayzer.run.row_specs import RowSpec
 from wildrayzer.stages.score import score_method
 from wildrayzer.training.distributed import pick_device
 
@@ -21,7 +21,7 @@ with job_log(snakemake.log[0]):
         scores=snakemake.output.scores,
         manifest=snakemake.output.manifest,
         panels=snakemake.output.panels,
-        recipe=Recipe(**snakemake.params.recipe),
+        spec=RowSpec(**snakemake.params.spec),
         folder=snakemake.input.get("outside") or None,
         variant=snakemake.params.variant,
         device=pick_device(snakemake.params.device),

@@ -17,7 +17,7 @@ from wildrayzer.data.sampling.views import evaluation_windows
 from wildrayzer.models import ViewSynthesis, WildRayZer
 from wildrayzer.pseudo_masks.backbones.base import FeatureBackbone
 from wildrayzer.pseudo_masks.backbones.build import build_backbone
-from wildrayzer.run.recipes import RECIPES, Recipe
+from wildrayzer.run.row_specs import ROW_SPECS, RowSpec
 
 
 @dataclass(frozen=True)
@@ -109,29 +109,29 @@ def window_batches(
             yield read_windows(store, group[start : start + size], device=device)
 
 
-def check_method(method: str, store: FrameStore, recipe: Recipe | None = None) -> Recipe:
-    """The recipe of a row, if the split has what it takes.
+def check_method(method: str, store: FrameStore, spec: RowSpec | None = None) -> RowSpec:
+    """The spec of a row, if the split has what it takes.
 
     Args:
         method: name of the row.
         store: frames of the split.
-        recipe: of an external row; None looks up a built-in one.
+        spec: of an external row; None looks up a built-in one.
 
     Raises:
         ValueError: unknown row, or a split without the clean twins or masks that it needs.
     """
-    if recipe is None and method not in RECIPES:
-        raise ValueError(f"benchmark.methods: {method!r} is unknown; known: {', '.join(RECIPES)}")
-    recipe = recipe or RECIPES[method]
+    if spec is None and method not in ROW_SPECS:
+        raise ValueError(f"benchmark.methods: {method!r} is unknown; known: {', '.join(ROW_SPECS)}")
+    spec = spec or ROW_SPECS[method]
     for needed, present, what in (
-        (recipe.clean, store.has_clean, "clean twins"),
-        (recipe.gate == "true", store.has_masks, "true masks"),
+        (spec.clean, store.has_clean, "clean twins"),
+        (spec.gate == "true", store.has_masks, "true masks"),
     ):
         if needed and not present:
             raise ValueError(
                 f"benchmark.methods: {method} needs {what}, which {store.path} lacks; leave it out for this split"
             )
-    return recipe
+    return spec
 
 
 @torch.no_grad()
@@ -141,7 +141,7 @@ def render_method(
     *,
     model: WildRayZer | None = None,
     backbone: FeatureBackbone | None = None,
-    recipe: Recipe | None = None,
+    spec: RowSpec | None = None,
     masks: UInt8[np.ndarray, "b k h w"] | None = None,
 ) -> tuple[Float[Tensor, "b t 3 h w"], ViewSynthesis | None]:
     """Renderings of the targets in [0, 1], and the network's whole output where there is a network.
@@ -153,28 +153,28 @@ def render_method(
         batch: windows.
         model: its network.
         backbone: for its motion head.
-        recipe: of an external row; None looks up a built-in one.
+        spec: of an external row; None looks up a built-in one.
         masks: of the input views, 1 = transient, for the gates `coseg` and `file`.
 
     Raises:
         ValueError: the row needs a model or masks, or the model's head needs features and there is no backbone.
     """
-    recipe, k = recipe or RECIPES[method], batch.num_inputs
+    spec, k = spec or ROW_SPECS[method], batch.num_inputs
     if method == "nearest":
         return _nearest(batch), None
     if method == "blend":
         mean = batch.images[:, :k].mean(1, keepdim=True)
         return mean.expand(-1, batch.images.shape[1] - k, -1, -1, -1), None
     if model is None:
-        raise ValueError(f"method {method} renders with the {recipe.stage} checkpoint; pass its model")
+        raise ValueError(f"method {method} renders with the {spec.stage} checkpoint; pass its model")
     images = batch.images
-    if recipe.clean:
+    if spec.clean:
         assert batch.clean is not None  # check_method
         images = torch.cat([batch.clean[:, :k], images[:, k:]], dim=1)
-    if recipe.gate == "own":
+    if spec.gate == "own":
         result = model(images, k, features=head_features(model, images[:, :k], backbone), motion=True, gate_only=True)
     else:
-        result = model(images, k, token_mask=_token_mask(model, batch, recipe, masks))
+        result = model(images, k, token_mask=_token_mask(model, batch, spec, masks))
     return result.render.float(), result
 
 
@@ -221,16 +221,16 @@ def head_features(
 
 
 def _token_mask(
-    model: WildRayZer, batch: WindowBatch, recipe: Recipe, masks: UInt8[np.ndarray, "b k h w"] | None
+    model: WildRayZer, batch: WindowBatch, spec: RowSpec, masks: UInt8[np.ndarray, "b k h w"] | None
 ) -> Bool[Tensor, "b k n"] | None:
     """Input tokens to replace: those whose patch is marked by more than `motion_head.threshold`."""
-    if recipe.gate == "none":
+    if spec.gate == "none":
         return None
-    if recipe.gate == "true":
+    if spec.gate == "true":
         assert batch.masks is not None  # check_method
         found = batch.masks[:, : batch.num_inputs]
     elif masks is None:
-        raise ValueError(f"the gate {recipe.gate} needs masks of the input views; pass them")
+        raise ValueError(f"the gate {spec.gate} needs masks of the input views; pass them")
     else:
         found = torch.from_numpy(masks).to(batch.images.device)
     return model.token_mask_from_probability((found[:, :, None] == 1).float())

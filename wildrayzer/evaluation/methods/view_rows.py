@@ -17,7 +17,7 @@ from wildrayzer.evaluation.methods.methods import WindowBatch, load_backbone, re
 from wildrayzer.models import ViewSynthesis, WildRayZer
 from wildrayzer.pseudo_masks.backbones.base import FeatureBackbone
 from wildrayzer.pseudo_masks.backbones.build import build_backbone
-from wildrayzer.run.recipes import Recipe
+from wildrayzer.run.row_specs import RowSpec
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class ViewRow:
 
     method: str
     """Name of the row."""
-    recipe: Recipe
+    spec: RowSpec
     """How it renders."""
     model: WildRayZer | None
     """Its network, if it has one."""
@@ -45,7 +45,7 @@ class ViewRow:
     def open(
         cls,
         method: str,
-        recipe: Recipe,
+        spec: RowSpec,
         *,
         checkpoint_dir: str | Path | None,
         files: ExternalFiles | None,
@@ -58,25 +58,25 @@ class ViewRow:
         Raises:
             ValueError: the checkpoint or the files that it needs are not named.
         """
-        if recipe.source is not None and recipe.stage != "external" and files is None:
+        if spec.entry is not None and spec.stage != "external" and files is None:
             raise ValueError(f"row {method} reads files; name their folder")
-        if recipe.stage is None:
-            return cls(method, recipe, None, None, files, coseg, digests={} if files is None else files.digests)
+        if spec.stage is None:
+            return cls(method, spec, None, None, files, coseg, digests={} if files is None else files.digests)
         if checkpoint_dir is None:
-            raise ValueError(f"method {method} renders with the {recipe.stage} checkpoint; name its folder")
+            raise ValueError(f"method {method} renders with the {spec.stage} checkpoint; name its folder")
         model, about = load_checkpoint(checkpoint_dir, device=device)
         model.eval()
         digests = {"checkpoint": about.weights_digest, "checkpoint_stage": about.stage}
         backbone = None
-        if recipe.gate == "own":
+        if spec.gate == "own":
             backbone = load_backbone(model, features, device)
             digests["backbone"] = backbone.name if backbone else "none"
-        elif recipe.gate == "coseg":
+        elif spec.gate == "coseg":
             backbone = build_backbone(features, patch_size=model.config.patch_size, device=device)
             digests["backbone"] = backbone.name
         elif files is not None:
             digests |= files.digests
-        return cls(method, recipe, model, backbone, files, coseg, about.inputs, digests)
+        return cls(method, spec, model, backbone, files, coseg, about.inputs, digests)
 
     def render(self, batch: WindowBatch) -> tuple[Float[Tensor, "b t 3 h w"], ViewSynthesis | None]:
         """Renderings of a batch's targets in [0, 1], and the network's whole output where there is a network.
@@ -84,17 +84,17 @@ class ViewRow:
         Raises:
             ValueError: broken files, or files of another size.
         """
-        if self.recipe.finished:
+        if self.spec.finished:
             return self._read(batch), None
         return render_method(
-            self.method, batch, model=self.model, backbone=self.backbone, recipe=self.recipe, masks=self._masks(batch)
+            self.method, batch, model=self.model, backbone=self.backbone, spec=self.spec, masks=self._masks(batch)
         )
 
     def _masks(self, batch: WindowBatch) -> UInt8[np.ndarray, "b k h w"] | None:
-        if self.recipe.gate == "coseg":
+        if self.spec.gate == "coseg":
             assert self.backbone is not None
             return coseg_masks(batch, self.backbone, self.coseg)
-        if self.recipe.gate == "file":
+        if self.spec.gate == "file":
             assert self.files is not None
             return file_masks(batch, self.files)
         return None

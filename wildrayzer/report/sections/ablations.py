@@ -11,8 +11,8 @@ from wildrayzer.evaluation.tables.tables import TableContext
 from wildrayzer.report.page.charts import COLOURS, chart, legend_above, plain
 from wildrayzer.report.page.page import Block, Facts, Figures, Note, Picture, TextTable
 from wildrayzer.report.sections.benchmark import parse_tables
+from wildrayzer.run.expected import ExpectedScores, ablation_scores, compared_files
 from wildrayzer.run.layout import RunLayout
-from wildrayzer.run.score_plan import ScorePlan, ablation_plan, compared_files
 from wildrayzer.training.metrics_log import read_metrics
 
 _STAGES = ("distill", "joint")
@@ -25,15 +25,15 @@ def ablation_blocks(config: RunConfig, layout: RunLayout) -> list[Block]:
     Raises:
         ValueError: a table is damaged.
     """
-    plans = {
-        name: ablation_plan(config, name, root=str(layout.base.parent))
+    ablations = {
+        name: ablation_scores(config, name, root=str(layout.base.parent))
         for name in ablations_of(config)
         if (Path(str(layout.base)) / "ablations" / name).is_dir()
     }
-    if not plans:
+    if not ablations:
         return [Note("No ablation has been run; `snakemake ablations`, or `ablation_NAME` for one, does.")]
-    old = [name for name, plan in plans.items() if _is_outdated(ScorePlan(config, layout), plan)]
-    shown = {name: plan for name, plan in plans.items() if name not in old}
+    old = [name for name, ablation in ablations.items() if _is_outdated(ExpectedScores(config, layout), ablation)]
+    shown = {name: ablation for name, ablation in ablations.items() if name not in old}
     blocks: list[Block] = [
         Note(f"{name} was compared with earlier scores of the run, so it is left out; `snakemake ablation_{name}`.")
         for name in old
@@ -44,18 +44,18 @@ def ablation_blocks(config: RunConfig, layout: RunLayout) -> list[Block]:
     return [*blocks, *_own_tables(shown), *_curves(config, layout, shown)]
 
 
-def _is_outdated(run: ScorePlan, plan: ScorePlan) -> bool:
+def _is_outdated(run: ExpectedScores, ablation: ExpectedScores) -> bool:
     """Whether the run has been scored anew since an ablation's own tables were made; by time, as the workflow asks."""
-    tables = Path(plan.layout.tables) / "tables.md"
+    tables = Path(ablation.layout.tables) / "tables.md"
     if not tables.is_file():
         return False
     made = tables.stat().st_mtime
-    return any(Path(file).is_file() and Path(file).stat().st_mtime > made for file in compared_files(run, plan))
+    return any(Path(file).is_file() and Path(file).stat().st_mtime > made for file in compared_files(run, ablation))
 
 
-def _own_tables(plans: Mapping[str, ScorePlan]) -> list[Block]:
+def _own_tables(ablations: Mapping[str, ExpectedScores]) -> list[Block]:
     """Ablations beside the run, as one table; those that are part of the run's own tables have none of their own."""
-    files = [Path(plan.layout.tables) / "tables.md" for plan in plans.values()]
+    files = [Path(ablation.layout.tables) / "tables.md" for ablation in ablations.values()]
     found = [
         table
         for file in files
@@ -70,13 +70,13 @@ def _own_tables(plans: Mapping[str, ScorePlan]) -> list[Block]:
     return [TextTable(found[0].title, found[0].columns, rows, tuple(notes))]
 
 
-def _curves(config: RunConfig, layout: RunLayout, plans: Mapping[str, ScorePlan]) -> list[Block]:
+def _curves(config: RunConfig, layout: RunLayout, ablations: Mapping[str, ExpectedScores]) -> list[Block]:
     pictures = []
     for stage in _STAGES:
         curves = {"run": iou_curve(layout.metrics(stage, config.rounds))}
-        for name, plan in plans.items():
-            if plan.layout.makes(stage):
-                curves[name] = iou_curve(plan.layout.metrics(stage, plan.config.rounds))
+        for name, ablation in ablations.items():
+            if ablation.layout.makes(stage):
+                curves[name] = iou_curve(ablation.layout.metrics(stage, ablation.config.rounds))
         drawn = {name: curve for name, curve in curves.items() if curve is not None}
         if len(drawn) > 1:
             pictures.append(_picture(stage, drawn))

@@ -14,8 +14,8 @@ from wildrayzer.checkpoint import CheckpointManifest, read_manifest
 from wildrayzer.config import CropPretextConfig, RunConfig
 from wildrayzer.io.provenance import digest_json
 from wildrayzer.report.page.page import Block, Facts, Note, TextTable
+from wildrayzer.run.expected import stage_name, training_runs
 from wildrayzer.run.layout import RunLayout
-from wildrayzer.run.training_runs import stage_name, training_runs
 
 _PACKAGES = ("torch", "numpy", "zarr", "opencv-python-headless", "snakemake")
 _CPU_FILE = Path("/proc/cpuinfo")

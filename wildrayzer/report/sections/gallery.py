@@ -85,8 +85,8 @@ def galleries(config: RunConfig, layout: RunLayout) -> list[Block]:
     return blocks
 
 
-def recipe(config: RunConfig) -> str:
-    """How the masks were made, in the words of the live configuration."""
+def how_masks_are_made(config: RunConfig) -> str:
+    """How the masks were made, from the configuration."""
     masks, residuals = config.pseudo_masks, config.residuals
     weight = (
         f"a feature weight that falls from {masks.dino_weight_low:g} at {masks.psnr_low:g} dB to "

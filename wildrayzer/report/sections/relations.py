@@ -14,8 +14,8 @@ from wildrayzer.pseudo_masks.cache.cache import ResidualMaps
 from wildrayzer.report.page.charts import COLOURS, chart, legend_above, plain
 from wildrayzer.report.page.page import Block, Figures, Note, Picture
 from wildrayzer.report.page.sheets import is_store
+from wildrayzer.run.expected import ExpectedScores
 from wildrayzer.run.layout import RunLayout
-from wildrayzer.run.score_plan import ScorePlan
 
 _BINS, _LEAST = 6, 4
 _BATCH = 256
@@ -38,11 +38,11 @@ def relations(config: RunConfig, layout: RunLayout) -> list[Block]:
 
 
 def _scores(config: RunConfig, layout: RunLayout, split: str) -> pd.DataFrame | None:
-    plan = ScorePlan(config, layout)
+    expected = ExpectedScores(config, layout)
     inputs = config.benchmark.inputs_of(split)[0]
-    files = [layout.view_scores(*job) for job in plan.view_jobs() if job[1:] == (split, inputs)]
-    files += [layout.mask_scores(source, name) for source, name in plan.mask_jobs() if name == split]
-    files += [layout.head_scores(head, name) for head, name in plan.input_mask_jobs() if name == split]
+    files = [layout.view_scores(*job) for job in expected.view_jobs() if job[1:] == (split, inputs)]
+    files += [layout.mask_scores(source, name) for source, name in expected.mask_jobs() if name == split]
+    files += [layout.head_scores(head, name) for head, name in expected.input_mask_jobs() if name == split]
     there = [file for file in files if Path(file).is_file()]
     return read_scores(there) if there else None
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from wildrayzer.config import RunConfig, StageConfig, control_stage
 from wildrayzer.models.cost.flops import Workload, model_cost, total
 from wildrayzer.models.cost.parameters import parameter_counts
+from wildrayzer.run.expected import ExpectedScores
 from wildrayzer.run.layout import RunLayout
-from wildrayzer.run.score_plan import ScorePlan
 from wildrayzer.tools.planning.data import SplitSize
 from wildrayzer.tools.planning.mask_jobs import calibrations, made_masks, mask_stages, score_stages
 from wildrayzer.tools.planning.stage import START_SECONDS, STORED, PlannedStage, core_seconds
@@ -20,8 +20,8 @@ RESUME_STATES = 2
 
 def planned_stages(config: RunConfig, sizes: dict[str, SplitSize]) -> list[PlannedStage]:
     """All stages in the order of the data. Those of ablations are left out."""
-    plan = ScorePlan(config, RunLayout(config.name))
-    return [*_data(plan, sizes), *_training(config), *mask_stages(plan, sizes), *score_stages(plan, sizes)]
+    expected = ExpectedScores(config, RunLayout(config.name))
+    return [*_data(expected, sizes), *_training(config), *mask_stages(expected, sizes), *score_stages(expected, sizes)]
 
 
 def training_operations(config: RunConfig, recipe_name: str, stage: StageConfig) -> float:
@@ -45,8 +45,8 @@ def training_operations(config: RunConfig, recipe_name: str, stage: StageConfig)
     return passes * operations + pretext * min(stage.crop_pretext.steps, stage.steps) * stage.batch / micro
 
 
-def _data(plan: ScorePlan, sizes: dict[str, SplitSize]) -> Iterator[PlannedStage]:
-    config = plan.config
+def _data(expected: ExpectedScores, sizes: dict[str, SplitSize]) -> Iterator[PlannedStage]:
+    config = expected.config
     pixels = config.model.image_size**2
     embedded = [name for name, split in config.data.splits.items() if split.layout == "embedded"]
     if embedded:
@@ -57,8 +57,8 @@ def _data(plan: ScorePlan, sizes: dict[str, SplitSize]) -> Iterator[PlannedStage
             core_seconds=core_seconds("sources", made, jobs),
         )  # fmt: skip
     kept = sum(size.frames for size in sizes.values()) * pixels
-    windows = {split for split, _ in made_masks(plan)}
-    if calibrations(plan):
+    windows = {split for split, _ in made_masks(expected)}
+    if calibrations(expected):
         windows |= set(config.data.of(use="calibration"))
     jobs = len(sizes) + len(windows)
     yield PlannedStage("frames", jobs=jobs, disk=3.0 * STORED * kept, core_seconds=core_seconds("frames", kept, jobs))

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from wildrayzer.config import RunConfig
 from wildrayzer.models.cost.flops import Workload, model_cost, total
-from wildrayzer.run.recipes import recipe_of
-from wildrayzer.run.score_plan import ScorePlan
+from wildrayzer.run.expected import ExpectedScores
+from wildrayzer.run.row_specs import row_spec
 from wildrayzer.tools.planning.data import SplitSize
 from wildrayzer.tools.planning.stage import START_SECONDS, PlannedStage, core_seconds
 from wildrayzer.tools.planning.work import backbone_cost, backbone_sizes
@@ -14,26 +14,29 @@ MaskJobs = list[tuple[str, str]]
 """(split, what stands in for the rendering), repeated for every round that makes them."""
 
 
-def made_masks(plan: ScorePlan) -> MaskJobs:
+def made_masks(expected: ExpectedScores) -> MaskJobs:
     """All pseudo-masks of a run: for training in every round, those that are scored in the last."""
-    return [*plan.cached_masks(), *[(plan.config.data.dynamic_train, "renderer")] * (plan.config.rounds - 1)]
+    return [
+        *expected.cached_masks(),
+        *[(expected.config.data.dynamic_train, "renderer")] * (expected.config.rounds - 1),
+    ]
 
 
-def calibrations(plan: ScorePlan) -> MaskJobs:
+def calibrations(expected: ExpectedScores) -> MaskJobs:
     """(round, what stands in for the rendering) of every calibration of the absolute test, the round as text."""
-    if plan.config.pseudo_masks.absolute_test == "off":
+    if expected.config.pseudo_masks.absolute_test == "off":
         return []
-    rounds = plan.config.rounds
-    last = {source for _, source in plan.cached_masks()}
+    rounds = expected.config.rounds
+    last = {source for _, source in expected.cached_masks()}
     earlier = [(str(number), "renderer") for number in range(1, rounds)]
     return [*earlier, *((str(rounds), source) for source in sorted(last))]
 
 
-def mask_stages(plan: ScorePlan, sizes: dict[str, SplitSize]) -> Iterator[PlannedStage]:
+def mask_stages(expected: ExpectedScores, sizes: dict[str, SplitSize]) -> Iterator[PlannedStage]:
     """Residuals, voting and refinement."""
-    config = plan.config
+    config = expected.config
     model, options = config.model, config.residuals
-    masks, calibrated = made_masks(plan), calibrations(plan)
+    masks, calibrated = made_masks(expected), calibrations(expected)
     static = config.data.of(use="calibration")
     judged = [*masks, *((split, source) for _, source in calibrated for split in static)]
     every = sum(sizes[split].frames for split, _ in judged)
@@ -78,25 +81,25 @@ def _refinement(config: RunConfig, splits: list[str], sizes: dict[str, SplitSize
     )
 
 
-def score_stages(plan: ScorePlan, sizes: dict[str, SplitSize]) -> Iterator[PlannedStage]:
+def score_stages(expected: ExpectedScores, sizes: dict[str, SplitSize]) -> Iterator[PlannedStage]:
     """Scores of renderings and masks, tables and report; a clip is one window."""
-    config, benchmark, model = plan.config, plan.config.benchmark, plan.config.model
+    config, benchmark, model = expected.config, expected.config.benchmark, expected.config.model
     backbone = backbone_sizes(config.features)
     operations: dict[str, float] = {}
     scored = 0
-    views = [*plan.view_jobs(), *plan.view_jobs(pictures=True)]
+    views = [*expected.view_jobs(), *expected.view_jobs(pictures=True)]
     for row, name, inputs in views:
-        own, recipe = benchmark.set_of(name), recipe_of(row, benchmark)
+        own, spec = benchmark.set_of(name), row_spec(row, benchmark)
         targets, windows = own.targets or benchmark.targets, sizes[own.split].clips
         scored += windows * targets
-        if recipe.stage is None:
+        if spec.stage is None:
             continue
-        work = Workload(1, inputs, targets, motion=recipe.gate == "own", gate_only=True, trains_renderer=False)
+        work = Workload(1, inputs, targets, motion=spec.gate == "own", gate_only=True, trains_renderer=False)
         _add(operations, "float32", windows * total(model_cost(model, work)).forward)
-        if backbone is not None and recipe.gate in ("own", "coseg"):
+        if backbone is not None and spec.gate in ("own", "coseg"):
             features = backbone_cost(backbone, work.head_views, model.grid**2).forward
             _add(operations, config.features.precision, windows * features)
-    jobs = len(views) + len(plan.mask_jobs()) + len(plan.input_mask_jobs()) + 1
+    jobs = len(views) + len(expected.mask_jobs()) + len(expected.input_mask_jobs()) + 1
     yield PlannedStage(
         "scores",
         jobs=jobs,

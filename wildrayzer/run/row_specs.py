@@ -1,4 +1,4 @@
-"""What each row of the view-synthesis tables renders from. Needs no torch: the workflow plans with it."""
+"""What each row of the view-synthesis tables renders with. Imports no torch, since the workflow uses it."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,8 +10,8 @@ Gate = Literal["none", "own", "true", "coseg", "file"]
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """How a row renders."""
+class RowSpec:
+    """How a row of the view-synthesis tables renders."""
 
     stage: Stage | None
     """Stage whose checkpoint it loads; `external`: one that the configuration names; None needs no network."""
@@ -19,44 +19,44 @@ class Recipe:
     """Input tokens replaced by the noise token: none, by the checkpoint's own motion head, by true masks, by
     co-segmentation of features, or by masks from files."""
     clean: bool = False
-    """Input views are the clean twins; target views, used for their poses alone, stay as they are."""
-    source: str | None = None
-    """Name in `benchmark.masks`, `benchmark.renderings` or `benchmark.checkpoints`; None for a built-in row."""
+    """Input views are the clean twins; target views, used only for their poses, stay as they are."""
+    entry: str | None = None
+    """Entry of `benchmark.masks`, `benchmark.renderings` or `benchmark.checkpoints`; None for a built-in row."""
     finished: bool = False
     """The renderings are files; nothing is rendered."""
 
 
-RECIPES: dict[str, Recipe] = {
-    "nearest": Recipe(None),
-    "blend": Recipe(None),
-    "static": Recipe("pretrain"),
-    "static_coseg": Recipe("pretrain", gate="coseg"),
-    "static_true_masks": Recipe("pretrain", gate="true"),
-    "static_clean": Recipe("pretrain", clean=True),
-    "distilled": Recipe("distill", gate="own"),
-    "joint": Recipe("joint", gate="own"),
-    "joint_true_masks": Recipe("joint", gate="true"),
-    "joint_clean": Recipe("joint", gate="own", clean=True),
-    "unmasked": Recipe("unmasked"),
+ROW_SPECS: dict[str, RowSpec] = {
+    "nearest": RowSpec(None),
+    "blend": RowSpec(None),
+    "static": RowSpec("pretrain"),
+    "static_coseg": RowSpec("pretrain", gate="coseg"),
+    "static_true_masks": RowSpec("pretrain", gate="true"),
+    "static_clean": RowSpec("pretrain", clean=True),
+    "distilled": RowSpec("distill", gate="own"),
+    "joint": RowSpec("joint", gate="own"),
+    "joint_true_masks": RowSpec("joint", gate="true"),
+    "joint_clean": RowSpec("joint", gate="own", clean=True),
+    "unmasked": RowSpec("unmasked"),
 }
 
 
-def recipe_of(row: str, config: BenchmarkConfig) -> Recipe:
-    """The recipe of a built-in or external row.
+def row_spec(row: str, config: BenchmarkConfig) -> RowSpec:
+    """How a built-in or external row renders.
 
     Raises:
         ValueError: no such row.
     """
-    if row in RECIPES:
-        return RECIPES[row]
+    if row in ROW_SPECS:
+        return ROW_SPECS[row]
     name = row.removeprefix("static_")
     if row.startswith("static_") and name in config.masks:
-        return Recipe("pretrain", gate="file", source=name)
+        return RowSpec("pretrain", gate="file", entry=name)
     if row in config.renderings:
-        return Recipe(None, source=row, finished=True)
+        return RowSpec(None, entry=row, finished=True)
     if row in config.checkpoints:
-        return Recipe("external", gate=config.checkpoints[row].gate, source=row)
-    known = [*RECIPES, *config.external_rows]
+        return RowSpec("external", gate=config.checkpoints[row].gate, entry=row)
+    known = [*ROW_SPECS, *config.external_rows]
     raise ValueError(f"benchmark.methods: {row!r} is unknown; known: {', '.join(known)}")
 
 
@@ -66,17 +66,17 @@ def folder_of(row: str, config: BenchmarkConfig, name: str, inputs: int) -> str 
     Raises:
         ValueError: the row has no folder for this set.
     """
-    recipe = recipe_of(row, config)
-    if recipe.source is None:
+    spec = row_spec(row, config)
+    if spec.entry is None:
         return None
-    if recipe.stage == "external":
-        return config.checkpoints[recipe.source].path
-    option = "renderings" if recipe.finished else "masks"
-    place = name if recipe.finished else config.set_of(name).split
-    folders = getattr(config, option)[recipe.source].folders
+    if spec.stage == "external":
+        return config.checkpoints[spec.entry].path
+    option = "renderings" if spec.finished else "masks"
+    place = name if spec.finished else config.set_of(name).split
+    folders = getattr(config, option)[spec.entry].folders
     if place not in folders:
         raise ValueError(
-            f"benchmark.{option}.{recipe.source}.folders has no {place!r} (it has {sorted(folders)}); add its folder, "
+            f"benchmark.{option}.{spec.entry}.folders has no {place!r} (it has {sorted(folders)}); add its folder, "
             "or leave the row out for it"
         )
     return str(folders[place]).replace("{inputs}", str(inputs))
@@ -95,7 +95,6 @@ def rows_of_set(config: BenchmarkConfig, name: str, *, role: str) -> list[str]:
         lacking = ("true_masks", "clean")
     rows: list[str] = [row for row in config.methods if not row.endswith(lacking)]
     split = config.set_of(name).split
-    for source, masks in config.masks.items():
-        rows += [f"static_{source}"] * (split in masks.folders)
-    rows += [source for source, files in config.renderings.items() if name in files.folders]
+    rows += [f"static_{entry}" for entry, masks in config.masks.items() if split in masks.folders]
+    rows += [entry for entry, files in config.renderings.items() if name in files.folders]
     return [*rows, *config.checkpoints]

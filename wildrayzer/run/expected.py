@@ -1,4 +1,7 @@
-"""Which scores a run or an ablation makes, and where they lie. Needs no torch: the workflow plans with it."""
+"""What a run, or an ablation of it, is expected to make: trained stages and scores.
+
+Imports no torch, since the workflow uses it.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,15 +10,27 @@ from typing import Any
 from wildrayzer.config import RunConfig
 from wildrayzer.config.variants import ablations_of, own_stages, variant_of
 from wildrayzer.run.layout import AblationLayout, RunLayout
-from wildrayzer.run.recipes import recipe_of, rows_of_set
+from wildrayzer.run.row_specs import row_spec, rows_of_set
 
 MASK_STAGES = ("residuals", "pseudo_masks", "refine")
 """Stages that change pseudo-masks."""
 
 
+def training_runs(config: RunConfig) -> list[tuple[str, int | None]]:
+    """(stage, round) of every training stage of a run, in order; pretraining has no round."""
+    stages = ["distill", *(["masked"] if config.masked else []), "joint"]
+    last = [("unmasked", config.rounds)] if "unmasked" in config.benchmark.methods else []
+    return [("pretrain", None), *((s, n) for n in range(1, config.rounds + 1) for s in stages), *last]
+
+
+def stage_name(stage: str, number: int | None) -> str:
+    """Name of a training run for people."""
+    return stage if number is None else f"{stage}, round {number}"
+
+
 @dataclass(frozen=True)
-class ScorePlan:
-    """The scores of a run, or of an ablation of it."""
+class ExpectedScores:
+    """The scores that a run, or an ablation of it, makes, and their files."""
 
     config: RunConfig
     """Configuration; an ablation's has its changes."""
@@ -36,7 +51,7 @@ class ScorePlan:
         """Whether the row renders with a checkpoint of its own, so that an ablation has to score it."""
         if self.ablation is None:
             return True
-        stage = recipe_of(row, self.config.benchmark).stage
+        stage = row_spec(row, self.config.benchmark).stage
         return row in ("distilled", "joint") and stage is not None and self.layout.makes(stage)
 
     def sets(self) -> list[str]:
@@ -48,7 +63,7 @@ class ScorePlan:
         return self.config.data.splits[self.config.benchmark.set_of(name).split].role
 
     def view_jobs(self, *, pictures: bool = False) -> list[tuple[str, str, int]]:
-        """(row, set, number of inputs) of what is rendered and scored; `pictures`: of what is rendered alone."""
+        """(row, set, number of inputs) of what is rendered and scored; `pictures`: of what is only rendered."""
         benchmark = self.config.benchmark
         return [
             (row, name, inputs)
@@ -67,22 +82,25 @@ class ScorePlan:
             if split.use in ("test", "control") and name not in self.config.benchmark.pictures and self._wanted(name)
         ]
 
-    def sources_of(self, split: str) -> list[str]:
-        """What stands in for the rendering in a split's mask table: the controls need something that moves."""
+    def predictors_of(self, split: str) -> list[str]:
+        """Predictors whose residuals give masks in a split's mask table; the controls need something that moves."""
         wanted = self.config.benchmark.mask_sources
         if self.config.data.splits[split].role == "dynamic" and self.ablation is None:
             return list(wanted)
-        return [source for source in wanted if source == "renderer"]
+        return [predictor for predictor in wanted if predictor == "renderer"]
 
     def mask_jobs(self) -> list[tuple[str, str]]:
-        """(source, split) of pseudo-masks that are scored."""
+        """(predictor, split) of pseudo-masks that are scored."""
         if not any(map(self.layout.makes, MASK_STAGES)):
             return []
-        return [(source, split) for split in self.mask_splits() for source in self.sources_of(split)]
+        return [(predictor, split) for split in self.mask_splits() for predictor in self.predictors_of(split)]
 
     def cached_masks(self) -> list[tuple[str, str]]:
-        """(split, source) of the pseudo-masks that a run makes: for training, and those that are scored."""
-        return [(self.config.data.dynamic_train, "renderer"), *((split, s) for s, split in self.mask_jobs())]
+        """(split, predictor) of the pseudo-masks that a run makes: for training, and those that are scored."""
+        return [
+            (self.config.data.dynamic_train, "renderer"),
+            *((split, predictor) for predictor, split in self.mask_jobs()),
+        ]
 
     def input_mask_jobs(self) -> list[tuple[str, str]]:
         """(name, split) of masks of input views: motion heads, co-segmentation, masks from files."""
@@ -121,8 +139,8 @@ class ScorePlan:
         return [*self.view_scores(), *self.mask_scores()]
 
 
-def ablation_plan(config: RunConfig, name: str, *, root: str = "results") -> ScorePlan:
-    """The plan of one ablation of a run.
+def ablation_scores(config: RunConfig, name: str, *, root: str = "results") -> ExpectedScores:
+    """The scores of one ablation of a run.
 
     Raises:
         ConfigError: no such ablation, or one that cannot be.
@@ -137,19 +155,19 @@ def ablation_plan(config: RunConfig, name: str, *, root: str = "results") -> Sco
         shared_rounds=0 if rounds[0] == rounds[1] else min(rounds),
         root=root,
     )
-    return ScorePlan(variant, layout, ablation.splits)
+    return ExpectedScores(variant, layout, ablation.splits)
 
 
-def compared_files(run: ScorePlan, ablation: ScorePlan) -> list[str]:
-    """Score files of the run that an ablation's are set beside: the same rows on the same splits."""
+def compared_files(run: ExpectedScores, ablation: ExpectedScores) -> list[str]:
+    """Score files of the run that those of an ablation are compared with: the same rows on the same splits."""
     beside = [run.layout.view_scores(*job) for job in ablation.view_jobs() if job in run.view_jobs()]
     masks = [run.layout.mask_scores(*job) for job in ablation.mask_jobs() if job in run.mask_jobs()]
     heads = [run.layout.head_scores(*job) for job in ablation.input_mask_jobs() if job in run.input_mask_jobs()]
     return [*beside, *masks, *heads]
 
 
-def plan_of(raw: Mapping[str, Any]) -> tuple[RunConfig, ScorePlan]:
-    """The run's configuration and the plan of what a workflow (or one of its ablation modules) makes.
+def expected_scores(raw: Mapping[str, Any]) -> tuple[RunConfig, ExpectedScores]:
+    """The run's configuration, and the scores that a workflow (or one of its ablation modules) makes.
 
     Args:
         raw: the workflow's `config`; a module's also names its `ablation`, and holds the run's options as they are.
@@ -159,5 +177,5 @@ def plan_of(raw: Mapping[str, Any]) -> tuple[RunConfig, ScorePlan]:
     options = {name: value for name, value in raw.items() if name != "ablation"}
     config = parse_config(options, source="configuration")
     if "ablation" in raw:
-        return config, ablation_plan(config, str(raw["ablation"]))
-    return config, ScorePlan(config, RunLayout(config.name))
+        return config, ablation_scores(config, str(raw["ablation"]))
+    return config, ExpectedScores(config, RunLayout(config.name))
