@@ -2,8 +2,8 @@
 
 The baseline that gates a static renderer without any training. Clusters are formed over the patches of all input views
 together; a cluster is foreground if it stands out from the views' borders in most views. Differs from the paper, which
-names the baseline and does not describe it: published co-segmentation takes saliency from a transformer's class attention,
-which DINOv3 features alone do not give; here it is the distance from the mean feature of the view's border patches.
+names the baseline and does not describe it: published co-segmentation takes saliency from a transformer's class
+attention, which DINOv3 features do not give; here it is the distance from the mean feature of the view's border patches.
 """
 
 import numpy as np
