@@ -74,3 +74,18 @@ def test_pages_are_cited_by_their_path():
 def test_modules_of_the_method_say_which_step_they_are(module, heading):
     docstring = (ROOT / "wildrayzer" / module).read_text(encoding="utf-8").split('"""')[1]
     assert f"docs/{heading}" in docstring
+
+
+def named_files(page: Path) -> set[str]:
+    """Files of the repository that a page names, such as `pseudo_masks/voting.py` or `slurm/config.yaml`."""
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    return set(re.findall(r"`((?:[\w.-]+/)+[\w-]+\.(?:py|smk|yaml|def))`", text))
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))],
+                         ids=lambda path: path.name)  # fmt: skip
+def test_files_that_pages_name_exist(page):
+    own = ("data/own/", "data/still/", "data/try/", "config/mine.yaml")
+    folders = (ROOT, ROOT / "wildrayzer", ROOT / "wildrayzer" / "tools")
+    named = {name for name in named_files(page) if not name.startswith(own)}
+    assert {name for name in named if not any((folder / name).is_file() for folder in folders)} == set()

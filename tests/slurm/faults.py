@@ -25,32 +25,33 @@ Row = dict[str, str]
 HEAD = """\
 # Faults
 
-What happens when jobs, nodes, Snakemake or files die: made by `python -m tests.slurm.faults --out docs/faults.md` on
-the tiny configuration of the tests, with the loopback cluster of `tests/slurm/`. "Same" means that the files that the
-stage declares are byte-identical to those of an undisturbed run, apart from fields that hold times or the step at which
-a run was taken up (`seconds`, `samples_per_second`, `time`, `resumed_from`; the date in the report), and `made_from`,
-which holds the absolute path of the raw files. Logs and Snakemake's benchmark files are not compared.
+How the workflow behaves when jobs, nodes, Snakemake or files fail. `python -m tests.slurm.faults --out docs/faults.md`
+made this page, on the tiny configuration of the tests and the loopback cluster of `tests/slurm/`.
 
-- *SIGKILL in RULE*: a job of the rule, in a process of its own with the modules loaded, is killed at moments drawn
-  evenly from the length of an undisturbed try, run again and compared; every other time a second kill meets what the
-  first has left. `fetch_stills` fetches a split from a server on the same machine.
-- *SIGKILL under Snakemake*: the same through Snakemake's local executor, the last two kills with Snakemake itself.
-- *damaged*: a random file of the artefact, metadata included, is cut at a random place, or a random bit of it turned;
-  *named*: what reads it refuses it by its path, or, a resume state, names it and takes the one before; *harmless*: all
-  that is read is unchanged; *silent*: something else is read.
-- The rest is done to a training job on the loopback cluster; its weights and figures are compared with those of the
+"Same" means that the declared files of the stage are byte-identical to those of an undisturbed run. Not compared are
+times (`seconds`, `samples_per_second`, `time`; the date in the report), the step at which a run resumed
+(`resumed_from`), the absolute path of the raw files (`made_from`), logs, and Snakemake's benchmark files.
+
+- *SIGKILL in RULE*: a job of the rule runs in a separate process with the modules loaded. It is killed at moments drawn
+  evenly from the duration of an undisturbed try, run again and compared. In every other try, a second kill hits the
+  rerun. `fetch_stills` fetches a split from a server on the same machine.
+- *SIGKILL under Snakemake*: the same through Snakemake's local executor. The last two kills also kill Snakemake.
+- *damaged*: a random file of the artefact, including metadata, is truncated at a random position, or one random bit of
+  it is flipped. *named*: the reader refuses it by its path; for a resume state, the reader names it and uses the
+  previous one. *harmless*: everything that is read is unchanged. *silent*: something else is read.
+- The other faults hit a training job on the loopback cluster. Its weights and metrics are compared with those of the
   same training without a cluster.
 """
 TAIL = """\
-## Not reached
+## Not covered
 
-- A real power cut: files that `rename` has put in place but the disk has not. Weights, states, manifests, scores and
-  shards of frame stores are flushed before the rename; caches are left to the file system.
-- Network file systems: two clients with different views of one file. The profile's `latency-wait` is all there is.
-  Where locks hold for one host only, calls of Snakemake from two login nodes cannot be told apart.
-- GPUs that hang or fail in mid-job, and NCCL time-outs: there is no GPU on the test machine.
-- Damage that keeps a CSV of scores, a JSON report, a checkpoint's manifest or a raw file readable: these have no
-  checksum.
+- A real power cut, in which `rename` has taken effect but the data are not on the disk. Weights, states, manifests,
+  scores and shards of frame stores are flushed before the rename. Caches are left to the file system.
+- Network file systems, on which two clients see different versions of one file. The only safeguard is `latency-wait`
+  in the profile. If locks hold for one host only, calls of Snakemake from two login nodes cannot be distinguished.
+- GPUs that hang or fail during a job, and NCCL time-outs: the test machine has no GPU.
+- Damage after which a CSV of scores, a JSON report, a checkpoint's manifest or a raw file can still be read. These
+  files have no checksum.
 """
 
 
