@@ -63,11 +63,11 @@ def shortened(raw: dict[str, Any], steps: int) -> dict[str, Any]:
 def figures(config: RunConfig, run: RunLayout, folder: Path) -> dict[str, float]:
     """Train, and judge on held-out clips."""
     model = config.model.model_copy(update={"motion_head": None})
-    test = config.data.of(role="static", use="test")[0]
+    test = config.data.of(role="static", purpose="test")[0]
     job = TrainingJob(
         recipe="pretrain",
         seed=config.seed,
-        stage=config.pretrain,
+        stage=config.stage("pretrain"),
         model=model,
         perceptual=config.perceptual,
         device="cpu",

@@ -157,7 +157,7 @@ def main() -> None:
 
     for name, codec, use in (("store, zstd", "zstd", "test"), ("store, JPEG 95", "jpeg", "train")):
         path = root / f"{codec}.zarr"
-        split = SplitConfig(layout="pixelsplat", path=str(raw), role="static", use=use)  # type: ignore[arg-type]
+        split = SplitConfig(layout="pixelsplat", path=str(raw), role="static", purpose=use)  # type: ignore[arg-type]
         start = time.process_time()
         prepare_split(split, raw, path, image_size=SIZE, store=StoreConfig(train_codec=codec))  # type: ignore[arg-type]
         prepared[name] = total / (time.process_time() - start)

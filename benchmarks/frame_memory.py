@@ -29,7 +29,7 @@ def prepare(
     from wildrayzer.stages.prepare import prepare_split
 
     logging.basicConfig(level=logging.ERROR)
-    split = SplitConfig(layout="pixelsplat", path=str(raw), role="static", use="train")
+    split = SplitConfig(layout="pixelsplat", path=str(raw), role="static", purpose="train")
     prepare_split(split, raw, out, image_size=256, store=StoreConfig(train_codec="jpeg"), processes=processes)
     peaks = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     answer.put((peaks[0], peaks[1]))

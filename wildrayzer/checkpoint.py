@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
-from wildrayzer.config.base import Section
+from wildrayzer.config.base import Record
 from wildrayzer.config.sections.model import ModelConfig
 from wildrayzer.io.provenance import code_versions, digest_file, digest_json, read_json, write_json
 from wildrayzer.models import WildRayZer
@@ -23,7 +23,7 @@ WEIGHTS_NAME = "model.safetensors"
 MANIFEST_NAME = "manifest.json"
 
 
-class CheckpointManifest(Section):
+class CheckpointManifest(Record):
     """What a checkpoint's weights are and where they come from."""
 
     format_version: int = FORMAT_VERSION

@@ -229,7 +229,7 @@ def test_another_head_starts_afresh_on_the_same_renderer(tmp_path):
     variant = variant_of(config, "no_features", BUILT_IN["no_features"])
 
     def job(recipe, model):
-        stage = getattr(variant, recipe)
+        stage = variant.stage(recipe)
         return TrainingJob(
             recipe=recipe, seed=0, stage=stage, model=model, perceptual=config.perceptual, device="cpu", threads=1,
             processes=1, preload_mb=0, parent=str(tmp_path), static_store="", state="", checkpoint="", metrics="",

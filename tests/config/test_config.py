@@ -14,11 +14,11 @@ data:
   static_train: static_train
   dynamic_train: dynamic_train
   splits:
-    static_train: {layout: embedded, role: static, use: train}
-    dynamic_train: {layout: embedded, role: dynamic, use: train}
-    calibration: {layout: embedded, role: static, use: calibration}
-    static_test: {layout: embedded, role: static, use: test}
-    pairs_test: {layout: embedded, role: pairs, use: test}
+    static_train: {layout: embedded, role: static, purpose: train}
+    dynamic_train: {layout: embedded, role: dynamic, purpose: train}
+    calibration: {layout: embedded, role: static, purpose: calibration}
+    static_test: {layout: embedded, role: static, purpose: test}
+    pairs_test: {layout: embedded, role: pairs, purpose: test}
   embedded:
     frames: 10
     splits:
@@ -27,7 +27,7 @@ data:
       calibration: {scenes: 9}
       static_test: {scenes: 9}
       pairs_test: {scenes: 9, movers: actors, truth: masks_and_clean}
-      frozen: {scenes: 9, movers: actors, frozen: true, seed_of: pairs_test}
+      frozen: {scenes: 9, movers: actors, frozen: true, reuse_seed_of: pairs_test}
 model:
   image_size: 48
   patch_size: 6
@@ -104,19 +104,19 @@ FRAMES = {
 
 DATA = {
     "a split's name": (
-        {"data.splits.wide+1": {"layout": "embedded", "role": "static", "use": "test"}},
+        {"data.splits.wide+1": {"layout": "embedded", "role": "static", "purpose": "test"}},
         ["data.splits", "'wide+1'", "rename the split"],
     ),
     "a split's path": (
-        {"data.splits.a/x": {"layout": "embedded", "role": "static", "use": "test"}},
+        {"data.splits.a/x": {"layout": "embedded", "role": "static", "purpose": "test"}},
         ["data.splits", "rename the split"],
     ),
     "no such split": ({"data.static_train": "re10k"}, ["data.static_train = 're10k'", "known:", "'static_train'"]),
     "wrong role": ({"data.dynamic_train": "static_train"}, ["data.dynamic_train = 'static_train'", "role: dynamic"]),
-    "wrong use": ({"data.static_train": "static_test"}, ["data.static_train = 'static_test'", "use: train"]),
+    "wrong use": ({"data.static_train": "static_test"}, ["data.static_train = 'static_test'", "purpose: train"]),
     "no calibration": (
         {"data.splits.calibration": DROP},
-        ["pseudo_masks.absolute_test: patch", "use: calibration", "set absolute_test: off"],
+        ["pseudo_masks.absolute_test: patch", "purpose: calibration", "set absolute_test: off"],
     ),
     "calibration moves": (
         {"data.splits.calibration.role": "dynamic"},
@@ -133,8 +133,8 @@ DATA = {
         ["data.embedded.splits.pairs_test", "truth: masks_and_clean"],
     ),
     "seed of nothing": (
-        {"data.embedded.splits.frozen.seed_of": "none"},
-        ["data.embedded.splits.frozen.seed_of = 'none'"],
+        {"data.embedded.splits.frozen.reuse_seed_of": "none"},
+        ["data.embedded.splits.frozen.reuse_seed_of = 'none'"],
     ),
     "nothing to freeze": (
         {"data.embedded.splits.frozen.movers": "none"},
@@ -159,7 +159,18 @@ CONTRADICTIONS = {
         {"perceptual.kind": "vgg19"},
         ["perceptual.kind: vgg19", "perceptual.weights", "set kind: pyramid"],
     ),
-    "pretraining on moving clips": ({"pretrain.dynamic_share": 0.5}, ["pretrain.dynamic_share must be 0"]),
+    "pretraining on moving clips": (
+        {"pretrain.dynamic_share": 0.5},
+        ["pretrain.dynamic_share: this stage does not read it (distill and masked and joint do); drop it"],
+    ),
+    "gate without rendering": (
+        {"distill.motion_gate": "none"},
+        ["distill.motion_gate: this stage does not read it (masked and joint do); drop it"],
+    ),
+    "labels without a head to train": (
+        {"masked.psnr_filter": 17.0},
+        ["masked.psnr_filter: this stage does not read it (distill and joint do); drop it"],
+    ),
     "PSNR range": (
         {"pseudo_masks.psnr_low": 30.0},
         ["pseudo_masks.psnr_high = 27.0", "pseudo_masks.psnr_low = 30.0"],

@@ -9,7 +9,8 @@ import yaml
 from typer.testing import CliRunner
 
 from wildrayzer.cli.main import app
-from wildrayzer.config import reference
+from wildrayzer.config import RunConfig, reference
+from wildrayzer.config.walk import options
 
 ROOT = Path(__file__).parents[2]
 
@@ -33,17 +34,15 @@ def test_committed_files_are_fresh():
 
 
 def test_every_option_is_described():
-    bare = [path for path, field in reference.options() if not (field.description or "").strip()]
+    bare = [one.path for one in options(RunConfig) if not (one.field.description or "").strip()]
     assert bare == []
 
 
 def test_every_option_is_in_the_reference():
     text = reference.reference_text()
-    leaves = {path.split(".")[-1] for path, _ in reference.options()}
-    assert [name for name in sorted(leaves) if f"| `{name}` |" not in text] == []
-    assert {"pretrain.views.targets", "masked.crop_pretext.steps", "data.splits.*.role"} <= dict(
-        reference.options()
-    ).keys()
+    assert [one.name for one in options(RunConfig) if f"| `{one.name}` |" not in text] == []
+    paths = {one.path for one in options(RunConfig)}
+    assert {"pretrain.views.targets", "masked.crop_pretext.steps", "data.splits.*.role"} <= paths
 
 
 @pytest.mark.parametrize(
@@ -56,7 +55,7 @@ def test_every_option_is_in_the_reference():
         ("Split", "limit", ["integer, or null", "`null`", "≥ 1"]),
         ("Split", "role", ["choice", "required", "`static`, `dynamic`, `pairs`"]),
         ("Data", "splits", ["names, each with [Split](#split)", "required", ""]),
-        ("Stage", "betas", ["list of 2 numbers", "`[0.9, 0.95]`", ""]),
+        ("Pretrain", "betas", ["list of 2 numbers", "`[0.9, 0.95]`", ""]),
         ("Views", "inputs", ["list of integers", "`[2]`", ""]),
         ("Benchmark", "inputs", ["list of integers", "`[2, 3, 4]`", ""]),
         ("Paste", "categories", ["list of texts", '`["animal", "vehicle", "person"]`', ""]),
@@ -67,9 +66,28 @@ def test_rows_tell_type_default_and_range(section, option, expected):
     assert table_row(option, section)[1:4] == expected
 
 
+@pytest.mark.parametrize(
+    ("section", "option", "expected"),
+    [
+        ("Pretrain", "micro_batch", ["rounding", ""]),
+        ("Pretrain", "learning_rate", ["result", "`0.0004` (supplement A)"]),
+        ("Joint", "learning_rate", ["result", "`0.0002` (public release)"]),
+        ("Distill", "dynamic_share", ["result", "`0.5` (supplement A)"]),
+        ("Masked", "motion_gate", ["result", '`"none"` (supplement A)']),
+        ("Joint", "workers", ["speed", ""]),
+        ("Joint", "log_every", ["observation", ""]),
+        ("Model", "motion_head", ["", ""]),
+        ("Model", "view_type_embedding", ["result", "`true` (supplement A)"]),
+        ("Watch", "tensorboard", ["observation", ""]),
+    ],
+)
+def test_rows_tell_effect_and_the_value_of_the_paper(section, option, expected):
+    assert table_row(option, section)[4:6] == expected
+
+
 def test_sections_say_where_they_occur():
     text = reference.reference_text()
-    assert "At `pretrain`, `distill`, `masked`, `joint`." in text
+    assert "At `pretrain.crop_pretext`, `masked.crop_pretext`, `joint.crop_pretext`." in text
     assert "At `data.splits.*`." in text
 
 

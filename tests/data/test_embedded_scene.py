@@ -149,7 +149,7 @@ def test_movers_of_the_furniture_family_keep_the_clip_and_are_boxes():
 
 
 def test_standing_actors_are_part_of_the_still_scene():
-    split = EmbeddedSplit(scenes=1, standing_actors=1.0)
+    split = EmbeddedSplit(scenes=1, static_actors=1.0)
     made = make_clip(0, config=EmbeddedConfig(), split=split, key="a", image_size=32)
     assert "ellipsoid" in {solid.kind for solid in made.clip.still}
     assert not made.clip.movers
@@ -202,10 +202,14 @@ def frame_bytes_sum(made) -> int:
 
 def test_seed_of_follows_the_chain_and_refuses_a_circle():
     split = EmbeddedSplit(scenes=1)
-    chain = {"a": split, "b": split.model_copy(update={"seed_of": "a"}), "c": split.model_copy(update={"seed_of": "b"})}
+    chain = {
+        "a": split,
+        "b": split.model_copy(update={"reuse_seed_of": "a"}),
+        "c": split.model_copy(update={"reuse_seed_of": "b"}),
+    }
     assert seed_name(EmbeddedConfig(splits=chain), "c") == "a"
-    chain["a"] = split.model_copy(update={"seed_of": "c"})
-    with pytest.raises(ValueError, match=r"c\.seed_of runs in a circle: c → b → a → c"):
+    chain["a"] = split.model_copy(update={"reuse_seed_of": "c"})
+    with pytest.raises(ValueError, match=r"c\.reuse_seed_of runs in a circle: c → b → a → c"):
         seed_name(EmbeddedConfig(splits=chain), "c")
     with pytest.raises(ValueError, match="has no 'd'"):
         seed_name(EmbeddedConfig(splits=chain), "d")

@@ -228,7 +228,7 @@ def test_the_set_is_read_by_the_frame_store_bit_by_bit(tmp_path):
     assert report["sources"][0]["clips"] == ["street_000", "street_001"]
     with Image.open(out / "contact_sheet.jpg") as sheet:
         assert sheet.size == (6 * 132 + 4, 20 + 3 * 152 + 4)
-    split = SplitConfig(layout="lvsm", path=str(out), role="dynamic", use="train")
+    split = SplitConfig(layout="lvsm", path=str(out), role="dynamic", purpose="train")
     prepare_split(split, out, tmp_path / "store.zarr", image_size=32, store=StoreConfig())
     store = FrameStore(tmp_path / "store.zarr")
     assert store.scenes == ["street_000", "street_001", "walk_000"]
@@ -472,7 +472,10 @@ def test_configurations_of_static_and_dynamic_sets_add_up(tmp_path):
 def test_without_a_base_the_splits_lines_are_written(tmp_path):
     call(write_clip(tmp_path / "a.mp4", 10), "--out", tmp_path / "own", "--role", "static")
     (entry,) = yaml.safe_load((tmp_path / "own" / "config.yaml").read_text())["data"]["splits"].items()
-    assert entry == ("own_static", {"layout": "lvsm", "path": str(tmp_path / "own"), "role": "static", "use": "train"})
+    assert entry == (
+        "own_static",
+        {"layout": "lvsm", "path": str(tmp_path / "own"), "role": "static", "purpose": "train"},
+    )
     assert call(tmp_path / "a.mp4", "--out", tmp_path / "b", "--pretrained", "x").exit_code == 2
 
 

@@ -21,14 +21,14 @@ SPLITS = {
     "static": EmbeddedSplit(scenes=5, layout="pixelsplat"),
     "dynamic": EmbeddedSplit(scenes=3, movers="actors"),
     "pairs": EmbeddedSplit(scenes=4, movers="actors", truth="masks_and_clean"),
-    "frozen": EmbeddedSplit(scenes=4, movers="actors", truth="masks_and_clean", frozen=True, seed_of="pairs"),
+    "frozen": EmbeddedSplit(scenes=4, movers="actors", truth="masks_and_clean", frozen=True, reuse_seed_of="pairs"),
 }
 ROLES = {"static": "static", "dynamic": "dynamic", "pairs": "pairs", "frozen": "pairs"}
 
 
 def data_config(**options) -> DataConfig:
     splits = {
-        name: SplitConfig(layout="embedded", role=role, use="train" if name in ("static", "dynamic") else "test")
+        name: SplitConfig(layout="embedded", role=role, purpose="train" if name in ("static", "dynamic") else "test")
         for name, role in ROLES.items()
     }
     embedded = EmbeddedConfig(frames=4, cutouts=6, splits=SPLITS, **options)

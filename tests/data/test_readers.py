@@ -24,7 +24,7 @@ def picture(width: int = SIZE, height: int = SIZE, seed: int = 0) -> np.ndarray:
 
 
 def split(layout: str, role: str = "dynamic", **options) -> SplitConfig:
-    return SplitConfig(layout=layout, path="given", role=role, use="test", **options)
+    return SplitConfig(layout=layout, path="given", role=role, purpose="test", **options)
 
 
 def prepared(layout: str, folder: Path, *, max_skipped: float = 1.0, role: str = "dynamic", **options):

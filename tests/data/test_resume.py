@@ -237,7 +237,7 @@ def test_training_splits_may_be_lossy_and_others_never_are(raw, tmp_path):
     stores = {}
     for use in ("train", "test"):
         out = tmp_path / use / "a.zarr"
-        section = split("pixelsplat").model_copy(update={"use": use})
+        section = split("pixelsplat").model_copy(update={"purpose": use})
         report = prepare_split(section, raw, out, image_size=SIZE, store=jpeg)
         stores[use] = FrameStore(out).read(np.arange(8))
         assert report["codec"] == {"train": "jpeg", "test": "zstd"}[use]

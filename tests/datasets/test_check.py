@@ -63,9 +63,9 @@ def config(**changes):
         "static_train": "stills",
         "dynamic_train": "movers",
         "splits": {
-            "stills": {"layout": "pixelsplat", "source": "stills/train", "role": "static", "use": "train"},
-            "stills_test": {"layout": "pixelsplat", "source": "stills/test", "role": "static", "use": "test"},
-            "movers": {"layout": "lvsm", "source": "movers/train", "role": "dynamic", "use": "train"},
+            "stills": {"layout": "pixelsplat", "source": "stills/train", "role": "static", "purpose": "train"},
+            "stills_test": {"layout": "pixelsplat", "source": "stills/test", "role": "static", "purpose": "test"},
+            "movers": {"layout": "lvsm", "source": "movers/train", "role": "dynamic", "purpose": "train"},
         },
         "coco": {"annotations": "coco.json", "images": "coco"},
     }
@@ -131,7 +131,7 @@ def test_nothing_is_missed_where_all_is_there(complete):
 def test_an_empty_machine_is_told_what_to_do_for_each_miss(tmp_path, monkeypatch):
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
-    run = config(data__splits__pairs={"layout": "lvsm", "source": "pairs/test", "role": "pairs", "use": "test"})
+    run = config(data__splits__pairs={"layout": "lvsm", "source": "pairs/test", "role": "pairs", "purpose": "test"})
     found = check_run(run, TABLE, root=tmp_path)
     assert states(found) == {
         "data.splits.stills.path": "to fetch",
@@ -297,7 +297,7 @@ def test_that_a_source_is_downloaded_whole_is_said(tmp_path):
 
 
 def test_a_split_takes_the_place_of_its_source_unless_it_has_a_path():
-    options = {"layout": "lvsm", "role": "dynamic", "use": "train"}
+    options = {"layout": "lvsm", "role": "dynamic", "purpose": "train"}
     assert SplitConfig(source="movers/train", **options).path == "resources/data/movers/train"
     assert SplitConfig(source="movers/train", path="/mine", **options).path == "/mine"
     with pytest.raises(ValueError, match="give a source or a path"):

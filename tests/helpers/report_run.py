@@ -162,7 +162,7 @@ def make_scores(config: RunConfig, layout: RunLayout) -> None:
     section = config.benchmark
     stages = {"static": ("pretrain", None), "joint": ("joint", 1), "unmasked": ("unmasked", 1)}
     files = []
-    for split in config.data.of(use="test"):
+    for split in config.data.of(purpose="test"):
         for method in METHODS:
             scores = Path(layout.view_scores(method, split, 2))
             score_method(

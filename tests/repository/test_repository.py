@@ -13,7 +13,7 @@ import yaml
 
 import wildrayzer
 from wildrayzer.cli.main import app
-from wildrayzer.config import TRAINING_STAGES, load_config, reference
+from wildrayzer.config import TRAINING_STAGES, RunConfig, load_config, walk
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -57,14 +57,14 @@ def test_the_trial_on_one_gpu_departs_from_the_paper_as_the_demo_does():
 
 def test_every_option_that_departs_from_the_paper_is_explained():
     pattern = re.compile(r"differs from the paper|not in the paper|\(ours;", re.IGNORECASE)
-    options = {path for path, field in reference.options() if pattern.search(field.description or "")}
+    options = {one.path for one in walk.options(RunConfig) if pattern.search(one.field.description or "")}
     general = {re.sub(rf"^({'|'.join(TRAINING_STAGES)})\.(dynamic_)?", "STAGE.", option) for option in options}
     assert len(general) >= 9
     assert general - documented_deviations() == set()
 
 
 def test_explained_options_exist():
-    known = {re.sub(rf"^({'|'.join(TRAINING_STAGES)})\.", "STAGE.", path) for path, _ in reference.options()}
+    known = {re.sub(rf"^({'|'.join(TRAINING_STAGES)})\.", "STAGE.", one.path) for one in walk.options(RunConfig)}
     assert documented_deviations() - known == set()
 
 

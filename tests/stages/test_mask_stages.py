@@ -179,7 +179,7 @@ def test_the_absolute_test_thins_out_masks_and_tells_renderers_apart(split, tmp_
         vote_masks(residuals_path=other.path, thresholds_path=thresholds, **options)
     with pytest.raises(ValueError, match="renderer is nearest, expected blurred"):
         calibrate_threshold([static.path, other.path], config=config, out_path=thresholds)
-    with pytest.raises(ValueError, match="use: calibration"):
+    with pytest.raises(ValueError, match="purpose: calibration"):
         calibrate_threshold([], config=config, out_path=thresholds)
 
 

@@ -40,15 +40,15 @@ def stages_of(config, tmp_path):
 
 
 def test_training_operations_are_steps_times_passes():
-    stage = TINY.pretrain
+    stage = TINY.stage("pretrain")
     step = total(model_cost(TINY.model, workload(RECIPES["pretrain"], stage, batch=2))).total
     # 6 steps of 4 samples in micro-batches of 2
     assert training_operations(TINY, "pretrain", stage) == pytest.approx(6 * 2 * step)
 
 
 def test_mixed_inputs_are_averaged_and_micro_batches_add_up(tmp_path):
-    stage = TINY.pretrain.model_copy(
-        update={"views": TINY.pretrain.views.model_copy(update={"inputs": (2, 3)}), "micro_batch": 4}
+    stage = TINY.stage("pretrain").model_copy(
+        update={"views": TINY.stage("pretrain").views.model_copy(update={"inputs": (2, 3)}), "micro_batch": 4}
     )
     steps = [
         total(model_cost(TINY.model, workload(RECIPES["pretrain"], stage, batch=4, inputs=k))).total for k in (2, 3)
@@ -57,10 +57,10 @@ def test_mixed_inputs_are_averaged_and_micro_batches_add_up(tmp_path):
 
 
 def test_pretext_and_pretrained_are_planned(tmp_path):
-    stage = TINY.pretrain.model_copy(
-        update={"crop_pretext": TINY.pretrain.crop_pretext.model_copy(update={"steps": 3})}
+    stage = TINY.stage("pretrain").model_copy(
+        update={"crop_pretext": TINY.stage("pretrain").crop_pretext.model_copy(update={"steps": 3})}
     )
-    assert training_operations(TINY, "pretrain", stage) > training_operations(TINY, "pretrain", TINY.pretrain)
+    assert training_operations(TINY, "pretrain", stage) > training_operations(TINY, "pretrain", TINY.stage("pretrain"))
     stages, _ = stages_of(TINY.model_copy(update={"pretrained": "somewhere"}), tmp_path)
     assert stages["pretrain"].operations == {}
 

@@ -43,7 +43,7 @@ def stores(tmp_path_factory):
 
 
 def job(stores, folder, **changes):
-    stage = CONFIG.pretrain.model_copy(update=changes.pop("stage", {}))
+    stage = CONFIG.stage("pretrain").model_copy(update=changes.pop("stage", {}))
     values = {
         "recipe": "pretrain", "seed": 0, "stage": stage, "model": CONFIG.model, "features": CONFIG.features,
         "perceptual": CONFIG.perceptual, "paste": CONFIG.paste, "device": "cpu", "threads": 1, "processes": 1,

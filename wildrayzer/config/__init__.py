@@ -3,6 +3,7 @@
 from wildrayzer.config.base import ConfigError
 from wildrayzer.config.load import load_config, parse_config
 from wildrayzer.config.sections.benchmark import BenchmarkConfig
+from wildrayzer.config.sections.compute import ComputeConfig
 from wildrayzer.config.sections.data import (
     CocoConfig,
     DataConfig,
@@ -14,8 +15,18 @@ from wildrayzer.config.sections.data import (
 from wildrayzer.config.sections.features import FeaturesConfig, PerceptualConfig
 from wildrayzer.config.sections.masks import PseudoMasksConfig, RefineConfig, ResidualsConfig
 from wildrayzer.config.sections.model import ModelConfig, MotionHeadConfig
-from wildrayzer.config.sections.run import TRAINING_STAGES, ComputeConfig, RunConfig
-from wildrayzer.config.sections.training import CropPretextConfig, PasteConfig, StageConfig, ViewsConfig, control_stage
+from wildrayzer.config.sections.paste import PasteConfig
+from wildrayzer.config.sections.run import RunConfig
+from wildrayzer.config.sections.stages import (
+    TRAINING_STAGES,
+    DistillConfig,
+    JointConfig,
+    MaskedConfig,
+    PretrainConfig,
+    StageConfig,
+    control_stage,
+)
+from wildrayzer.config.sections.training import CropPretextConfig, ViewsConfig
 from wildrayzer.config.sections.watch import HealthConfig, WatchConfig
 
 __all__ = [
@@ -26,14 +37,18 @@ __all__ = [
     "ConfigError",
     "CropPretextConfig",
     "DataConfig",
+    "DistillConfig",
     "EmbeddedConfig",
     "EmbeddedSplit",
     "FeaturesConfig",
     "HealthConfig",
+    "JointConfig",
+    "MaskedConfig",
     "ModelConfig",
     "MotionHeadConfig",
     "PasteConfig",
     "PerceptualConfig",
+    "PretrainConfig",
     "PseudoMasksConfig",
     "RefineConfig",
     "ResidualsConfig",

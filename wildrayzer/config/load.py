@@ -7,6 +7,7 @@ from typing import Any
 import yaml
 
 from wildrayzer.config.base import ConfigError
+from wildrayzer.config.renames import with_new_names
 from wildrayzer.config.sections.run import RunConfig
 from wildrayzer.config.validation import validated
 from wildrayzer.config.variants import own_stages
@@ -20,7 +21,7 @@ def load_config(path: str | Path) -> RunConfig:
     """
     path = Path(path)
     try:
-        raw = yaml.safe_load(path.read_text())
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such configuration file; see config/ for the ones that ship") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -36,7 +37,7 @@ def parse_config(raw: Any, *, source: str = "configuration") -> RunConfig:
     """
     if not isinstance(raw, Mapping):
         raise ConfigError(f"{source}: expected a mapping of sections, found {type(raw).__name__}")
-    config = validated(raw, source=source)
+    config = validated(with_new_names(raw, source=source), source=source)
     for name, ablation in config.ablations.items():
         own_stages(config, name, ablation)
     return config

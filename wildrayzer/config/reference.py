@@ -1,15 +1,15 @@
 """Generated from the configuration models: `config/schema.json` for editors and `docs/config.md` for people."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from wildrayzer.config.base import Section
+from wildrayzer.config.base import Section, effect_of, paper_of
 from wildrayzer.config.sections.run import RunConfig
+from wildrayzer.config.walk import inner_section, options, without_null
 
 SCHEMA_PATH = "config/schema.json"
 """JSON schema of a run's configuration, relative to the repository."""
@@ -24,10 +24,15 @@ as `config/demo.yaml` or `config/paper.yaml`. Unknown options are refused by nam
 with the fix; `wildrayzer config check FILE` says what is wrong with a file and what in it differs from the paper.
 `config/schema.json` is the same as a JSON schema, for editors that complete and check YAML.
 
-An option is written as `section.option`, as in `pretrain.views.targets`; a changed option reruns the stages that depend
-on it and no others.
+An option is written as `section.option`, as in `pretrain.views.targets`.
+
+**affects** says what a changed option changes: `result`, what a stage computes; `rounding`, the order of sums and the
+choice of kernels, and so the last digits of the same result; `speed`, only time, memory and how work is divided;
+`observation`, only what is logged, saved, checked or shown on the way.
+
+**paper** is the paper's value and where it stands, or the public release's where the paper is silent.
 """
-_COLUMNS = ("option", "type", "default", "allowed", "description")
+_COLUMNS = ("option", "type", "default", "allowed", "affects", "paper", "description")
 _TYPE_NAMES: Mapping[Any, tuple[str, str]] = {
     bool: ("true or false", "true or false"),
     int: ("integer", "integers"),
@@ -59,7 +64,9 @@ def stale_files(root: str | Path) -> list[str]:
     """Generated files below `root` that are missing or differ from what the models say now."""
     paths = {name: Path(root) / name for name in generated_files()}
     return [
-        name for name, text in generated_files().items() if not paths[name].is_file() or paths[name].read_text() != text
+        name
+        for name, text in generated_files().items()
+        if not paths[name].is_file() or paths[name].read_text(encoding="utf-8") != text
     ]
 
 
@@ -78,29 +85,17 @@ def write_generated(root: str | Path) -> list[str]:
             raise ValueError(f"{root.resolve()} has no folder {folder}/; run this in the repository or give --root")
     stale = stale_files(root)
     for name in stale:
-        (root / name).write_text(generated_files()[name])
+        (root / name).write_text(generated_files()[name], encoding="utf-8")
     return stale
-
-
-def options(section: type[Section] = RunConfig, prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
-    """Every option below a section by its full name; `*` stands for a name that the user chooses."""
-    for name, field in section.model_fields.items():
-        path = f"{prefix}{name}"
-        yield path, field
-        inner = _inner_section(field.annotation)
-        if inner is not None:
-            star = ".*." if get_origin(_without_null(field.annotation)) is dict else "."
-            yield from options(inner, path + star)
 
 
 def _places() -> dict[type[Section], list[str]]:
     """Kinds of sections with the places they occur at, the root first."""
     places: dict[type[Section], list[str]] = {RunConfig: []}
-    for path, field in options():
-        inner = _inner_section(field.annotation)
+    for option in options(RunConfig):
+        inner, named = inner_section(option.field.annotation)
         if inner is not None:
-            star = ".*" if get_origin(_without_null(field.annotation)) is dict else ""
-            places.setdefault(inner, []).append(path + star)
+            places.setdefault(inner, []).append(option.path + ".*" * named)
     return places
 
 
@@ -110,9 +105,24 @@ def _table(section: type[Section], places: list[str]) -> str:
     lines += [f"At {where}.", ""] if places else []
     lines += [_one_line(section.__doc__ or ""), "", _row(_COLUMNS), _row(["---"] * len(_COLUMNS))]
     for name, field in section.model_fields.items():
-        kind = _type_text(field.annotation)
-        lines.append(_row([f"`{name}`", kind, _default(field), _allowed(field), _one_line(field.description or "")]))
+        cells = (f"`{name}`", _type_text(field.annotation), _default(field), _allowed(field), _effect(section, name),
+                 _paper(section, name), _one_line(field.description or ""))  # fmt: skip
+        lines.append(_row(cells))
     return "\n".join([*lines, ""])
+
+
+def _effect(section: type[Section], name: str) -> str:
+    """Effect of an option; empty for one that holds a section, whose options have their own."""
+    inner, _ = inner_section(section.model_fields[name].annotation)
+    return "" if inner is not None else effect_of(section, name)
+
+
+def _paper(section: type[Section], name: str) -> str:
+    """The paper's value of an option and where it stands; empty where it has none."""
+    paper = paper_of(section, name)
+    if paper is None:
+        return ""
+    return f"`{json.dumps(paper.value_for(section.model_fields[name]), ensure_ascii=False)}` ({paper.source})"
 
 
 def _row(cells: list[str] | tuple[str, ...]) -> str:
@@ -127,24 +137,8 @@ def _title(section: type[Section]) -> str:
     return section.__name__.removesuffix("Config")
 
 
-def _without_null(annotation: Any) -> Any:
-    """The annotation without its `None` branch."""
-    if get_origin(annotation) in (Union, UnionType):
-        (kept,) = (branch for branch in get_args(annotation) if branch is not type(None))
-        return kept
-    return annotation
-
-
-def _inner_section(annotation: Any) -> type[Section] | None:
-    """The section an option holds, by itself, under null, or under names; None for plain values."""
-    kind = _without_null(annotation)
-    if get_origin(kind) is dict:
-        kind = get_args(kind)[1]
-    return kind if isinstance(kind, type) and issubclass(kind, Section) else None
-
-
 def _type_text(annotation: Any, *, plural: bool = False) -> str:
-    kind = _without_null(annotation)
+    kind = without_null(annotation)
     if kind is not annotation:
         return f"{_type_text(kind)}, or null"
     if get_origin(kind) is Literal:
@@ -169,7 +163,7 @@ def _default(field: FieldInfo) -> str:
 
 def _allowed(field: FieldInfo) -> str:
     """Choices or range of an option; empty where its type says all."""
-    kind = _without_null(field.annotation)
+    kind = without_null(field.annotation)
     if get_origin(kind) is tuple:
         kind = get_args(kind)[0]
     if get_origin(kind) is Literal:

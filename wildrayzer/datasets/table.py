@@ -7,7 +7,7 @@ from typing import Literal
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from wildrayzer.config.base import Section
+from wildrayzer.config.base import Record
 
 TABLE = Path(__file__).parents[2] / "resources" / "sources.yaml"
 """The table that comes with the repository."""
@@ -17,7 +17,7 @@ MANIFEST = "source.json"
 PartLayout = Literal["pixelsplat", "lvsm", "huggingface", "folder", "file"]
 
 
-class RemoteFile(Section):
+class RemoteFile(Record):
     """A file to download."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -42,7 +42,7 @@ class RemoteFile(Section):
         return mirrors
 
 
-class HubRepository(Section):
+class HubRepository(Record):
     """A repository of the Hugging Face hub."""
 
     repository: str = Field(pattern=r"^[\w.-]+/[\w.-]+$")
@@ -55,7 +55,7 @@ class HubRepository(Section):
     """File names to take; empty takes all."""
 
 
-class Part(Section):
+class Part(Record):
     """A file or folder that a configuration can name: one split, one weights file."""
 
     layout: PartLayout
@@ -68,7 +68,7 @@ class Part(Section):
     """Published number of frames."""
 
 
-class Source(Section):
+class Source(Record):
     """One data set or set of weights."""
 
     title: str
@@ -128,7 +128,7 @@ class Source(Section):
         return str(PurePosixPath(self.folder) / part)
 
 
-class SourceTable(Section):
+class SourceTable(Record):
     """All sources by name."""
 
     sources: dict[str, Source]

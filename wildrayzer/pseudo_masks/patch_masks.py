@@ -29,7 +29,9 @@ def calibrate_on(residuals_paths: Sequence[str | Path], config: PseudoMasksConfi
     """
     groups = [ResidualMaps(path) for path in residuals_paths]
     if not groups:
-        raise ValueError("the absolute test needs residuals of a split with use: calibration; add one to data.splits")
+        raise ValueError(
+            "the absolute test needs residuals of a split with purpose: calibration; add one to data.splits"
+        )
     made_from = {name: groups[0].digests[name] for name in SAME_ORIGIN}
     for group in groups[1:]:
         ResidualMaps(group.path, expect=made_from)

@@ -56,7 +56,7 @@ class ExpectedScores:
 
     def sets(self) -> list[str]:
         """Sets of the view-synthesis tables: test splits, then the sets that the configuration names."""
-        return [*self.config.data.of(use="test"), *self.config.benchmark.sets]
+        return [*self.config.data.of(purpose="test"), *self.config.benchmark.sets]
 
     def role(self, name: str) -> str:
         """Role of a set's split."""
@@ -79,7 +79,9 @@ class ExpectedScores:
         return [
             name
             for name, split in self.config.data.splits.items()
-            if split.use in ("test", "control") and name not in self.config.benchmark.pictures and self._wanted(name)
+            if split.purpose in ("test", "control")
+            and name not in self.config.benchmark.pictures
+            and self._wanted(name)
         ]
 
     def predictors_of(self, split: str) -> list[str]:

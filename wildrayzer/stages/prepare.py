@@ -87,7 +87,7 @@ def prepare_split(
     reader = open_reader(split, raw_dir)
     if split.role == "pairs" and not reader.has_clean:
         raise ValueError(f"{raw_dir} has role: pairs but no frame names a clean twin (`gt_image_path`)")
-    codec = store.train_codec if split.use == "train" else "zstd"
+    codec = store.train_codec if split.purpose == "train" else "zstd"
     form = StoreForm(
         image_size, store, cameras=reader.has_cameras, masks=reader.has_masks, clean=reader.has_clean, codec=codec
     )
@@ -161,7 +161,7 @@ def _join(
     temporary = private_folder(out_path, "joining")
     try:
         made = temporary / "store"
-        attributes = {"role": split.role, "use": split.use, "stage_version": STAGE_VERSION}
+        attributes = {"role": split.role, "use": split.purpose, "stage_version": STAGE_VERSION}
         report["digest"] = join_parts(made, [job.part(number) for number in range(len(job))], job.form, attributes)
         write_bytes_atomic(sheet_path(out_path), contact_sheet(FrameStore(made)))
         write_json(report_path(out_path), report)

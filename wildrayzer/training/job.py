@@ -4,7 +4,7 @@ from pathlib import Path
 
 from wildrayzer.checkpoint import read_manifest
 from wildrayzer.config import FeaturesConfig, ModelConfig, PasteConfig, PerceptualConfig, StageConfig, WatchConfig
-from wildrayzer.config.base import Section
+from wildrayzer.config.base import Record
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.io.provenance import digest_file, digest_json
 from wildrayzer.training.labels import PseudoLabels
@@ -13,7 +13,7 @@ STAGE_VERSION = 3
 """Raised when a change of code changes what training gives."""
 
 
-class TrainingJob(Section):
+class TrainingJob(Record):
     """Everything a training job is told; paths are strings so that it travels as JSON."""
 
     recipe: str

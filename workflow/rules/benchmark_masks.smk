@@ -79,7 +79,7 @@ if RUN.makes("pretrain"):
 
     rule score_renderer:
         input:
-            store=RUN.store(CFG.data.of(role="static", use="test")[0]),
+            store=RUN.store(CFG.data.of(role="static", purpose="test")[0]),
             checkpoint=renderer_of(CFG.rounds),
         output:
             scores=RUN.renderer_scores,
@@ -97,11 +97,11 @@ if RUN.makes("pretrain"):
             nodes=1,
         params:
             benchmark={
-                **CFG.benchmark.job_options(CFG.data.of(role="static", use="test")[0]),
+                **CFG.benchmark.job_options(CFG.data.of(role="static", purpose="test")[0]),
                 "bootstrap": CFG.benchmark.bootstrap,
             },
             device=CFG.compute.device,
-            split=CFG.data.of(role="static", use="test")[0],
+            split=CFG.data.of(role="static", purpose="test")[0],
             inputs=CFG.benchmark.inputs[0],
         message:
             "Asking whether the static renderer's cameras are cameras"

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from wildrayzer.config import control_stage
 from wildrayzer.config.sections.features import is_hub_id
 from wildrayzer.run.row_specs import row_spec
 from wildrayzer.run.expected import (
@@ -51,38 +50,24 @@ def ungated(model):
     return {**model, "motion_head": kept}
 
 
-def stage_of(recipe):
-    """Options of a training stage; the control's follow from masked and joint training."""
-    return (
-        control_stage(CFG.masked, CFG.joint)
-        if recipe == "unmasked"
-        else getattr(CFG, recipe)
-    )
-
-
 def training_threads(recipe):
     """CPU threads of a training job."""
-    return stage_of(recipe).threads or CFG.compute.threads
+    return CFG.stage(recipe).threads or CFG.compute.threads
 
 
 def training_job(recipe):
     """What a training job is told beside its files."""
-    stage = (
-        section(recipe)
-        if recipe != "unmasked"
-        else control_stage(CFG.masked, CFG.joint).model_dump(mode="json")
-    )
     names = {"seed", "model", "perceptual"}
     if recipe in ("distill", "masked", "joint"):
         names |= {"features"}
-    if recipe == "joint" or stage_of(recipe).paste_share:
+    if recipe == "joint" or CFG.stage(recipe).paste_share:
         names |= {"paste"}
     shared = CFG.model_dump(mode="json", include=names)
     if recipe in ("pretrain", "unmasked"):
         shared["model"] = ungated(shared["model"])
     return {
         "recipe": recipe,
-        "stage": stage,
+        "stage": CFG.stage(recipe).model_dump(mode="json"),
         **shared,
         "device": CFG.compute.device,
         "processes": CFG.world_size,
@@ -150,7 +135,7 @@ def renderer_of(round_number):
 def embedded_params(split):
     """What an embedded split depends on: the generator's options, its own, and those of the split it repeats."""
     made = CFG.data.embedded.model_dump(mode="json", exclude={"splits", "cutouts"})
-    names = [split, CFG.data.embedded.splits[split].seed_of]
+    names = [split, CFG.data.embedded.splits[split].reuse_seed_of]
     splits = {
         name: CFG.data.embedded.splits[name].model_dump(mode="json")
         for name in names

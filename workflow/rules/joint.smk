@@ -11,7 +11,7 @@ rule train_joint:
         residuals=RUN.residuals("{round}", CFG.data.dynamic_train),
         pixel_masks=RUN.pixel_masks("{round}", CFG.data.dynamic_train),
         validation_store=[
-            RUN.store(split) for split in CFG.data.of(role="static", use="test")[:1]
+            RUN.store(split) for split in CFG.data.of(role="static", purpose="test")[:1]
         ],
     output:
         checkpoint=directory(RUN.checkpoint("joint", "{round}")),

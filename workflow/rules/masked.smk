@@ -12,7 +12,7 @@ if CFG.masked is not None:
             pixel_masks=RUN.pixel_masks("{round}", CFG.data.dynamic_train),
             validation_store=[
                 RUN.store(split)
-                for split in CFG.data.of(role="static", use="test")[:1]
+                for split in CFG.data.of(role="static", purpose="test")[:1]
             ],
         output:
             checkpoint=directory(RUN.checkpoint("masked", "{round}")),

@@ -8,7 +8,7 @@ if CFG.pretrained is None:
             weights=weight_files(perceptual=True),
             validation_store=[
                 RUN.store(split)
-                for split in CFG.data.of(role="static", use="test")[:1]
+                for split in CFG.data.of(role="static", purpose="test")[:1]
             ],
         output:
             checkpoint=directory(RUN.checkpoint("pretrain")),

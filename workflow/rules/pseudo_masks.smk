@@ -5,7 +5,7 @@ rule calibrate_threshold:
     input:
         residuals=lambda wildcards: [
             RUN.residuals(wildcards.round, split, wildcards.source)
-            for split in CFG.data.of(use="calibration")
+            for split in CFG.data.of(purpose="calibration")
         ],
     output:
         thresholds=RUN.thresholds("{round}", "{source}"),

@@ -8,7 +8,7 @@ rule train_unmasked:
         weights=weight_files(perceptual=True),
         dynamic_store=RUN.store(CFG.data.dynamic_train),
         validation_store=[
-            RUN.store(split) for split in CFG.data.of(role="static", use="test")[:1]
+            RUN.store(split) for split in CFG.data.of(role="static", purpose="test")[:1]
         ],
     output:
         checkpoint=directory(RUN.checkpoint("unmasked", "{round}")),

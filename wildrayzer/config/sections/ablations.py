@@ -12,6 +12,8 @@ STAGES: tuple[str, ...] = get_args(Until)
 class AblationConfig(Section):
     """One ablation: its results lie in results/NAME/ablations/ABLATION, and its target is `ablation_ABLATION`."""
 
+    affects = "result"
+
     changes: dict[str, Any]
     """Options by their full name, such as `pseudo_masks.weighting`, with the value they get. Data and pretraining
     cannot be changed: they are shared."""

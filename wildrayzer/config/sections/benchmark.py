@@ -1,11 +1,11 @@
 """Scoring, tables and report."""
 
 import re
-from typing import Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from wildrayzer.config.base import Section
+from wildrayzer.config.base import TABLES, Observation, Paper, Section
 
 Method = Literal["nearest", "blend", "static", "static_coseg", "static_true_masks", "static_clean", "distilled",
                  "joint", "joint_true_masks", "joint_clean", "unmasked"]  # fmt: skip
@@ -19,6 +19,8 @@ class ExternalMasks(Section):
     """Masks of any other tool (SAV, MegaSAM, VideoCutler) as files; layout: docs/benchmarks.md. Two rows: the masks
     themselves as `file:NAME`, and the static renderer whose input tokens they gate as `static_NAME`."""
 
+    affects = "result"
+
     folders: dict[str, str]
     """Folder of masks for each split."""
 
@@ -26,12 +28,16 @@ class ExternalMasks(Section):
 class ExternalRenderings(Section):
     """Finished renderings of any other method as files, scored as row NAME; layout: docs/benchmarks.md."""
 
+    affects = "result"
+
     folders: dict[str, str]
     """Folder of renderings for each set; `{inputs}` in it stands for the number of input views."""
 
 
 class ExternalCheckpoint(Section):
     """Another checkpoint as row NAME, such as one that `wildrayzer import-released` wrote."""
+
+    affects = "result"
 
     path: str
     """Checkpoint folder."""
@@ -44,6 +50,8 @@ class ExternalCheckpoint(Section):
 class CosegConfig(Section):
     """Co-segmentation of backbone features: the masks of `static_coseg` and of the row `coseg`."""
 
+    affects = "result"
+
     clusters: int = Field(10, ge=2, le=255)
     """K-means clusters over the patches of all input views of a window."""
     saliency: float = 0.5
@@ -54,6 +62,8 @@ class CosegConfig(Section):
 
 class EvaluationSet(Section):
     """A split as one row group of the tables, where it needs other views than the rest of the benchmark."""
+
+    affects = "result"
 
     split: str
     """Split that the frames come from."""
@@ -68,6 +78,8 @@ class EvaluationSet(Section):
 class BenchmarkConfig(Section):
     """What is scored on what."""
 
+    affects = "result"
+
     methods: tuple[Method, ...] = ("nearest", "blend", "static", "joint")
     """Rows of the view-synthesis tables. `nearest`, `blend`: image-only controls. `static`: pretrained renderer.
     `static_coseg`: the same, its inputs gated by co-segmentation. `distilled`: the same with the motion head's masks.
@@ -81,11 +93,11 @@ class BenchmarkConfig(Section):
     """Other checkpoints by name."""
     coseg: CosegConfig = CosegConfig()
     """Co-segmentation baseline."""
-    inputs: tuple[int, ...] = (2, 3, 4)
+    inputs: Annotated[tuple[int, ...], Paper(TABLES, listed=False)] = (2, 3, 4)
     """Numbers of input views."""
     force_inputs: bool = False
     """Score numbers of input views that a checkpoint was not trained with, and flag them in the tables."""
-    targets: int = Field(6, ge=1)
+    targets: Annotated[int, Paper(TABLES, listed=False)] = Field(6, ge=1)
     """Target views."""
     min_distance: int = Field(8, ge=1)
     """Least distance of the end frames in an evaluation window drawn without an index file."""
@@ -107,7 +119,7 @@ class BenchmarkConfig(Section):
     """VGG-16 backbone file for LPIPS; null leaves LPIPS out, with the reason stated in the tables."""
     bootstrap: int = Field(1000, ge=100)
     """Bootstrap resamples over scenes for 95% intervals."""
-    panels: int = Field(6, ge=0)
+    panels: Observation[int] = Field(6, ge=0)
     """Scenes shown as pictures."""
     seed: int = 0
     """Seed of evaluation windows and bootstrap."""

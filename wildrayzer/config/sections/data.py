@@ -1,11 +1,12 @@
 """Data sets: where they come from, how they are stored, and the embedded procedural set."""
 
 import re
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from wildrayzer.config.base import Section
+from wildrayzer.config.base import Observation, Section, Speed
 
 Layout = Literal["pixelsplat", "lvsm", "embedded"]
 
@@ -15,6 +16,9 @@ DATA_FOLDER = "resources/data"
 
 class SplitConfig(Section):
     """One split of one data set, as it enters the frame store."""
+
+    affects = "result"
+    renamed: ClassVar[Mapping[str, str]] = {"use": "purpose"}
 
     layout: Layout
     """`pixelsplat`: `.torch` chunks. `lvsm`: processed folders (D-RE10K and its iPhone pairs have this one).
@@ -27,12 +31,12 @@ class SplitConfig(Section):
     `source` below resources/data; a path of your own is used as it is and nothing is fetched."""
     role: Literal["static", "dynamic", "pairs"]
     """`static`: nothing moves. `dynamic`: objects move, masks may be known. `pairs`: dynamic with a clean twin."""
-    use: Literal["train", "test", "control", "calibration"]
-    """What the split is for: training; all tables (`test`); mask tables alone (`control`); or, for a static split, the
-    thresholds of the absolute test (`calibration`)."""
+    purpose: Literal["train", "test", "control", "calibration"]
+    """What the split is for: training; all tables (`test`); only the mask tables (`control`); or, for a static split,
+    the thresholds of the absolute test (`calibration`)."""
     limit: int | None = Field(None, ge=1)
     """Take the first scenes only; null takes all."""
-    expected_scenes: int | None = Field(None, ge=1)
+    expected_scenes: Observation[int | None] = Field(None, ge=1)
     """Scenes the full split has; a different count is reported."""
 
     @model_validator(mode="before")
@@ -54,29 +58,34 @@ class SplitConfig(Section):
 class StoreConfig(Section):
     """The frame store."""
 
-    frames_per_shard: int = Field(512, ge=1)
+    affects = "result"
+
+    frames_per_shard: Speed[int] = Field(512, ge=1)
     """Frames in a shard file; one frame is one chunk."""
-    compression: int = Field(3, ge=0, le=9)
+    compression: Speed[int] = Field(3, ge=0, le=9)
     """zstd level of the lossless codec."""
     train_codec: Literal["zstd", "jpeg"] = "zstd"
-    """How frames of splits with `use: train` are stored: `zstd` without loss, or `jpeg` (4:4:4), about a quarter of the
-    size. Masks, and the frames of all other splits, are always without loss."""
+    """How frames of splits with `purpose: train` are stored: `zstd` without loss, or `jpeg` (4:4:4), about a quarter of
+    the size. Masks, and the frames of all other splits, are always without loss."""
     jpeg_quality: int = Field(95, ge=50, le=100)
     """Quality of `train_codec: jpeg`."""
-    max_skipped: float = Field(0.05, ge=0.0, le=1.0)
+    max_skipped: Observation[float] = Field(0.05, ge=0.0, le=1.0)
     """Largest share of scenes that may be skipped, each with its reason, before the stage fails."""
-    preload_mb: int = Field(512, ge=0)
+    preload_mb: Speed[int] = Field(512, ge=0)
     """Splits up to this size are held in memory by training; larger ones are read frame by frame."""
 
 
 class EmbeddedSplit(Section):
     """One procedural split."""
 
+    affects = "result"
+    renamed: ClassVar[Mapping[str, str]] = {"standing_actors": "static_actors", "seed_of": "reuse_seed_of"}
+
     scenes: int = Field(ge=1)
     """Clips."""
     movers: Literal["none", "actors", "furniture"] = "none"
     """What moves: nothing, actors (their own shapes and colours), or furniture (the same family as what stands)."""
-    standing_actors: float = Field(0.0, ge=0.0, le=1.0)
+    static_actors: float = Field(0.0, ge=0.0, le=1.0)
     """Share of clips without movers in which actors stand still."""
     frozen: bool = False
     """Movers stand still at their middle pose; the masks mark them all the same."""
@@ -84,12 +93,14 @@ class EmbeddedSplit(Section):
     """Outside layout the split is written in."""
     truth: Literal["none", "masks", "masks_and_clean"] = "none"
     """Ground truth written beside the frames."""
-    seed_of: str | None = None
+    reuse_seed_of: str | None = None
     """Name of a split whose scenes are repeated (the same clips under other rules); null draws new ones."""
 
 
 class EmbeddedConfig(Section):
     """The procedural data set: textured box rooms seen along smooth camera paths, with things that move."""
+
+    affects = "result"
 
     seed: int = 0
     """All scenes follow from it."""
@@ -122,6 +133,8 @@ class EmbeddedConfig(Section):
 class CocoConfig(Section):
     """Cut-outs for copy-paste. Paths that are places in the table of sources are fetched when they are missing."""
 
+    affects = "result"
+
     annotations: str | None = None
     """COCO annotation file; null takes the embedded stand-in."""
     images: str | None = None
@@ -136,6 +149,8 @@ class CocoConfig(Section):
 
 class DataConfig(Section):
     """All data of a run."""
+
+    affects = "result"
 
     sources: str | None = None
     """Table of sources; null takes the repository's resources/sources.yaml."""
@@ -169,10 +184,10 @@ class DataConfig(Section):
             name = getattr(self, option)
             if name not in self.splits:
                 raise ValueError(f"data.{option} = {name!r} is no split; known: {sorted(self.splits)}")
-            if (self.splits[name].role, self.splits[name].use) != (role, "train"):
-                raise ValueError(f"data.{option} = {name!r} must have role: {role} and use: train")
+            if (self.splits[name].role, self.splits[name].purpose) != (role, "train"):
+                raise ValueError(f"data.{option} = {name!r} must have role: {role} and purpose: train")
         for name, split in self.splits.items():
-            if split.use == "calibration" and split.role != "static":
+            if split.purpose == "calibration" and split.role != "static":
                 raise ValueError(f"data.splits.{name}: a calibration split must have role: static")
             if split.layout != "embedded":
                 continue
@@ -182,8 +197,10 @@ class DataConfig(Section):
             if split.role == "pairs" and made.truth != "masks_and_clean":
                 raise ValueError(f"data.embedded.splits.{name}: role: pairs needs truth: masks_and_clean")
         for name, made in (self.embedded.splits if self.embedded else {}).items():
-            if made.seed_of is not None and made.seed_of not in self.embedded.splits:  # type: ignore[union-attr]
-                raise ValueError(f"data.embedded.splits.{name}.seed_of = {made.seed_of!r} is no embedded split")
+            if made.reuse_seed_of is not None and made.reuse_seed_of not in self.embedded.splits:  # type: ignore[union-attr]
+                raise ValueError(
+                    f"data.embedded.splits.{name}.reuse_seed_of = {made.reuse_seed_of!r} is no embedded split"
+                )
             if made.frozen and made.movers == "none":
                 raise ValueError(f"data.embedded.splits.{name}: frozen: true needs movers to freeze")
         needs_coco = self.coco.annotations is None
@@ -191,10 +208,10 @@ class DataConfig(Section):
             raise ValueError("data.coco is empty and there is no data.embedded to take cut-outs from; give one of them")
         return self
 
-    def of(self, *, role: str | None = None, use: str | None = None) -> tuple[str, ...]:
-        """Names of the splits with this role and use, in the order of the file."""
+    def of(self, *, role: str | None = None, purpose: str | None = None) -> tuple[str, ...]:
+        """Names of the splits with this role and purpose, in the order of the file."""
         return tuple(
             name
             for name, split in self.splits.items()
-            if (role is None or split.role == role) and (use is None or split.use == use)
+            if (role is None or split.role == role) and (purpose is None or split.purpose == purpose)
         )

@@ -1,11 +1,11 @@
 """Feature backbone and perceptual loss: the two places where pretrained weights enter."""
 
 import re
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from wildrayzer.config.base import Section
+from wildrayzer.config.base import SUPPLEMENT_A, Paper, Rounding, Section
 
 
 def is_hub_id(weights: str) -> bool:
@@ -16,7 +16,9 @@ def is_hub_id(weights: str) -> bool:
 class FeaturesConfig(Section):
     """Dense patch features for residuals, clustering and the motion head."""
 
-    backbone: Literal["dinov3", "descriptor"] = "dinov3"
+    affects = "result"
+
+    backbone: Annotated[Literal["dinov3", "descriptor"], Paper(SUPPLEMENT_A)] = "dinov3"
     """`dinov3`: a DINOv3 ViT through transformers. `descriptor`: Lab statistics and oriented gradients, for machines
     without weights; not DINOv3, and named as what it is in every manifest and table."""
     weights: str = "facebook/dinov3-vit7b16-pretrain-lvd1689m"
@@ -24,7 +26,7 @@ class FeaturesConfig(Section):
     table of sources is fetched by a job when it is missing; a hub id is loaded by the jobs that use it."""
     revision: str | None = None
     """Pinned revision of a hub id; null takes the hub's default and records what it was."""
-    batch: int = Field(32, ge=1)
+    batch: Rounding[int] = Field(32, ge=1)
     """Images in one pass of the backbone; fewer on a CPU, as many as its caches hold."""
     precision: Literal["float32", "bfloat16"] = "bfloat16"
     """Arithmetic of the backbone; features come out in float32."""
@@ -33,12 +35,14 @@ class FeaturesConfig(Section):
 class PerceptualConfig(Section):
     """Perceptual loss of the training stages."""
 
-    kind: Literal["vgg19", "pyramid", "none"] = "vgg19"
+    affects = "result"
+
+    kind: Annotated[Literal["vgg19", "pyramid", "none"], Paper(SUPPLEMENT_A)] = "vgg19"
     """`vgg19`: the paper's, needs `weights`. `pyramid`: documented substitute without weights, mean absolute difference
     of image gradients over an average-pooled pyramid; named as what it is in manifests."""
     weights: str | None = "resources/weights/imagenet-vgg-verydeep-19.mat"
     """MatConvNet VGG-19 file (MD5 106118b7cf60435e6d8e04f6a6dc3657) for `vgg19`."""
-    weight: float = Field(0.2, ge=0.0)
+    weight: Annotated[float, Paper(SUPPLEMENT_A, listed=False)] = Field(0.2, ge=0.0)
     """Weight of the perceptual term beside the MSE."""
     levels: int = Field(3, ge=1)
     """Pyramid levels of the substitute."""

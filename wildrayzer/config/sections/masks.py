@@ -1,28 +1,30 @@
 """Residual windows, pseudo-mask voting and pixel refinement (stage 2 of the method)."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from wildrayzer.config.base import Section
+from wildrayzer.config.base import PAPER, RELEASE, SUPPLEMENT_A, SUPPLEMENT_B, TABLES, Paper, Rounding, Section, Speed
 
 
 class ResidualsConfig(Section):
     """Windows to render with the frozen renderer, and the maps computed on them."""
 
-    targets: int = Field(6, ge=1)
+    affects = "result"
+
+    targets: Annotated[int, Paper(SUPPLEMENT_A, listed=False)] = Field(6, ge=1)
     """Most target frames in a window (T)."""
-    inputs: int = Field(2, ge=2, le=4)
+    inputs: Annotated[int, Paper(SUPPLEMENT_A, listed=False)] = Field(2, ge=2, le=4)
     """Input frames of a window (K)."""
-    batch: int = Field(8, ge=1)
+    batch: Rounding[int] = Field(8, ge=1)
     """Windows rendered at once."""
-    shards: int = Field(1, ge=1)
+    shards: Speed[int] = Field(1, ge=1)
     """Jobs the windows of a split are divided into; each owns its own part store."""
-    ssim_window: Literal["gaussian", "uniform"] = "gaussian"
+    ssim_window: Annotated[Literal["gaussian", "uniform"], Paper(SUPPLEMENT_B, listed=False)] = "gaussian"
     """`gaussian`: 11×11, σ 1.5 (paper). `uniform`: 11×11 box on uint8, sample covariance (release)."""
-    ssim_size: int = Field(11, ge=3)
+    ssim_size: Annotated[int, Paper(SUPPLEMENT_B, listed=False)] = Field(11, ge=3)
     """Side of the SSIM window in pixels; odd, and no larger than `model.image_size`."""
-    clusters: int = Field(64, ge=2, le=255)
+    clusters: Annotated[int, Paper(RELEASE, listed=False)] = Field(64, ge=2, le=255)
     """K-means clusters over the features of a window's targets (k); their numbers are stored in a byte."""
     kmeans_iterations: int = Field(30, ge=1)
     """Most Lloyd iterations."""
@@ -39,7 +41,9 @@ class ResidualsConfig(Section):
 class PseudoMasksConfig(Section):
     """Fusion, cluster voting and the absolute test. Changing it reruns voting and what follows, no GPU stage."""
 
-    weighting: Literal["adaptive", "fixed"] = "adaptive"
+    affects = "result"
+
+    weighting: Annotated[Literal["adaptive", "fixed"], Paper(TABLES, listed=False)] = "adaptive"
     """`adaptive`: the SSIM weight rises with the frame's rendering PSNR (paper). `fixed`: constant (release)."""
     dino_weight: float = Field(0.6, ge=0.0, le=1.0)
     """Feature weight when `fixed`; SSIM gets the rest."""
@@ -51,13 +55,13 @@ class PseudoMasksConfig(Section):
     """`adaptive`: rendering PSNR in dB of a poor renderer."""
     psnr_high: float = 27.0
     """`adaptive`: rendering PSNR in dB of a good renderer."""
-    top_share: float = Field(0.05, gt=0.0, le=1.0)
+    top_share: Annotated[float, Paper(RELEASE, listed=False)] = Field(0.05, gt=0.0, le=1.0)
     """Share of a window's clusters, by mean saliency, that may be foreground (quantile 0.95)."""
-    frame_quantile: float = Field(0.75, ge=0.0, lt=1.0)
+    frame_quantile: Annotated[float, Paper(RELEASE, listed=False)] = Field(0.75, ge=0.0, lt=1.0)
     """A cluster votes in a frame where its median saliency reaches this quantile of all the frame's patches."""
-    frame_share: float = Field(2 / 3, gt=0.0, le=1.0)
+    frame_share: Annotated[float, Paper(RELEASE, listed=False)] = Field(2 / 3, gt=0.0, le=1.0)
     """Least share of a window's target frames with a vote (4 of 6)."""
-    absolute_test: Literal["off", "patch", "cluster", "region"] = "off"
+    absolute_test: Annotated[Literal["off", "patch", "cluster", "region"], Paper(PAPER)] = "off"
     """Extra test against thresholds calibrated on static clips: voting alone is rank-based and marks as much where
     nothing moves. `patch` keeps patches over the threshold, `cluster` keeps a cluster in the frames where its mean is,
     `region` keeps connected patches over a lower threshold that touch one over the threshold. Not in the paper."""
@@ -83,18 +87,20 @@ class PseudoMasksConfig(Section):
 class RefineConfig(Section):
     """Patch mask to pixel mask: morphology, small components, GrabCut. Sizes are in pixels of the stored frame."""
 
-    morphology: int = Field(3, ge=0)
+    affects = "result"
+
+    morphology: Annotated[int, Paper(SUPPLEMENT_A, listed=False)] = Field(3, ge=0)
     """Side of the elliptic kernel for one closing and one opening; 0 leaves both out."""
-    min_area: float = Field(0.0025, ge=0.0, lt=1.0)
+    min_area: Annotated[float, Paper(SUPPLEMENT_A, listed=False)] = Field(0.0025, ge=0.0, lt=1.0)
     """Components under this share of the image are dropped."""
-    grabcut: bool = True
+    grabcut: Annotated[bool, Paper(SUPPLEMENT_A)] = True
     """Sharpen with GrabCut."""
-    grabcut_iterations: int = Field(5, ge=1)
+    grabcut_iterations: Annotated[int, Paper(RELEASE, listed=False)] = Field(5, ge=1)
     """GrabCut iterations."""
-    seed_erosion: int = Field(7, ge=1)
+    seed_erosion: Annotated[int, Paper(RELEASE, listed=False)] = Field(7, ge=1)
     """Side of the erosion that gives sure foreground and sure background."""
     grabcut_scale: int = Field(1, ge=1, le=8)
     """GrabCut runs on the image enlarged this many times; small images need more pixels for its colour models."""
-    shards: int = Field(1, ge=1)
+    shards: Speed[int] = Field(1, ge=1)
     """Jobs the frames of the training split are divided into; each owns whole shards of the masks. 1 has no job that
     joins them."""

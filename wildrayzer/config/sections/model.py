@@ -1,87 +1,95 @@
 """The network: sizes, published variants, and the named deviations for small-scale training."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from wildrayzer.config.base import Section
+from wildrayzer.config.base import PAPER, RELEASE, SUPPLEMENT_A, Paper, Rounding, Section
+from wildrayzer.config.effects import deviations
+
+_SIZE = Paper(SUPPLEMENT_A, listed=False)
+_CHOICE = Paper(PAPER)
 
 
 class MotionHeadConfig(Section):
     """The motion head (docs/network.md#motion-head): one view in, motion logits out."""
 
-    blocks: int = Field(4, ge=1)
+    affects = "result"
+
+    blocks: Annotated[int, Paper(RELEASE, listed=False)] = Field(4, ge=1)
     """Transformer blocks of the motion head."""
     head_width: int | None = Field(None, ge=4)
     """Width of the motion head's attention heads; null takes `model.head_width`. The release has 12 heads of 64."""
-    use_features: bool = True
+    use_features: Annotated[bool, _CHOICE] = True
     """Feed backbone features to the head; the paper's ablation switches this off."""
-    feature_width: int = Field(4096, ge=1)
+    feature_width: Annotated[int, Paper(RELEASE, listed=False)] = Field(4096, ge=1)
     """Width of the backbone features; 4096 for DINOv3 ViT-7B/16, 1024 for ViT-L/16."""
-    cross_view: bool = False
+    cross_view: Annotated[bool, _CHOICE] = False
     """Let the head's transformer attend across all input views (ours; the paper works per view)."""
-    threshold: float = Field(0.1, gt=0.0, lt=1.0)
+    threshold: Annotated[float, Paper(RELEASE, listed=False)] = Field(0.1, gt=0.0, lt=1.0)
     """An input token is replaced by the noise token where the mean motion probability of its patch exceeds this."""
 
 
 class ModelConfig(Section):
     """The one model of all stages. Defaults are the paper's sizes."""
 
-    image_size: int = Field(256, ge=8)
+    affects = "result"
+
+    image_size: Annotated[int, _SIZE] = Field(256, ge=8)
     """Side of the square images, in pixels."""
-    patch_size: int = Field(16, ge=1)
+    patch_size: Annotated[int, _SIZE] = Field(16, ge=1)
     """Side of a patch, in pixels; divides `image_size`."""
-    width: int = Field(768, ge=8)
+    width: Annotated[int, _SIZE] = Field(768, ge=8)
     """Token width d."""
-    head_width: int = Field(64, ge=4)
+    head_width: Annotated[int, _SIZE] = Field(64, ge=4)
     """Width of an attention head; divides `width`."""
-    camera_blocks: int = Field(12, ge=1)
+    camera_blocks: Annotated[int, _SIZE] = Field(12, ge=1)
     """Transformer blocks of the camera encoder."""
-    scene_blocks: int = Field(8, ge=1)
+    scene_blocks: Annotated[int, _SIZE] = Field(8, ge=1)
     """Transformer blocks of the scene encoder."""
-    decoder_blocks: int = Field(12, ge=1)
+    decoder_blocks: Annotated[int, _SIZE] = Field(12, ge=1)
     """Transformer blocks of the decoder."""
-    scene_tokens: int = Field(768, ge=1)
+    scene_tokens: Annotated[int, _SIZE] = Field(768, ge=1)
     """Length of the latent scene code; the paper's ablation also runs 3072."""
-    pose: Literal["6d", "quaternion"] = "6d"
+    pose: Annotated[Literal["6d", "quaternion"], _SIZE] = "6d"
     """Rotation representation of the pose head."""
-    canonical_view: Literal["first", "middle"] = "first"
+    canonical_view: Annotated[Literal["first", "middle"], Paper(RELEASE, listed=False)] = "first"
     """View whose camera is the origin: the first, or number V // 2."""
-    view_type_embedding: bool = False
+    view_type_embedding: Annotated[bool, Paper(SUPPLEMENT_A, True, listed=False)] = False
     """Add a learned embedding that tells input views from target views (the paper's; the release has none)."""
-    attention: Literal["auto", "sdpa", "xformers"] = "sdpa"
+    attention: Rounding[Literal["auto", "sdpa", "xformers"]] = "sdpa"
     """Attention kernel; `xformers` falls back to `sdpa` with a logged reason when its probe fails, `auto` tries it."""
-    checkpoint_every: int = Field(0, ge=0)
+    checkpoint_every: Rounding[int] = Field(0, ge=0)
     """Recompute every n-th block in the backward pass to save memory; 0 keeps all activations, 1 recomputes all."""
     motion_head: MotionHeadConfig | None = MotionHeadConfig()
     """The motion head; null builds the static renderer alone (RayZer)."""
 
-    camera_encoder: Literal["joint", "pairwise"] = "joint"
+    camera_encoder: Annotated[Literal["joint", "pairwise"], _CHOICE] = "joint"
     """`joint`: one pass over all views (paper). `pairwise`: canonical view with one other view at a time.
     Differs from the paper; see docs/deviations.md."""
-    view_embedding: Literal["number", "type"] = "number"
+    view_embedding: Annotated[Literal["number", "type"], _CHOICE] = "number"
     """What tells views apart in the camera encoder: the view's number (paper), or only whether it is the canonical
     view (`type`), which removes the shortcut of reading a view's place off its number. Differs from the paper."""
-    matching_init: bool = False
+    matching_init: Annotated[bool, _CHOICE] = False
     """Start the first camera block as a content matcher: queries and keys compare patches of the two views, values
     read their position. Needs `camera_encoder: pairwise`. Initialisation only. Differs from the paper."""
-    ray_encoding: Literal["raw", "fourier"] = "raw"
+    ray_encoding: Annotated[Literal["raw", "fourier"], _CHOICE] = "raw"
     """`raw`: the 6 Plücker channels of every pixel (paper). `fourier`: `ray_samples`² rays a patch with
     `ray_octaves` sine and cosine octaves. Differs from the paper."""
     ray_octaves: int = Field(4, ge=1)
     """Octaves of the Fourier ray code."""
     ray_samples: int = Field(2, ge=1)
     """Rays along the side of a patch in the Fourier ray code."""
-    decoder_context: Literal["scene", "scene_and_inputs"] = "scene"
+    decoder_context: Annotated[Literal["scene", "scene_and_inputs"], _CHOICE] = "scene"
     """What the decoder sees beside its own tokens: scene tokens alone (paper), or input-image tokens as well.
     Differs from the paper."""
-    decoder_attention: Literal["self", "cross"] = "self"
+    decoder_attention: Annotated[Literal["self", "cross"], _CHOICE] = "self"
     """`self`: target and context tokens share full blocks (paper). `cross`: target tokens attend to themselves and to
     a fixed context, at a fraction of the cost. Differs from the paper."""
-    token_fusion: Literal["mlp", "linear"] = "mlp"
+    token_fusion: Annotated[Literal["mlp", "linear"], _CHOICE] = "mlp"
     """How the image and ray token of an input patch become one: `mlp`, normalised before two layers (paper), or
     `linear`, one layer normalised after it, which learns faster at small sizes. Differs from the paper."""
-    focal: Literal["predicted", "shared"] = "predicted"
+    focal: Annotated[Literal["predicted", "shared"], _CHOICE] = "predicted"
     """`predicted` per scene from the canonical view (paper), or one `shared` learned number. Differs from the paper."""
     init_std: float = Field(0.02, gt=0.0)
     """Standard deviation of the initial weights; block l of a stack uses init_std / sqrt(2(l + 1))."""
@@ -120,19 +128,4 @@ class ModelConfig(Section):
     @property
     def deviations(self) -> tuple[str, ...]:
         """Names and values of the options in use that differ from the paper."""
-        paper = {
-            "camera_encoder": "joint",
-            "view_embedding": "number",
-            "matching_init": False,
-            "ray_encoding": "raw",
-            "decoder_context": "scene",
-            "decoder_attention": "self",
-            "token_fusion": "mlp",
-            "focal": "predicted",
-        }
-        found = [
-            f"model.{name}: {getattr(self, name)}" for name, value in paper.items() if getattr(self, name) != value
-        ]
-        if self.motion_head is not None and self.motion_head.cross_view:
-            found.append("model.motion_head.cross_view: True")
-        return tuple(found)
+        return deviations(self, "model.")

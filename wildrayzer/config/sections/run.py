@@ -1,84 +1,34 @@
 """The whole configuration of a run, and what its sections owe each other."""
 
-import re
-from typing import Literal
-
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from wildrayzer.config.base import Section
+from wildrayzer.config.effects import deviations
 from wildrayzer.config.sections.ablations import BUILT_IN, AblationConfig
 from wildrayzer.config.sections.benchmark import BenchmarkConfig
+from wildrayzer.config.sections.compute import ComputeConfig
 from wildrayzer.config.sections.data import DataConfig
 from wildrayzer.config.sections.features import FeaturesConfig, PerceptualConfig
 from wildrayzer.config.sections.masks import PseudoMasksConfig, RefineConfig, ResidualsConfig
 from wildrayzer.config.sections.model import ModelConfig
-from wildrayzer.config.sections.training import PasteConfig, StageConfig
+from wildrayzer.config.sections.paste import PasteConfig
+from wildrayzer.config.sections.stages import (
+    TRAINING_STAGES,
+    DistillConfig,
+    JointConfig,
+    MaskedConfig,
+    PretrainConfig,
+    StageConfig,
+    control_stage,
+    stage_options,
+)
 from wildrayzer.config.sections.watch import WatchConfig
-
-TRAINING_STAGES = ("pretrain", "distill", "masked", "joint")
-PAPER_DISTILL_SHARE = 0.5
-"""Share of dynamic clips in the paper's distillation."""
-
-
-class ComputeConfig(Section):
-    """Where jobs run. Cluster names (partition, account) live in slurm/config.yaml alone."""
-
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """`auto` takes a CUDA device where there is one."""
-    threads: int = Field(2, ge=1)
-    """CPU threads of a job."""
-    gpus: int = Field(8, ge=0)
-    """GPUs of a training job; 0 trains on the CPU. The paper used 4, the release 8. More than `gpus_per_node` take
-    several whole nodes."""
-    gpus_per_node: int = Field(8, ge=1)
-    """GPUs of a node."""
-    gpu_model: str = "h100"
-    """GPU model asked of the cluster, by its name in Slurm's GRES; empty takes any."""
-    processes: int = Field(1, ge=1)
-    """Training processes when `gpus` is 0 (gloo); with GPUs it is one a GPU."""
-    processes_per_node: int | None = Field(None, ge=1)
-    """Training processes of a node when `gpus` is 0; null keeps all on one node."""
-    compile: bool = False
-    """Compile the transformer blocks of training jobs with torch.compile; needs a C++ or CUDA compiler."""
-    activation_gb: float | None = Field(None, gt=0.0)
-    """Memory for activations of a training process, in 10⁹ bytes: as few blocks are recomputed as fit it, in place of
-    `model.checkpoint_every`. Null leaves that."""
-
-    @field_validator("gpu_model")
-    @classmethod
-    def _model_can_be_asked_for(cls, model: str) -> str:
-        if not re.fullmatch(r"[A-Za-z0-9_.]*", model):
-            raise ValueError(
-                f"compute.gpu_model = {model!r}: Snakemake's Slurm executor takes letters, digits, '_' and '.' alone; "
-                'leave it empty ("") and name the nodes by `constraint` in slurm/config.yaml'
-            )
-        return model
-
-    @model_validator(mode="after")
-    def _whole_nodes(self) -> "ComputeConfig":
-        for total, share in (("gpus", "gpus_per_node"), ("processes", "processes_per_node")):
-            count, per_node = getattr(self, total), getattr(self, share)
-            if per_node is not None and count > per_node and count % per_node:
-                raise ValueError(
-                    f"compute.{total} = {count} is more than compute.{share} = {per_node} and no multiple of it; a "
-                    "training job on several nodes takes whole ones, choose a multiple"
-                )
-        return self
-
-    @property
-    def world_size(self) -> int:
-        """Training processes of a job."""
-        return self.gpus or self.processes
-
-    @property
-    def nodes(self) -> int:
-        """Nodes of a training job."""
-        per_node = self.gpus_per_node if self.gpus else self.processes_per_node
-        return 1 if per_node is None else max(1, self.world_size // per_node)
 
 
 class RunConfig(Section):
     """Everything a run needs."""
+
+    affects = "result"
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Name of the run; results go to results/NAME."""
@@ -99,7 +49,7 @@ class RunConfig(Section):
     """Feature backbone."""
     perceptual: PerceptualConfig = PerceptualConfig()
     """Perceptual loss."""
-    pretrain: StageConfig = StageConfig()
+    pretrain: PretrainConfig = PretrainConfig()
     """Stage 1: the static renderer."""
     residuals: ResidualsConfig = ResidualsConfig()
     """Stage 2: rendering and residual maps."""
@@ -107,27 +57,27 @@ class RunConfig(Section):
     """Stage 2: fusion and voting."""
     refine: RefineConfig = RefineConfig()
     """Stage 2: pixel masks."""
-    distill: StageConfig = StageConfig()
+    distill: DistillConfig = DistillConfig()
     """Stage 3: the motion head."""
-    masked: StageConfig | None = None
+    masked: MaskedConfig | None = None
     """Stage 4: masked reconstruction; null leaves it out (ablation)."""
-    joint: StageConfig = StageConfig()
+    joint: JointConfig = JointConfig()
     """Stage 5: joint training."""
     paste: PasteConfig = PasteConfig()
     """Copy-paste augmentation."""
     benchmark: BenchmarkConfig = BenchmarkConfig()
     """Scoring and tables."""
     watch: WatchConfig = WatchConfig()
-    """Where training figures go, and health checks."""
+    """Where training metrics go, and health checks."""
     ablations: dict[str, AblationConfig] = Field(default_factory=dict)
     """Ablations beside the built-in ones (docs/benchmarks.md), each a target `ablation_NAME`."""
 
     @model_validator(mode="after")
     def _sections_agree(self) -> "RunConfig":
-        if self.pseudo_masks.absolute_test != "off" and not self.data.of(use="calibration"):
+        if self.pseudo_masks.absolute_test != "off" and not self.data.of(purpose="calibration"):
             raise ValueError(
                 f"pseudo_masks.absolute_test: {self.pseudo_masks.absolute_test} needs a static split with "
-                "use: calibration in data.splits; add one or set absolute_test: off"
+                "purpose: calibration in data.splits; add one or set absolute_test: off"
             )
         if self.model.motion_head is None:
             raise ValueError("model.motion_head is null, but the workflow trains it; drop the line")
@@ -137,14 +87,12 @@ class RunConfig(Section):
                 f"{self.model.image_size}; choose a smaller window"
             )
         self._check_benchmark()
-        for stage in TRAINING_STAGES:
-            section: StageConfig | None = getattr(self, stage)
-            if section is not None:
-                self._check_stage(stage, section)
+        for name in TRAINING_STAGES:
+            stage = self.stage(name)
+            if stage is not None:
+                self._check_stage(name, stage)
         if self.data.embedded is not None:
             self._check_clip_length(self.data.embedded.frames)
-        if self.pretrain.dynamic_share:
-            raise ValueError("pretrain.dynamic_share must be 0: the static renderer learns from static clips")
         return self
 
     def _check_benchmark(self) -> None:
@@ -171,7 +119,9 @@ class RunConfig(Section):
                     f"benchmark.ablations names the unknown ablation {name!r}; known: "
                     f"{', '.join({**BUILT_IN, **self.ablations})}"
                 )
-        counts = {count for name in (*self.data.of(use="test"), *benchmark.sets) for count in benchmark.inputs_of(name)}
+        counts = {
+            count for name in (*self.data.of(purpose="test"), *benchmark.sets) for count in benchmark.inputs_of(name)
+        }
         untrained = sorted(counts - set(self.pretrain.views.inputs))
         if untrained and self.pretrained is None and not benchmark.force_inputs:
             raise ValueError(
@@ -196,7 +146,7 @@ class RunConfig(Section):
 
     def _check_clip_length(self, frames: int) -> None:
         for name in TRAINING_STAGES:
-            stage: StageConfig | None = getattr(self, name)
+            stage = self.stage(name)
             if stage is None:
                 continue
             for views in filter(None, (stage.views, stage.dynamic_views)):
@@ -218,24 +168,14 @@ class RunConfig(Section):
         """Training processes of a job."""
         return self.compute.world_size
 
+    def stage(self, name: str) -> StageConfig | None:
+        """Options of a training stage, or of the control `unmasked`, as the loop takes them; None if it is left out."""
+        if name == "unmasked":
+            return control_stage(self.masked, self.joint)
+        section = getattr(self, name)
+        return None if section is None else stage_options(section)
+
     @property
     def deviations(self) -> tuple[str, ...]:
         """Everything in this run that differs from the paper, by option."""
-        found = list(self.model.deviations)
-        if self.features.backbone != "dinov3":
-            found.append(f"features.backbone: {self.features.backbone}")
-        if self.perceptual.kind != "vgg19":
-            found.append(f"perceptual.kind: {self.perceptual.kind}")
-        if self.pseudo_masks.absolute_test != "off":
-            found.append(f"pseudo_masks.absolute_test: {self.pseudo_masks.absolute_test}")
-        for name in TRAINING_STAGES:
-            stage: StageConfig | None = getattr(self, name)
-            if stage is None:
-                continue
-            if stage.crop_pretext.steps:
-                found.append(f"{name}.crop_pretext.steps: {stage.crop_pretext.steps}")
-            if stage.views.flip or stage.views.permute_colours:
-                found.append(f"{name}.views: flip and colour permutation")
-        if self.distill.dynamic_share != PAPER_DISTILL_SHARE:
-            found.append(f"distill.dynamic_share: {self.distill.dynamic_share}")
-        return tuple(found)
+        return deviations(self)

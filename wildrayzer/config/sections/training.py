@@ -1,31 +1,33 @@
-"""Training stages: optimiser, schedule, data mix and view sampling. One loop serves all of them."""
+"""Options that training stages share, in small sections; `stages.py` composes them into one section per stage."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from wildrayzer.config.base import Section
+from wildrayzer.config.base import PAPER, RELEASE, SUPPLEMENT_A, Observation, Paper, Rounding, Section, Speed
 
 
 class ViewsConfig(Section):
     """How the views of a training sample are drawn (`two_frame`)."""
 
+    affects = "result"
+
     inputs: tuple[int, ...] = (2,)
     """Numbers of input views, mixed evenly over steps."""
-    targets: int = Field(6, ge=1)
+    targets: Annotated[int, Paper(SUPPLEMENT_A, listed=False)] = Field(6, ge=1)
     """Target views."""
     min_distance: int = Field(25, ge=1)
     """Least distance of the two end frames."""
     max_distance: int = Field(192, ge=1)
     """Largest distance of the two end frames; clipped to the clip."""
-    shuffle: bool = True
+    shuffle: Annotated[bool, Paper(PAPER)] = True
     """Random direction of the end frames and random order of the frames between: removes the shortcut of
-    reading a view's place off its number."""
+    reading a view's place off its index."""
     mirror: bool = False
     """Mirror a sample left to right at random."""
-    flip: bool = False
+    flip: Annotated[bool, Paper(PAPER)] = False
     """Turn a sample upside down at random. Differs from the paper."""
-    permute_colours: bool = False
+    permute_colours: Annotated[bool, Paper(PAPER)] = False
     """Permute the colour channels of a sample at random. Differs from the paper."""
 
     @model_validator(mode="after")
@@ -49,8 +51,10 @@ class ViewsConfig(Section):
 class CropPretextConfig(Section):
     """Warm-up of the pose head on two crops of one frame with known offset. Label-free; differs from the paper."""
 
-    steps: int = Field(0, ge=0)
-    """Optimiser steps with the pretext; 0 switches it off."""
+    affects = "result"
+
+    steps: Annotated[int, Paper(PAPER)] = Field(0, ge=0)
+    """Optimiser steps with the pretext, which shows two crops of one frame with known offset; 0 switches it off."""
     weight: float = Field(0.5, ge=0.0)
     """Weight of the pretext loss, fading to zero over the second half of its steps."""
     max_offset: float = Field(0.35, gt=0.0, lt=1.0)
@@ -59,80 +63,50 @@ class CropPretextConfig(Section):
     """Side of a crop as a share of the frame."""
 
 
-class StageConfig(Section):
-    """One training stage."""
+class TrainingOptions(Section):
+    """What every training stage reads: optimiser, schedule, views of static clips, logging and loading."""
+
+    affects = "result"
 
     steps: int = Field(100_000, ge=1)
     """Optimiser steps."""
     batch: int = Field(64, ge=1)
     """Global batch in samples, whatever the number of processes."""
-    micro_batch: int = Field(8, ge=1)
+    micro_batch: Rounding[int] = Field(8, ge=1)
     """Most samples a process holds at once; accumulation follows from it and from the number of processes."""
     learning_rate: float = Field(4e-4, gt=0.0)
     """Peak learning rate of AdamW."""
     weight_decay: float = Field(0.05, ge=0.0)
     """Weight decay; parameters with one axis have none."""
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: Annotated[tuple[float, float], Paper(SUPPLEMENT_A)] = (0.9, 0.95)
     """AdamW's β1 and β2."""
     warmup: int = Field(6_000, ge=0)
     """Linear warm-up in steps."""
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Annotated[Literal["cosine", "constant"], Paper(RELEASE)] = "cosine"
     """Learning rate after the warm-up."""
     final_share: float = Field(0.0, ge=0.0, le=1.0)
     """Share of the peak learning rate that `cosine` ends at."""
-    clip: float = Field(1.0, gt=0.0)
+    clip: Annotated[float, Paper(SUPPLEMENT_A, listed=False)] = Field(1.0, gt=0.0)
     """Largest gradient norm."""
     skip_norm: float | None = Field(None, gt=0.0)
     """Skip the update when the gradient norm before clipping exceeds this; skips are counted."""
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    precision: Annotated[Literal["float32", "bfloat16"], Paper(SUPPLEMENT_A, listed=False)] = "bfloat16"
     """Autocast arithmetic; weights and optimiser stay float32."""
     views: ViewsConfig = ViewsConfig()
     """View sampling on static clips."""
-    dynamic_views: ViewsConfig | None = None
-    """View sampling on dynamic clips; null uses `views`."""
-    dynamic_share: float = Field(0.0, ge=0.0, le=1.0)
-    """Share of samples from the dynamic set; in the paper half of those of distillation."""
-    psnr_filter: float = 17.0
-    """Dynamic views supervise the motion head only where the frozen rendering's PSNR (dB) exceeds this."""
-    token_mask_share: float = Field(0.0, ge=0.0, lt=1.0)
-    """Share of input tokens masked on top of the predicted motion."""
-    token_mask: Literal["clustered", "random"] = "clustered"
-    """Masked tokens as rectangular blocks (paper) or one by one (ablation)."""
-    paste_share: float = Field(0.0, ge=0.0, le=1.0)
-    """Share of static samples that get pasted objects."""
-    pseudo_masks: bool = True
-    """Supervise the motion head with pseudo-masks on dynamic samples; false is the copy-paste-only ablation."""
-    motion_gate: Literal["pseudo", "predicted", "none"] = "pseudo"
-    """Which mask keeps moving pixels out of the photometric loss of dynamic samples; `none` is a control."""
-    token_gate: bool = True
-    """Replace moving input tokens by the noise token; false is a control."""
-    motion_weight: float = Field(1.0, ge=0.0)
-    """Weight λ of the motion head's cross-entropy."""
-    crop_pretext: CropPretextConfig = CropPretextConfig()
-    """Pose warm-up; off in the paper."""
-    save_every: int = Field(1_000, ge=1)
+    save_every: Observation[int] = Field(1_000, ge=1)
     """Steps between resume states."""
-    log_every: int = Field(50, ge=1)
+    log_every: Observation[int] = Field(50, ge=1)
     """Steps between lines of the metrics file."""
-    validate_every: int = Field(5_000, ge=1)
-    """Steps between validations on held-out clips."""
-    threads: int | None = Field(None, ge=1)
+    validate_every: Observation[int] = Field(5_000, ge=1)
+    """Steps between validations on held-out clips and health checks."""
+    threads: Rounding[int | None] = Field(None, ge=1)
     """CPU threads of the job; null takes `compute.threads`. Small models gain more from two jobs side by side."""
-    workers: int = Field(0, ge=0)
+    workers: Speed[int] = Field(0, ge=0)
     """Loader processes for each training process; 0 loads in the training process."""
 
     @model_validator(mode="after")
-    def _same_views(self) -> "StageConfig":
-        dynamic = self.dynamic_views
-        if dynamic is not None and (dynamic.inputs, dynamic.targets) != (self.views.inputs, self.views.targets):
-            raise ValueError(
-                f"dynamic_views has inputs {list(dynamic.inputs)} and {dynamic.targets} targets, views has "
-                f"{list(self.views.inputs)} and {self.views.targets}; a batch mixes both, make them the same"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _batch_divides(self) -> "StageConfig":
+    def _batch_divides(self) -> "TrainingOptions":
         if self.batch % min(self.micro_batch, self.batch):
             raise ValueError(
                 f"batch = {self.batch} is no multiple of micro_batch = {self.micro_batch}; "
@@ -141,46 +115,61 @@ class StageConfig(Section):
         return self
 
 
-class PasteConfig(Section):
-    """Copy-paste augmentation with COCO cut-outs (docs/method.md#copy-paste)."""
+class PretextOptions(Section):
+    """For stages that train the renderer: the pose head's warm-up."""
 
-    min_objects: int = Field(1, ge=1)
-    """Fewest objects pasted on a view."""
-    max_objects: int = Field(2, ge=1)
-    """Most objects pasted on a view."""
-    min_area: float = Field(0.25, gt=0.0, lt=1.0)
-    """Least share of the image covered by an object's box."""
-    max_area: float = Field(0.35, gt=0.0, lt=1.0)
-    """Largest share of the image covered by an object's box."""
-    edge_sigma: float = Field(3.0, ge=0.0)
-    """σ in pixels of the Gaussian that blends the edge; 0 pastes hard (release)."""
-    margin: float = Field(0.15, ge=0.0, lt=0.5)
-    """Share of the image's side kept free of object centres at each border."""
-    per_view: float = Field(0.8, ge=0.0, le=1.0)
-    """Share of samples with other objects in every view; the rest paste the same object in all views."""
-    categories: tuple[str, ...] = ("animal", "vehicle", "person")
-    """COCO supercategories to cut out."""
+    affects = "result"
+
+    crop_pretext: CropPretextConfig = CropPretextConfig()
+    """Pose warm-up; off in the paper."""
+
+
+class DynamicOptions(TrainingOptions):
+    """For stages that draw dynamic clips beside static ones."""
+
+    affects = "result"
+
+    dynamic_views: ViewsConfig | None = None
+    """View sampling on dynamic clips; null uses `views`."""
+    dynamic_share: float = Field(0.0, ge=0.0, le=1.0)
+    """Share of samples from the dynamic set; in the paper half of those of distillation."""
 
     @model_validator(mode="after")
-    def _ordered(self) -> "PasteConfig":
-        for low, high in (("min_objects", "max_objects"), ("min_area", "max_area")):
-            if getattr(self, high) < getattr(self, low):
-                raise ValueError(f"paste.{high} = {getattr(self, high)} is below paste.{low} = {getattr(self, low)}")
+    def _same_views(self) -> "DynamicOptions":
+        dynamic = self.dynamic_views
+        if dynamic is not None and (dynamic.inputs, dynamic.targets) != (self.views.inputs, self.views.targets):
+            raise ValueError(
+                f"dynamic_views has inputs {list(dynamic.inputs)} and {dynamic.targets} targets, views has "
+                f"{list(self.views.inputs)} and {self.views.targets}; a batch mixes both, make them the same"
+            )
         return self
 
 
-def control_stage(masked: StageConfig | None, joint: StageConfig) -> StageConfig:
-    """The control: the renderer on the same data as long as masked and joint training, without masks.
+class MotionOptions(Section):
+    """For stages that train the motion head."""
 
-    It has no motion head to run and takes as many threads as masked reconstruction, so that both can run side by side.
-    """
-    return joint.model_copy(
-        update={
-            "steps": joint.steps + (masked.steps if masked else 0),
-            "threads": (masked or joint).threads,
-            "motion_gate": "none",
-            "token_gate": False,
-            "paste_share": 0.0,
-            "token_mask_share": 0.0,
-        }
-    )
+    affects = "result"
+
+    psnr_filter: Annotated[float, Paper(SUPPLEMENT_A, listed=False)] = 17.0
+    """Dynamic views supervise the motion head only where the frozen rendering's PSNR (dB) exceeds this."""
+    pseudo_masks: Annotated[bool, Paper(PAPER)] = True
+    """Supervise the motion head with pseudo-masks on dynamic samples; false is the copy-paste-only ablation."""
+    paste_share: float = Field(0.0, ge=0.0, le=1.0)
+    """Share of static samples that get pasted objects."""
+    motion_weight: Annotated[float, Paper(SUPPLEMENT_A)] = Field(1.0, ge=0.0)
+    """Weight λ of the motion head's cross-entropy."""
+
+
+class GatingOptions(Section):
+    """For stages in which the motion head's prediction replaces input tokens of a trained renderer."""
+
+    affects = "result"
+
+    token_mask_share: float = Field(0.0, ge=0.0, lt=1.0)
+    """Share of input tokens masked on top of the predicted motion."""
+    token_mask: Annotated[Literal["clustered", "random"], Paper(SUPPLEMENT_A)] = "clustered"
+    """Masked tokens as rectangular blocks (paper) or one by one (ablation)."""
+    motion_gate: Literal["pseudo", "predicted", "none"] = "pseudo"
+    """Which mask keeps moving pixels out of the photometric loss of dynamic samples; `none` is a control."""
+    token_gate: Annotated[bool, Paper(PAPER)] = True
+    """Replace moving input tokens by the noise token; false is a control."""

@@ -1,4 +1,4 @@
-"""Watching a training run: where its figures go, and what a healthy run shows by when. Changes no result."""
+"""Watching a training run: where its metrics go, and what a healthy run shows by when. Changes no result."""
 
 from typing import Literal
 
@@ -8,12 +8,14 @@ from wildrayzer.config.base import Section
 
 
 class HealthConfig(Section):
-    """What a healthy stage shows from a stated step on; figures that a stage does not measure are not judged."""
+    """What a healthy stage shows from a stated step on; metrics that a stage does not measure are not judged."""
+
+    affects = "observation"
 
     by: float | None = Field(0.5, gt=0.0, le=1.0)
     """Share of a stage's steps after which every validation judges its health; null never does."""
     stop: bool = False
-    """Stop a stage that fails, before its state is saved; otherwise failing is logged as an error and goes on."""
+    """Stop a stage that fails, before its state is saved; otherwise a failure is only logged as an error."""
     above_nearest: float = 0.0
     """Least PSNR (dB) above copying the nearest input view."""
     above_mean: float = 1.0
@@ -31,7 +33,9 @@ class HealthConfig(Section):
 
 
 class WatchConfig(Section):
-    """Where training figures go beside `metrics.jsonl`, which is always written. A change reruns no finished job."""
+    """Where training metrics go beside `metrics.jsonl`, which is always written. A change reruns no finished job."""
+
+    affects = "observation"
 
     tensorboard: bool = False
     """Write TensorBoard events to results/NAME/state/STAGE/tensorboard; needs the package tensorboard."""

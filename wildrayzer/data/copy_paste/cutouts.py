@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from wildrayzer.config.sections.training import PasteConfig
+from wildrayzer.config.sections.paste import PasteConfig
 
 logger = logging.getLogger(__name__)
 

@@ -188,7 +188,7 @@ def draw_clip(streams: Streams, config: EmbeddedConfig, split: EmbeddedSplit, *,
         movers = _draw_movers(streams.movers, config, times, texture_side, furniture=split.movers == "furniture")
         if split.frozen:
             movers = tuple(solid.standing(middle) for solid in movers)
-    elif streams.movers.random() < split.standing_actors:
+    elif streams.movers.random() < split.static_actors:
         actors = _draw_movers(streams.movers, config, times, texture_side, furniture=False)
         still += tuple(solid.standing(middle) for solid in actors)
     return Clip(half, np.array([0.0, 0.0, back - half[2]]), walls, still, movers, c2w, times)

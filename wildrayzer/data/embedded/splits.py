@@ -1,7 +1,7 @@
 """One procedural split: which clip is which, drawn and encoded in parallel.
 
-A clip is a function of (`data.embedded.seed`, name of the split or of the root of its `seed_of` chain, clip number)
-and of the split's rules, whatever the number of processes.
+A clip is a function of `data.embedded.seed`, the name of the split or of the root of its `reuse_seed_of` chain, the
+clip's index, and the split's rules, whatever the number of processes.
 """
 
 import zlib
@@ -31,7 +31,7 @@ class RenderedClip:
 
 
 def seed_name(config: EmbeddedConfig, split: str) -> str:
-    """Name that a split's clips are seeded by: its own, or the one at the end of its `seed_of` chain.
+    """Name that a split's clips are seeded by: its own, or the one at the end of its `reuse_seed_of` chain.
 
     Raises:
         ValueError: the split is unknown, or the chain runs in a circle.
@@ -42,9 +42,11 @@ def seed_name(config: EmbeddedConfig, split: str) -> str:
         if name not in config.splits:
             raise ValueError(f"data.embedded.splits has no {name!r}; known: {sorted(config.splits)}")
         if name in seen:
-            raise ValueError(f"data.embedded.splits.{split}.seed_of runs in a circle: {' → '.join([*seen, name])}")
+            raise ValueError(
+                f"data.embedded.splits.{split}.reuse_seed_of runs in a circle: {' → '.join([*seen, name])}"
+            )
         seen.append(name)
-        name = config.splits[name].seed_of
+        name = config.splits[name].reuse_seed_of
     return seen[-1]
 
 

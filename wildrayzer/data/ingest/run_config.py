@@ -8,6 +8,7 @@ from typing import Any, Literal
 import yaml
 
 from wildrayzer.config import ConfigError, parse_config
+from wildrayzer.config.renames import with_new_names
 from wildrayzer.io.provenance import read_json
 
 CONFIG = "config.yaml"
@@ -23,7 +24,7 @@ class _Plain(yaml.SafeDumper):
 
 def split_entry(folder: Path, role: Literal["static", "dynamic"]) -> dict[str, str]:
     """The set as a training split, for `data.splits`."""
-    return {"layout": "lvsm", "path": str(folder), "role": role, "use": "train"}
+    return {"layout": "lvsm", "path": str(folder), "role": role, "purpose": "train"}
 
 
 def derive(
@@ -47,7 +48,7 @@ def derive(
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"--base {base}: not readable as YAML: {error}") from None
     parse_config(raw, source=str(base))
-    made: dict[str, Any] = copy.deepcopy(raw)
+    made: dict[str, Any] = copy.deepcopy(with_new_names(raw, source=str(base)))
     made["name"] = re.sub(r"[^A-Za-z0-9._-]+", "_", folder.resolve().name).strip("._-") or "own"
     if pretrained is not None:
         made |= {"pretrained": pretrained, "model": _model_of(pretrained, made.get("model", {}))}
@@ -60,7 +61,7 @@ def derive(
     data[f"{role}_train"] = name
     embedded = data.get("embedded") or {}
     needed = {key for key, split in splits.items() if split["layout"] == "embedded"}
-    needed |= {embedded["splits"][key].get("seed_of") for key in needed}
+    needed |= {embedded["splits"][key].get("reuse_seed_of") for key in needed}
     if "splits" in embedded:
         embedded["splits"] = {key: split for key, split in embedded["splits"].items() if key in needed}
     _keep_what_is_scored(made)

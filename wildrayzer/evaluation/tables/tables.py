@@ -43,7 +43,7 @@ class TableContext:
     def from_config(cls, config: RunConfig) -> "TableContext":
         """The context of a configured run."""
         features = config.features
-        splits = {name: name for name, split in config.data.splits.items() if split.use in ("test", "control")}
+        splits = {name: name for name, split in config.data.splits.items() if split.purpose in ("test", "control")}
         sets = {**splits, **{name: one.split for name, one in config.benchmark.sets.items()}}
         return cls(
             run=config.name,

@@ -33,11 +33,11 @@ def data_table(config: RunConfig, layout: RunLayout) -> list[Block]:
         scenes, frames = report["scenes"], report["frames"]["used"]
         reasons = "; ".join(f"{reason}: {count}" for reason, count in report["reasons"].items())
         rows.append((
-            name, split.role, split.use, split.layout, f"{scenes['used']} of {scenes['taken']}", str(frames),
+            name, split.role, split.purpose, split.layout, f"{scenes['used']} of {scenes['taken']}", str(frames),
             f"{report['image_size']} px", _truth(layout.store(name)), reasons or "none", report.get("digest", "–"),
         ))  # fmt: skip
         notes += [f"{name}: {note}." for note in report["notes"]]
-    columns = ("split", "role", "use", "layout", "scenes used", "frames", "size", "truth", "skipped", "digest")
+    columns = ("split", "role", "purpose", "layout", "scenes used", "frames", "size", "truth", "skipped", "digest")
     blocks: list[Block] = [TextTable("Splits", columns, tuple(rows), tuple(notes))] if rows else []
     if absent:
         blocks.append(Note(f"Not prepared yet, so left out: {', '.join(absent)}."))
@@ -55,7 +55,7 @@ def _truth(path: str) -> str:
 def splits_by_kind(config: RunConfig) -> dict[str, str]:
     """The first shown split of each kind: static, moving, pairs, frozen, same_family."""
     found: dict[str, str] = {}
-    for name in (*config.data.of(use="test"), *config.data.of(use="control")):
+    for name in (*config.data.of(purpose="test"), *config.data.of(purpose="control")):
         found.setdefault(split_kind(config, name), name)
     return found
 

@@ -32,7 +32,7 @@ class SplitMasks:
 
 def mask_distributions(config: RunConfig, layout: RunLayout) -> list[Block]:
     """A table over splits and sources, and plots of what the renderer's masks look like."""
-    shown = (config.data.dynamic_train, *config.data.of(use="test"), *config.data.of(use="control"))
+    shown = (config.data.dynamic_train, *config.data.of(purpose="test"), *config.data.of(purpose="control"))
     found: list[SplitMasks] = []
     notes: list[Block] = []
     for split in shown:

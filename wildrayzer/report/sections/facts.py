@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from wildrayzer import __version__
 from wildrayzer.checkpoint import CheckpointManifest, read_manifest
-from wildrayzer.config import CropPretextConfig, RunConfig
+from wildrayzer.config import RunConfig
 from wildrayzer.io.provenance import digest_json
 from wildrayzer.report.page.page import Block, Facts, Note, TextTable
 from wildrayzer.run.expected import stage_name, training_runs
@@ -65,18 +65,10 @@ def stand_ins(config: RunConfig) -> Facts:
 
 def deviations(config: RunConfig) -> Facts:
     """Options that differ from the paper, each with what the configuration's reference says of it."""
-    rows = tuple((deviation, _explain(deviation.partition(": ")[0])) for deviation in config.deviations)
+    rows = tuple((deviation, describe(deviation.partition(": ")[0])) for deviation in config.deviations)
     return Facts(
         rows or (("nothing", "every option that the paper gives is as in the paper"),), "Differs from the paper"
     )
-
-
-def _explain(option: str) -> str:
-    if option.endswith(".views"):
-        return " ".join(describe(f"{option}.{name}") for name in ("flip", "permute_colours"))
-    if option.endswith(".crop_pretext.steps"):
-        return (CropPretextConfig.__doc__ or "").strip()
-    return describe(option)
 
 
 def describe(option: str) -> str:

@@ -71,7 +71,7 @@ def _load(path: Path) -> _Pictures:
 def panel_blocks(config: RunConfig, layout: RunLayout) -> list[Block]:
     """Galleries of every test split, the static ones last."""
     roles = ("dynamic", "pairs", "static")
-    splits = [split for role in roles for split in config.data.of(role=role, use="test")]
+    splits = [split for role in roles for split in config.data.of(role=role, purpose="test")]
     blocks: list[Block] = []
     for split in splits:
         panels = SplitPanels.load(config, layout, split)

@@ -25,7 +25,7 @@ _VIEWS = ("nearest", "static", "joint", "unmasked", "static_true_masks")
 
 def relations(config: RunConfig, layout: RunLayout) -> list[Block]:
     """Plots of every dynamic or pairs test split that has true masks and scores."""
-    splits = [*config.data.of(role="dynamic", use="test"), *config.data.of(role="pairs", use="test")]
+    splits = [*config.data.of(role="dynamic", purpose="test"), *config.data.of(role="pairs", purpose="test")]
     blocks: list[Block] = []
     for split in splits:
         scores = _scores(config, layout, split)

@@ -45,7 +45,7 @@ def _size(name: str, split: SplitConfig, config: RunConfig, layout: RunLayout) -
         assert embedded is not None
         made = embedded.splits[name].scenes
         return SplitSize(made, made * embedded.frames, "data.embedded")
-    use = "train" if split.use == "train" else "test"
+    use = "train" if split.purpose == "train" else "test"
     published = STATED_CLIPS.get((split.layout, use))
     if split.expected_scenes is not None:
         origin, clips = "data.splits.expected_scenes", split.expected_scenes

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from wildrayzer.config import RunConfig
+from wildrayzer.config.sections.stages import stage_options
 from wildrayzer.losses import gated_mse
 from wildrayzer.models import WildRayZer
 from wildrayzer.models.cost.flops import model_cost, total
@@ -107,7 +108,7 @@ def measured_step_rate(config: RunConfig, *, steps: int = 5) -> float:
 
     Times are CPU times over threads, as a machine without other work would take.
     """
-    stage, model = config.pretrain, WildRayZer(config.model)
+    stage, model = stage_options(config.pretrain), WildRayZer(config.model)
     batch = min(stage.micro_batch, stage.batch)
     inputs = min(stage.views.inputs)
     views = inputs + stage.views.targets

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from wildrayzer.config import RunConfig, StageConfig, control_stage
+from wildrayzer.config import TRAINING_STAGES, RunConfig, StageConfig
 from wildrayzer.models.cost.flops import Workload, model_cost, total
 from wildrayzer.models.cost.parameters import parameter_counts
 from wildrayzer.run.expected import ExpectedScores
@@ -59,15 +59,15 @@ def _data(expected: ExpectedScores, sizes: dict[str, SplitSize]) -> Iterator[Pla
     kept = sum(size.frames for size in sizes.values()) * pixels
     windows = {split for split, _ in made_masks(expected)}
     if calibrations(expected):
-        windows |= set(config.data.of(use="calibration"))
+        windows |= set(config.data.of(purpose="calibration"))
     jobs = len(sizes) + len(windows)
     yield PlannedStage("frames", jobs=jobs, disk=3.0 * STORED * kept, core_seconds=core_seconds("frames", kept, jobs))
 
 
 def _training(config: RunConfig) -> Iterator[PlannedStage]:
-    stages = {"pretrain": config.pretrain, "distill": config.distill, "masked": config.masked, "joint": config.joint}
+    stages = {name: config.stage(name) for name in TRAINING_STAGES}
     if "unmasked" in config.benchmark.methods:
-        stages["unmasked"] = control_stage(config.masked, config.joint)
+        stages["unmasked"] = config.stage("unmasked")
     counts = parameter_counts(config.model)
     everything, head = sum(counts.values()), counts.get("motion head", 0)
     for name, stage in stages.items():

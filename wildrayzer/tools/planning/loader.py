@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 
-from wildrayzer.config import RunConfig, control_stage
+from wildrayzer.config import TRAINING_STAGES, RunConfig
 from wildrayzer.tools.planning.forecast import LOADER_MEGAPIXELS, Forecast
 
 
 def loader_line(config: RunConfig, forecasts: Sequence[Forecast]) -> Iterator[str]:
     """A line for every training stage: samples a second it consumes, and cores of each process that takes."""
-    stages = {"pretrain": config.pretrain, "distill": config.distill, "masked": config.masked, "joint": config.joint}
-    stages["unmasked"] = control_stage(config.masked, config.joint)
+    stages = {name: config.stage(name) for name in (*TRAINING_STAGES, "unmasked")}
     for one in forecasts:
         stage = stages.get(one.stage.name)
         if stage is None or not one.stage.samples:

@@ -37,7 +37,7 @@ def mask_stages(expected: ExpectedScores, sizes: dict[str, SplitSize]) -> Iterat
     config = expected.config
     model, options = config.model, config.residuals
     masks, calibrated = made_masks(expected), calibrations(expected)
-    static = config.data.of(use="calibration")
+    static = config.data.of(purpose="calibration")
     judged = [*masks, *((split, source) for _, source in calibrated for split in static)]
     every = sum(sizes[split].frames for split, _ in judged)
     rendered = sum(sizes[split].frames for split, source in judged if source == "renderer")

@@ -100,7 +100,7 @@ class TuningCaches:
         if self.config is None or place.layout is None:
             return ()
         masks = place.path.parents[1]
-        names = self.config.data.of(use="calibration")
+        names = self.config.data.of(purpose="calibration")
         return tuple(CacheLocation.of(masks / name / place.source).group("residuals") for name in names)
 
 
