@@ -63,7 +63,7 @@ def make_store(config: RunConfig, layout: RunLayout, split: str) -> None:
     """Three clips of noise over a gradient, with cameras, and masks and clean twins where the split has them."""
     rng = np.random.default_rng(len(split))
     role = config.data.splits[split].role
-    masked = role != "static" and config.data.splits[split].use != "train"
+    masked = role != "static" and config.data.splits[split].purpose != "train"
     with FrameStoreWriter(
         layout.store(split),
         image_size=SIZE,
