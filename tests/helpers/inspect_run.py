@@ -17,8 +17,7 @@ from wildrayzer.pseudo_masks.cache.cache import PatchMasks, ResidualMaps
 from wildrayzer.pseudo_masks.cache.parts import part_path
 from wildrayzer.pseudo_masks.cache.writer import CacheWriter
 from wildrayzer.run.layout import RunLayout
-from wildrayzer.stages.join_residuals import join_residuals
-from wildrayzer.stages.masks import vote_masks
+from wildrayzer.stages.patch_masks import join_residuals, vote_masks
 from wildrayzer.stages.refine import refine_masks
 from wildrayzer.stages.residuals import compute_residuals
 
@@ -39,17 +38,17 @@ def make_store(path, lengths=LENGTHS, *, masks=True, role="dynamic"):
     return FrameStore(path)
 
 
-def make_cache(root, source="renderer"):
+def make_cache(root, predictor="renderer"):
     """Frames, windows, renderer and cache of a run named `small`; its folder."""
     layout = RunLayout("small", str(root))
     store = make_store(layout.store(SPLIT))
     WindowList.build(store, RESIDUALS).save(layout.windows(SPLIT))
     save_renderer(layout.checkpoint("pretrain"))
-    where = (1, SPLIT, source)
+    where = (1, SPLIT, predictor)
     part = part_path(layout.masks(*where), 0, 1)
     compute_residuals(
         checkpoint_dir=layout.checkpoint("pretrain"), store_path=layout.store(SPLIT), config=RESIDUALS,
-        windows_path=layout.windows(SPLIT), features=FEATURES, source=source, out_path=part,
+        windows_path=layout.windows(SPLIT), features=FEATURES, predictor=predictor, out_path=part,
     )  # fmt: skip
     join_residuals([part], windows_path=layout.windows(SPLIT), out_path=layout.residuals(*where), psnr_filter=9.0)
     vote_masks(residuals_path=layout.residuals(*where), config=VOTING, out_path=layout.patch_masks(*where))

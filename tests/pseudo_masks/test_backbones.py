@@ -161,13 +161,13 @@ def test_a_missing_folder_is_named(tmp_path):
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"holds no config\.json"):
+    with pytest.raises(ValueError, match=r"has no config\.json"):
         dinov3(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "dinov2"}')
     with pytest.raises(ValueError, match=r"model_type is 'dinov2', not 'dinov3_vit'"):
         dinov3(tmp_path)
     (tmp_path / "config.json").write_text('{"model_type": "dinov3_vit"}')
-    with pytest.raises(ValueError, match=r"holds no \*\.safetensors"):
+    with pytest.raises(ValueError, match=r"has no \*\.safetensors"):
         dinov3(tmp_path)
 
 
@@ -179,7 +179,7 @@ def test_weights_of_another_width_are_refused(tiny, tmp_path):
     shutil.copytree(tiny, folder)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "hidden_size": 64}))
-    with pytest.raises(ValueError, match=r"features\.weights = .*do not load"):
+    with pytest.raises(ValueError, match=r"features\.weights = .*cannot be loaded"):
         dinov3(folder)
 
 
@@ -192,7 +192,7 @@ def test_an_unreachable_hub_is_named(monkeypatch):
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", offline)
     with pytest.raises(
-        ValueError, match=r"features\.weights = 'someone/dinov3'.*cannot be had from the hub.*no network"
+        ValueError, match=r"features\.weights = 'someone/dinov3'.*cannot be downloaded from the hub.*no network"
     ):
         dinov3("someone/dinov3")
 

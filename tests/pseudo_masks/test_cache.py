@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import zarr
 
-from wildrayzer.pseudo_masks.cache.arrays import LAYOUTS
+from wildrayzer.pseudo_masks.cache.arrays import ARRAYS
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks, PixelMasks, ResidualMaps
-from wildrayzer.pseudo_masks.cache.parts import ResidualPart, join_parts, part_path
+from wildrayzer.pseudo_masks.cache.parts import ResidualPart, join_residual_parts, part_path
 from wildrayzer.pseudo_masks.cache.writer import CacheWriter
 
 DIGESTS = {"renderer": "r1", "backbone": "b1", "store": "s1", "windows": "w1", "config": "c1", "code": "1"}
@@ -80,7 +80,7 @@ def parts(tmp_path):
 
 
 def test_join_puts_every_frame_in_its_place(parts, tmp_path):
-    join_parts(parts[::-1], tmp_path / "residuals.zarr", targets=TARGETS)
+    join_residual_parts(parts[::-1], tmp_path / "residuals.zarr", targets=TARGETS)
     maps = ResidualMaps(tmp_path / "residuals.zarr", expect=DIGESTS)
     expected = residuals(np.arange(15))
     for name, values in expected.items():
@@ -96,9 +96,9 @@ def test_join_puts_every_frame_in_its_place(parts, tmp_path):
 
 
 def test_how_windows_are_shared_out_does_not_matter(parts, tmp_path):
-    join_parts(parts, tmp_path / "two.zarr", targets=TARGETS)
+    join_residual_parts(parts, tmp_path / "two.zarr", targets=TARGETS)
     whole = write_part(tmp_path, 0, 1, [2, 0, 3, 1])
-    join_parts([whole], tmp_path / "one.zarr", targets=TARGETS)
+    join_residual_parts([whole], tmp_path / "one.zarr", targets=TARGETS)
     one, two = ResidualMaps(tmp_path / "one.zarr"), ResidualMaps(tmp_path / "two.zarr")
     for name in ("d_dino", "d_ssim", "clusters", "psnr", "window"):
         np.testing.assert_array_equal(one.all(name), two.all(name))
@@ -107,14 +107,14 @@ def test_how_windows_are_shared_out_does_not_matter(parts, tmp_path):
 
 def test_a_missing_part_is_named(parts, tmp_path):
     with pytest.raises(ValueError, match="residual part 1 of 2 is missing"):
-        join_parts(parts[:1], tmp_path / "out.zarr", targets=TARGETS)
+        join_residual_parts(parts[:1], tmp_path / "out.zarr", targets=TARGETS)
     with pytest.raises(ValueError, match="no residual parts"):
-        join_parts([], tmp_path / "out.zarr", targets=TARGETS)
+        join_residual_parts([], tmp_path / "out.zarr", targets=TARGETS)
     shutil.rmtree(parts[1])
     with pytest.raises(
         ValueError, match=r"residuals\.part-00001-of-00002\.zarr does not exist; run the stage residuals"
     ):
-        join_parts(parts, tmp_path / "out.zarr", targets=TARGETS)
+        join_residual_parts(parts, tmp_path / "out.zarr", targets=TARGETS)
     assert not (tmp_path / "out.zarr").exists()
 
 
@@ -122,57 +122,57 @@ def test_a_missing_part_is_named(parts, tmp_path):
     ("second", "message"),
     [
         ([2], "window 3 is in no residual part"),
-        ([2, 3, 1], r"window 1 is there twice \(in residuals.part-00000.* and residuals.part-00001"),
+        ([2, 3, 1], r"window 1 occurs twice \(in residuals.part-00000.* and residuals.part-00001"),
     ],
 )
 def test_every_window_must_be_there_once(tmp_path, second, message):
     paths = [write_part(tmp_path, 0, 2, [0, 1]), write_part(tmp_path, 1, 2, second)]
     with pytest.raises(ValueError, match=message):
-        join_parts(paths, tmp_path / "out.zarr", targets=TARGETS)
+        join_residual_parts(paths, tmp_path / "out.zarr", targets=TARGETS)
 
 
 def test_windows_of_another_list_are_refused(parts, tmp_path):
-    with pytest.raises(ValueError, match=r"part-00001.* holds window 3, the list has 2"):
-        join_parts(parts, tmp_path / "out.zarr", targets=TARGETS[:2])
+    with pytest.raises(ValueError, match=r"part-00001.* has window 3, the list has 2"):
+        join_residual_parts(parts, tmp_path / "out.zarr", targets=TARGETS[:2])
     other = [*TARGETS[:3], np.array([7, 9, 12])]
     with pytest.raises(ValueError, match=r"window 3 has frames \[7, 9, 11\], the list says \[7, 9, 12\]"):
-        join_parts(parts, tmp_path / "out.zarr", targets=other)
+        join_residual_parts(parts, tmp_path / "out.zarr", targets=other)
     with pytest.raises(ValueError, match="windows is w1, expected w2"):
-        join_parts(parts, tmp_path / "out.zarr", targets=TARGETS, expect={"windows": "w2"})
+        join_residual_parts(parts, tmp_path / "out.zarr", targets=TARGETS, expect={"windows": "w2"})
 
 
 def test_a_frame_of_two_windows_and_a_repeated_target_are_refused(tmp_path):
     shared = [TARGETS[0], np.array([1, 3, 4])]
     paths = [write_part(tmp_path, 0, 1, [0, 1], targets=shared)]
     with pytest.raises(ValueError, match="frame 4 is a target of several windows"):
-        join_parts(paths, tmp_path / "out.zarr", targets=shared)
+        join_residual_parts(paths, tmp_path / "out.zarr", targets=shared)
     repeated = [np.array([0, 2, 2])]
     paths = [write_part(tmp_path, 0, 1, [0], targets=repeated)]
-    with pytest.raises(ValueError, match="window 0 is there twice"):
-        join_parts(paths, tmp_path / "out.zarr", targets=repeated)
+    with pytest.raises(ValueError, match="window 0 occurs twice"):
+        join_residual_parts(paths, tmp_path / "out.zarr", targets=repeated)
 
 
 @pytest.mark.parametrize("name", ["renderer", "backbone", "config"])
 def test_parts_of_another_origin_are_refused(tmp_path, name):
     paths = [write_part(tmp_path, 0, 2, [0, 1]), write_part(tmp_path, 1, 2, [2, 3], digests={**DIGESTS, name: "x9"})]
     with pytest.raises(ValueError, match=f"do not belong together: {name} is .1 in .* and x9 in"):
-        join_parts(paths, tmp_path / "out.zarr", targets=TARGETS)
+        join_residual_parts(paths, tmp_path / "out.zarr", targets=TARGETS)
 
 
 def test_parts_of_another_grid_are_refused(tmp_path):
     paths = [write_part(tmp_path, 0, 2, [0, 1]), write_part(tmp_path, 1, 2, [2, 3], grid=2)]
     with pytest.raises(ValueError, match=r"grid \(2, 2\)"):
-        join_parts(paths, tmp_path / "out.zarr", targets=TARGETS)
+        join_residual_parts(paths, tmp_path / "out.zarr", targets=TARGETS)
 
 
 def test_masks_of_another_renderer_are_refused(parts, tmp_path):
-    join_parts(parts, tmp_path / "residuals.zarr", targets=TARGETS)
+    join_residual_parts(parts, tmp_path / "residuals.zarr", targets=TARGETS)
     with pytest.raises(ValueError, match="renderer is r1, expected r2; backbone is b1, expected b2; run the stage"):
         ResidualMaps(tmp_path / "residuals.zarr", expect={**DIGESTS, "renderer": "r2", "backbone": "b2"})
 
 
 def test_a_group_of_another_kind_is_refused(parts, tmp_path):
-    with pytest.raises(ValueError, match="holds residuals_part, not residuals"):
+    with pytest.raises(ValueError, match="contains residuals_part, not residuals"):
         ResidualMaps(parts[0])
     assert ResidualPart(parts[0]).about["part"] == 0
 
@@ -209,7 +209,7 @@ def test_lost_and_cut_files_are_named(tmp_path):
     shard = path / "mask" / "c" / "1" / "0" / "0"
     content = shard.read_bytes()
     shard.write_bytes(content[:-5])
-    with pytest.raises(ValueError, match=r"mask/c/1/0/0 has \d+ bytes of \d+; run the stage refine again"):
+    with pytest.raises(ValueError, match=r"mask/c/1/0/0 has \d+ of \d+ bytes; run the stage refine again"):
         PixelMasks(path)
     shard.unlink()
     with pytest.raises(ValueError, match=r"lacks the file mask/c/1/0/0"):
@@ -259,8 +259,8 @@ def test_shard_and_chunk_sizes_do_not_matter(tmp_path, monkeypatch, chunk, shard
     options = {"digests": DIGESTS, "scenes": SCENES, "offsets": OFFSETS}
     for name in ("usual", "other"):
         if name == "other":
-            changed = tuple(replace(spec, chunk=chunk, shard=shard) for spec in LAYOUTS["residuals"])
-            monkeypatch.setitem(LAYOUTS, "residuals", changed)
+            changed = tuple(replace(spec, chunk=chunk, shard=shard) for spec in ARRAYS["residuals"])
+            monkeypatch.setitem(ARRAYS, "residuals", changed)
         with CacheWriter(tmp_path / f"{name}.zarr", "residuals", frames=15, sizes=sizes, **options) as writer:
             for row in range(15):
                 writer.append(**{key: values[row : row + 1] for key, values in maps.items()})
@@ -273,7 +273,7 @@ def test_shard_and_chunk_sizes_do_not_matter(tmp_path, monkeypatch, chunk, shard
 
 
 def test_single_frames_are_what_zarr_reads(parts, tmp_path):
-    join_parts(parts, tmp_path / "residuals.zarr", targets=TARGETS)
+    join_residual_parts(parts, tmp_path / "residuals.zarr", targets=TARGETS)
     maps, plain = ResidualMaps(tmp_path / "residuals.zarr"), zarr.open_group(tmp_path / "residuals.zarr", mode="r")
     frames = np.arange(15)
     for name in ("d_dino", "d_ssim", "clusters", "psnr", "window"):

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 
 from wildrayzer.config.sections.masks import PseudoMasksConfig
-from wildrayzer.pseudo_masks.calibration import AbsoluteThresholds, calibrate, cluster_means, evidence, passes
+from wildrayzer.pseudo_masks.calibration import (
+    AbsoluteThresholds,
+    apply_threshold,
+    calibrate,
+    cluster_means,
+    motion_score,
+)
 
 RATE = 0.05
 OFF, PATCH, CLUSTER, REGION = (
@@ -28,19 +34,19 @@ def static_maps(seed, frames=60, scale=1.0):
 def test_new_static_clips_pass_at_the_stated_rate(config):
     thresholds = calibrate(*static_maps(0, frames=400), config)
     *maps, clusters = static_maps(1, frames=400)
-    values = evidence(*maps, config, thresholds)
-    share = passes(values, clusters, np.ones(values.shape, bool), config, thresholds).mean()
+    values = motion_score(*maps, config, thresholds)
+    share = apply_threshold(values, clusters, np.ones(values.shape, bool), config, thresholds).mean()
     assert 0.6 * RATE < share < 1.4 * RATE
 
 
 @pytest.mark.parametrize("config", [PATCH, CLUSTER, REGION])
-def test_motion_passes(config):
+def test_motion_is_over_the_threshold(config):
     thresholds = calibrate(*static_maps(0), config)
     d_dino, d_ssim, psnr, clusters = static_maps(1)
     moving = clusters == 5
     d_dino[moving] += 1
-    values = evidence(d_dino, d_ssim, psnr, config, thresholds)
-    found = passes(values, clusters, np.ones(values.shape, bool), config, thresholds)
+    values = motion_score(d_dino, d_ssim, psnr, config, thresholds)
+    found = apply_threshold(values, clusters, np.ones(values.shape, bool), config, thresholds)
     assert found[moving].mean() > 0.95
     assert found[~moving].mean() < (2 * RATE if config is not REGION else 0.25)
 
@@ -52,23 +58,23 @@ def test_regions_by_hand():
     voted = np.ones(values.shape, bool)
     clusters = np.zeros(values.shape, np.uint8)
     expected = np.array([[[1, 1, 0], [0, 1, 0], [0, 0, 0]], np.zeros((3, 3))], bool)
-    np.testing.assert_array_equal(passes(values, clusters, voted, REGION, thresholds), expected)
+    np.testing.assert_array_equal(apply_threshold(values, clusters, voted, REGION, thresholds), expected)
     voted[0, 0, 0] = False
-    assert not passes(values, clusters, voted, REGION, thresholds).any()
+    assert not apply_threshold(values, clusters, voted, REGION, thresholds).any()
 
 
-def test_evidence_by_hand():
+def test_motion_score_by_hand():
     thresholds = AbsoluteThresholds(0.5, 0.1, 1.0, 1.0, 1.0, **RATES, patches=1, weighting={})
     d_dino, d_ssim = np.full((2, 1, 1), 1.0), np.full((2, 1, 1), 0.3)
-    found = evidence(d_dino, d_ssim, np.array([17.0, 27.0]), PATCH, thresholds)
+    found = motion_score(d_dino, d_ssim, np.array([17.0, 27.0]), PATCH, thresholds)
     np.testing.assert_allclose(found.ravel(), [0.8 * 2 + 0.2 * 3, 0.4 * 2 + 0.6 * 3])
 
 
-def test_a_usual_static_patch_has_evidence_one():
+def test_an_average_static_patch_has_score_one():
     maps = static_maps(0)
     thresholds = calibrate(*maps, PATCH)
     assert thresholds.scale_dino == pytest.approx(maps[0].astype(np.float64).mean())
-    assert evidence(*maps[:3], PATCH, thresholds).mean() == pytest.approx(1.0, abs=0.02)
+    assert motion_score(*maps[:3], PATCH, thresholds).mean() == pytest.approx(1.0, abs=0.02)
     assert thresholds.patches == maps[0].size
 
 
@@ -81,14 +87,14 @@ def test_cluster_means_by_hand():
 def test_off_lets_all_pass():
     thresholds = calibrate(*static_maps(0), OFF)
     everything = np.ones((1, 8, 8), bool)
-    assert passes(np.zeros((1, 8, 8)), np.zeros((1, 8, 8), np.uint8), everything, OFF, thresholds).all()
+    assert apply_threshold(np.zeros((1, 8, 8)), np.zeros((1, 8, 8), np.uint8), everything, OFF, thresholds).all()
 
 
 def test_perfect_renderings_of_static_clips_give_no_false_positives():
     d_dino, d_ssim, psnr, clusters = static_maps(0)
     thresholds = calibrate(d_dino * 0, d_ssim * 0, psnr, clusters, PATCH)
-    values = evidence(d_dino * 0, d_ssim * 0, psnr, PATCH, thresholds)
-    assert not passes(values, clusters, np.ones(values.shape, bool), PATCH, thresholds).any()
+    values = motion_score(d_dino * 0, d_ssim * 0, psnr, PATCH, thresholds)
+    assert not apply_threshold(values, clusters, np.ones(values.shape, bool), PATCH, thresholds).any()
 
 
 def test_thresholds_survive_the_disk(tmp_path):
@@ -111,10 +117,10 @@ def test_thresholds_of_other_options_are_refused():
 
 def test_bad_calibration_input(tmp_path):
     d_dino, d_ssim, psnr, clusters = static_maps(0)
-    with pytest.raises(ValueError, match="0 static patches cannot tell"):
+    with pytest.raises(ValueError, match="0 static patches are too few"):
         calibrate(d_dino[:0], d_ssim[:0], psnr[:0], clusters[:0], PATCH)
     with pytest.raises(ValueError, match="NaN or infinity"):
         calibrate(d_dino * np.float16("nan"), d_ssim, psnr, clusters, PATCH)
     (tmp_path / "t.json").write_text("[1, 2]")
-    with pytest.raises(ValueError, match="no thresholds of the absolute test"):
+    with pytest.raises(ValueError, match="these are no thresholds of the absolute test"):
         AbsoluteThresholds.load(tmp_path / "t.json")

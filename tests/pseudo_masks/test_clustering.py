@@ -158,5 +158,5 @@ def test_bad_input():
         cluster(points, k=256)
     with pytest.raises(ValueError, match="2 seeds for 3 windows"):
         cluster(points, seeds=[1, 2])
-    with pytest.raises(ValueError, match="features to cluster hold NaN"):
+    with pytest.raises(ValueError, match="features to cluster contain NaN"):
         cluster(torch.full_like(points, float("nan")))

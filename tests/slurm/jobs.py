@@ -183,7 +183,7 @@ def import_all() -> None:
     import cv2
     import torch
 
-    import wildrayzer.stages.masks
+    import wildrayzer.stages.patch_masks
     import wildrayzer.stages.prepare
     import wildrayzer.stages.report
     import wildrayzer.stages.score

@@ -22,8 +22,7 @@ from wildrayzer.pseudo_masks.cache.parts import part_path
 from wildrayzer.pseudo_masks.fusion import zscore
 from wildrayzer.pseudo_masks.patch_masks import vote_frames, window_rows
 from wildrayzer.pseudo_masks.voting import vote
-from wildrayzer.stages.join_residuals import join_residuals
-from wildrayzer.stages.masks import calibrate_threshold, vote_masks
+from wildrayzer.stages.patch_masks import calibrate_threshold, join_residuals, vote_masks
 from wildrayzer.stages.refine import refine_masks
 from wildrayzer.stages.residuals import compute_residuals
 
@@ -73,7 +72,7 @@ def split(tmp_path_factory):
     return folder
 
 
-def residuals(split, out, name="dynamic", *, parts=1, source="nearest", config=RESIDUALS, checkpoint="checkpoint"):
+def residuals(split, out, name="dynamic", *, parts=1, predictor="nearest", config=RESIDUALS, checkpoint="checkpoint"):
     paths = [part_path(out, part, parts) for part in range(parts)]
     for part in range(parts):
         compute_residuals(
@@ -82,7 +81,7 @@ def residuals(split, out, name="dynamic", *, parts=1, source="nearest", config=R
             windows_path=split / f"{name}.json",
             config=config,
             features=FEATURES,
-            source=source,
+            predictor=predictor,
             part=part,
             parts=parts,
             out_path=paths[part],
@@ -93,7 +92,7 @@ def residuals(split, out, name="dynamic", *, parts=1, source="nearest", config=R
 
 
 def test_the_whole_stage(split, tmp_path):
-    maps = residuals(split, tmp_path, source="renderer")
+    maps = residuals(split, tmp_path, predictor="renderer")
     assert maps.num_frames == 19
     assert (maps.window >= 0).all()
     assert np.isfinite(maps.psnr).all()
@@ -130,14 +129,14 @@ def arrays(maps):
     return {name: maps.all(name) for name in ("d_dino", "d_ssim", "clusters", "psnr", "window")}
 
 
-@pytest.mark.parametrize("source", ["renderer", "nearest", "blurred"])
-def test_parts_and_batches_do_not_matter(split, tmp_path, source):
-    expected = arrays(residuals(split, tmp_path / "a", source=source))
+@pytest.mark.parametrize("predictor", ["renderer", "nearest", "blurred"])
+def test_parts_and_batches_do_not_matter(split, tmp_path, predictor):
+    expected = arrays(residuals(split, tmp_path / "a", predictor=predictor))
     other = RESIDUALS.model_copy(update={"batch": 1})
-    found = residuals(split, tmp_path / "b", parts=3, source=source, config=other)
+    found = residuals(split, tmp_path / "b", parts=3, predictor=predictor, config=other)
     for name, values in arrays(found).items():
         # The network itself rounds differently in another batch; everything after it does not.
-        tolerance = 2e-3 if source == "renderer" and name != "clusters" else 0
+        tolerance = 2e-3 if predictor == "renderer" and name != "clusters" else 0
         np.testing.assert_allclose(values.astype(float), expected[name].astype(float), atol=tolerance, rtol=0)
     assert found.digest == ResidualMaps(tmp_path / "a" / "residuals.zarr").digest
 
@@ -161,8 +160,8 @@ def test_blur_keeps_the_mean_and_spreads_a_point():
 
 
 def test_the_absolute_test_thins_out_masks_and_tells_renderers_apart(split, tmp_path):
-    dynamic = residuals(split, tmp_path / "d", source="blurred")
-    static = residuals(split, tmp_path / "s", "static", source="blurred")
+    dynamic = residuals(split, tmp_path / "d", predictor="blurred")
+    static = residuals(split, tmp_path / "s", "static", predictor="blurred")
     config = VOTING.model_copy(update={"absolute_test": "patch", "false_positive_rate": 0.05})
     thresholds = tmp_path / "thresholds.json"
     calibrate_threshold([static.path], config=config, out_path=thresholds)
@@ -174,7 +173,7 @@ def test_the_absolute_test_thins_out_masks_and_tells_renderers_apart(split, tmp_
     assert json.loads((tmp_path / "patch_masks.json").read_text())["coverage"] > 0
     with pytest.raises(ValueError, match="absolute_test: patch needs thresholds"):
         vote_masks(residuals_path=dynamic.path, **options)
-    other = residuals(split, tmp_path / "o", source="nearest")
+    other = residuals(split, tmp_path / "o", predictor="nearest")
     with pytest.raises(ValueError, match=r"calibrated with renderer blurred, the residuals .* have nearest"):
         vote_masks(residuals_path=other.path, thresholds_path=thresholds, **options)
     with pytest.raises(ValueError, match="renderer is nearest, expected blurred"):
@@ -261,7 +260,7 @@ def test_a_renderer_that_gives_nan_is_refused(split, tmp_path):
         for parameter in model.parameters():
             parameter.fill_(float("nan"))
     save_checkpoint(tmp_path / "broken", model, stage="pretrain", step=1, inputs=2, targets=3, config_digest="c")
-    with pytest.raises(ValueError, match=r"windows of scenes \['clip\d'.*renderings hold NaN"):
+    with pytest.raises(ValueError, match=r"windows of scenes \['clip\d'.*renderings contain NaN"):
         compute(split, tmp_path, checkpoint_dir=tmp_path / "broken")
     assert not (tmp_path / "part.zarr").exists()
 
@@ -275,13 +274,13 @@ def test_parts_of_another_renderer_are_refused(split, tmp_path):
         join_residuals(paths, windows_path=split / "dynamic.json", out_path=tmp_path / "residuals.zarr")
 
 
-@pytest.mark.parametrize("source", ["nearest", "renderer"])
-def test_black_clips_give_empty_masks(split, tmp_path, source):
+@pytest.mark.parametrize("predictor", ["nearest", "renderer"])
+def test_black_clips_give_empty_masks(split, tmp_path, predictor):
     store = write_store(tmp_path / "black", [np.zeros((6, SIZE, SIZE, 3), np.uint8)])
     WindowList.build(store, RESIDUALS).save(tmp_path / "black.json")
     (tmp_path / "checkpoint").symlink_to(split / "checkpoint")
-    maps = residuals(tmp_path, tmp_path / "out", "black", source=source)
-    assert (maps.all("d_ssim").max() > 0.1) == (source == "renderer")
+    maps = residuals(tmp_path, tmp_path / "out", "black", predictor=predictor)
+    assert (maps.all("d_ssim").max() > 0.1) == (predictor == "renderer")
     assert (maps.all("clusters") == 0).all()
     vote_masks(residuals_path=maps.path, config=VOTING, out_path=tmp_path / "patch_masks.zarr")
     assert not PatchMasks(tmp_path / "patch_masks.zarr").all("mask").any()

@@ -10,7 +10,7 @@ from wildrayzer.config.sections.data import StoreConfig
 from wildrayzer.config.sections.masks import RefineConfig
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.frame_store.writer import FrameStoreWriter
-from wildrayzer.pseudo_masks.cache.arrays import LAYOUTS
+from wildrayzer.pseudo_masks.cache.arrays import ARRAYS
 from wildrayzer.pseudo_masks.cache.cache import PixelMasks
 from wildrayzer.pseudo_masks.cache.parts import MaskPart, part_frames, part_path
 from wildrayzer.pseudo_masks.cache.writer import CacheWriter
@@ -57,8 +57,8 @@ def small_shards():
     """Shards of four frames, so that a split of 19 has five."""
     with pytest.MonkeyPatch.context() as patch:
         for name in ("pixel_masks", "pixel_masks_part"):
-            small = tuple(replace(spec, shard=SHARD) if spec.name == "mask" else spec for spec in LAYOUTS[name])
-            patch.setitem(LAYOUTS, name, small)
+            small = tuple(replace(spec, shard=SHARD) if spec.name == "mask" else spec for spec in ARRAYS[name])
+            patch.setitem(ARRAYS, name, small)
         yield
 
 
@@ -123,7 +123,7 @@ def test_a_missing_part_is_named(split, tmp_path):
         join([paths[0], paths[2]], split, tmp_path)
     with pytest.raises(ValueError, match="no mask parts to join"):
         join([], split, tmp_path)
-    with pytest.raises(ValueError, match="4 mask parts where 3 are expected; one is there twice"):
+    with pytest.raises(ValueError, match="4 mask parts where 3 are expected; one occurs twice"):
         join([*paths, paths[1]], split, tmp_path)
     shutil.rmtree(paths[2])
     with pytest.raises(
@@ -149,7 +149,7 @@ def write_part(folder, part, frames, like):
     ("first", "second", "message"),
     [
         (range(8), range(9, 19), "frame 8 is in no mask part"),
-        (range(8), range(7, 19), r"pixel_masks\.part-00001.* holds frame 7 a second time"),
+        (range(8), range(7, 19), r"pixel_masks\.part-00001.* has frame 7 a second time"),
         (range(8), range(8, 18), "mask parts hold 18 frames, the split has 19"),
         (range(8), range(8, 20), "mask parts hold 20 frames, the split has 19"),
         (range(8, 19), range(8), "frame 0 is in no mask part"),
@@ -185,7 +185,7 @@ def test_a_damaged_part_is_named_and_nothing_is_written(split, tmp_path, harm):
     else:
         held[40] ^= 1
     file.write_bytes(held)
-    with pytest.raises(ValueError, match=r"pixel_masks\.part-00001-of-00002\.zarr.*(bytes of|is damaged)"):
+    with pytest.raises(ValueError, match=r"pixel_masks\.part-00001-of-00002\.zarr.*( bytes|is damaged)"):
         join(paths, split, tmp_path)
     assert not (tmp_path / "pixel_masks.zarr").exists()
 

@@ -93,7 +93,7 @@ def test_another_renderer_is_not_used(copied, tmp_path):
 
 
 def test_controls_need_no_renderer(tmp_path):
-    cache = make_cache(tmp_path, source="nearest")
+    cache = make_cache(tmp_path, predictor="nearest")
     shutil.rmtree(cache.parents[3] / "pretrain")
     assert command(cache, "--out", tmp_path / "g").exit_code == 0
     checks = {check["name"]: check for check in read_json(tmp_path / "g" / "gallery.json")["checks"]}

@@ -19,7 +19,7 @@ from wildrayzer.evaluation.tuning.options import option_sets, parse_sweep
 from wildrayzer.evaluation.tuning.sweep import TuningSplit, tune
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks, PixelMasks
 from wildrayzer.pseudo_masks.cache.writer import CacheWriter
-from wildrayzer.stages.masks import calibrate_threshold, vote_masks
+from wildrayzer.stages.patch_masks import calibrate_threshold, vote_masks
 from wildrayzer.stages.refine import refine_masks
 
 SIZE, GRID, FRAMES, CLIPS = 32, 8, 6, 3

@@ -29,8 +29,8 @@ from wildrayzer.losses.vgg19 import VGG19Features
 from wildrayzer.models import WildRayZer
 from wildrayzer.pseudo_masks.backbones.build import build_backbone
 from wildrayzer.pseudo_masks.clustering import quantised_directions
-from wildrayzer.pseudo_masks.controls import control
-from wildrayzer.pseudo_masks.residuals import feature_dissimilarity, pool_to_patches, psnr
+from wildrayzer.pseudo_masks.predictors import predict_by_control
+from wildrayzer.pseudo_masks.residual_maps import feature_dissimilarity, pool_to_patches, psnr
 from wildrayzer.training.objective import RECIPES, Objective
 from wildrayzer.training.tokens import draw_token_mask
 
@@ -132,7 +132,7 @@ def test_a_camera_path(model):
 
 def test_residuals_up_to_their_clusters(backbone):
     targets, rendered = torch.rand(2, 3, 3, 24, 24, device=META), torch.rand(2, 3, 3, 24, 24, device=META)
-    blurred = control("blurred", targets[:, :2], targets, [], patch_size=4)
+    blurred = predict_by_control("blurred", targets[:, :2], targets, [], patch_size=4)
     flat = [images.flatten(0, 1) for images in (targets, rendered, blurred)]
     own, other = (backbone(images).reshape(2, 3, 36, -1) for images in flat[:2])
     found = [pool_to_patches(1 - ssim_map(*flat[:2], window=kind, size=5), 4) for kind in ("gaussian", "uniform")]

@@ -13,9 +13,9 @@ from torch import Tensor
 
 _SIGMA = 1.5
 _K1, _K2 = 0.01, 0.03
-# Frames of fewer pixels are over before a second thread has begun.
+# Smaller frames are done before a second thread has started.
 _WORTH_A_THREAD = 1 << 14
-# Pixels that go through the matrices of a GPU at once.
+# Pixels that are multiplied with the matrices at once, to bound the memory of a GPU.
 _CHUNK_PIXELS = 1 << 23
 
 Image = TypeVar("Image", np.ndarray, Tensor)
@@ -34,9 +34,9 @@ def ssim_map(
     uint8 (towards zero), sample covariance (release). Images are mirrored at the border, edge pixel repeated, as
     scikit-image does.
 
-    On a CPU OpenCV filters, frame by frame on as many threads as torch has; elsewhere the window is a banded matrix. On
-    CUDA leave float32 products at full precision (`torch.set_float32_matmul_precision("highest")`), TF32 is too coarse
-    for variances.
+    On a CPU OpenCV filters frame by frame, on as many threads as torch has; elsewhere the filter is a product with
+    banded matrices. On CUDA leave float32 products at full precision (`torch.set_float32_matmul_precision("highest")`):
+    TF32 is too coarse for variances.
 
     Raises:
         ValueError: the window is even or larger than the image.
@@ -60,7 +60,7 @@ class _Window:
     """A separable window.
 
     Attributes:
-        taps: weights of a line of it.
+        taps: weights of the window along one axis.
         area: sum of all its weights; sums are divided by it.
         correction: from population to sample covariance.
         data_range: largest value of a pixel.
@@ -78,29 +78,30 @@ def _gaussian(size: int) -> _Window:
 
 
 def _uniform(size: int) -> _Window:
-    # On whole numbers: sums of up to 255² · 121 are exact in float32; the division comes after.
+    # Weights of 1 on whole numbers keep sums up to 255² · 121 exact in float32; the division by the area comes after.
     area = float(size**2)
     return _Window(np.ones(size), area=area, correction=area / (area - 1), data_range=255.0)
 
 
 def _by_frames(a: Float[Tensor, "n 3 h w"], b: Float[Tensor, "n 3 h w"], window: _Window) -> Float[Tensor, "n h w"]:
-    found = np.empty((len(a), *a.shape[-2:]), np.float32)
+    similarity = np.empty((len(a), *a.shape[-2:]), np.float32)
 
     def sums(image: Float[np.ndarray, "h w"]) -> Float[np.ndarray, "h w"]:
         return cv2.sepFilter2D(image, -1, window.taps, window.taps, borderType=cv2.BORDER_REFLECT)
 
     def fill(frame: int, x: Float[np.ndarray, "3 h w"], y: Float[np.ndarray, "3 h w"]) -> None:
-        # A channel at a time: what is worked on stays in a core's cache.
+        # One channel at a time, so that intermediate results stay in the core's cache.
         total = sum(_similarity(*channel, window, sums) for channel in zip(x, y, strict=True))
-        np.divide(total, len(x), out=found[frame])
+        np.divide(total, len(x), out=similarity[frame])
 
     large = a.shape[-2] * a.shape[-1] >= _WORTH_A_THREAD
     with ThreadPoolExecutor(torch.get_num_threads() if large else 1) as pool:
         list(pool.map(fill, range(len(a)), a.contiguous().numpy(), b.contiguous().numpy()))
-    return torch.from_numpy(found)
+    return torch.from_numpy(similarity)
 
 
 def _by_matrices(a: Float[Tensor, "n 3 h w"], b: Float[Tensor, "n 3 h w"], window: _Window) -> Float[Tensor, "n h w"]:
+    # A separable filter as two products: one matrix filters the columns, the other the rows.
     down, across = (_band(side, window.taps).to(a.device) for side in a.shape[-2:])
 
     def sums(images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
@@ -112,13 +113,18 @@ def _by_matrices(a: Float[Tensor, "n 3 h w"], b: Float[Tensor, "n 3 h w"], windo
 
 
 def _similarity(a: Image, b: Image, window: _Window, sums: Callable[[Image], Image]) -> Image:
-    """SSIM of images; `sums` gives weighted sums over the window around every pixel."""
+    """SSIM of images; `sums` gives weighted sums over the window around every pixel.
+
+    SSIM = (2 μa μb + c1) (2 σab + c2) / ((μa² + μb² + c1) (σa² + σb² + c2)), where only the sum of the two variances
+    occurs. Four filtered images are therefore enough, each of the shape of `a`.
+    """
     moments = [sums(values) for values in (a, b, a * a + b * b, a * b)]
-    # In place from here: memory traffic is most of the time.
+    # All that follows is in place: memory traffic takes most of the time. The names say what an array holds at first.
     if window.area != 1:
         for moment in moments:
             moment /= window.area
     mean_a, mean_b, variance, covariance = moments
+    # μa μb and μa² + μb², which turn the second moments into variances: E[a² + b²] − (μa² + μb²), E[ab] − μa μb.
     means = mean_a * mean_b
     mean_a *= mean_a
     mean_b *= mean_b
@@ -128,6 +134,7 @@ def _similarity(a: Image, b: Image, window: _Window, sums: Callable[[Image], Ima
     variance *= window.correction
     covariance -= means
     covariance *= window.correction
+    # The numerator collects in `means`, the denominator in `squares`.
     c1, c2 = (_K1 * window.data_range) ** 2, (_K2 * window.data_range) ** 2
     means *= 2
     means += c1
@@ -143,9 +150,10 @@ def _similarity(a: Image, b: Image, window: _Window, sums: Callable[[Image], Ima
 
 def _band(length: int, taps: Float[np.ndarray, " k"]) -> Float[Tensor, "l l"]:
     """Matrix that filters a line of `length` pixels with `taps`, mirrored at both ends, edge pixel repeated."""
+    # Row i has the taps at the pixels around i; positions beyond an end are mirrored and add up there.
     radius = len(taps) // 2
-    source = torch.arange(length)[:, None] + torch.arange(-radius, radius + 1)
-    source = torch.where(source < 0, -1 - source, source)
-    source = torch.where(source >= length, 2 * length - 1 - source, source)
+    column = torch.arange(length)[:, None] + torch.arange(-radius, radius + 1)
+    column = torch.where(column < 0, -1 - column, column)
+    column = torch.where(column >= length, 2 * length - 1 - column, column)
     weights = torch.from_numpy(taps).expand(length, -1)
-    return torch.zeros(length, length, dtype=torch.float64).scatter_add_(1, source, weights).float()
+    return torch.zeros(length, length, dtype=torch.float64).scatter_add_(1, column, weights).float()

@@ -1,4 +1,4 @@
-"""The absolute test: evidence of motion against thresholds calibrated on static clips (docs/method.md#calibration).
+"""The absolute test: motion scores against thresholds calibrated on static clips (docs/method.md#calibration).
 
 Differs from the paper, whose voting is rank-based and marks about as many patches where nothing moves as where
 something does.
@@ -20,16 +20,17 @@ from wildrayzer.pseudo_masks.fusion import dino_weight
 
 _LEAST_SCALE = 1e-6
 _FOUR_NEIGHBOURS = np.array([[[0] * 3] * 3, [[0, 1, 0], [1, 1, 1], [0, 1, 0]], [[0] * 3] * 3])
-"""Neighbours within a frame; frames do not touch."""
+"""Neighbours within a frame; patches of different frames are never connected."""
 _WEIGHTING_OPTIONS = ("weighting", "dino_weight", "dino_weight_low", "dino_weight_high", "psnr_low", "psnr_high")
 
 
 @dataclass(frozen=True)
 class AbsoluteThresholds:
-    """What static clips say about evidence where nothing moves.
+    """Thresholds of the motion score, from static clips.
 
-    The evidence of a patch is w · D_dino / s_dino + (1 − w) · D_ssim / s_ssim, raw dissimilarities and not z-scores,
-    with w of `dino_weight` and the mean static dissimilarities s as units: 1 is a usual patch of a static clip.
+    The motion score of a patch is w · D_dino / s_dino + (1 − w) · D_ssim / s_ssim: raw dissimilarities, not z-scores.
+    The weight w is that of `dino_weight`, the units s are the mean dissimilarities of static patches. So 1 is an
+    average patch of a static clip.
     """
 
     scale_dino: float
@@ -37,25 +38,25 @@ class AbsoluteThresholds:
     scale_ssim: float
     """s_ssim: mean D_ssim of static patches."""
     patch: float
-    """(1 − rate) quantile of the evidence of static patches."""
+    """(1 − `false_positive_rate`) quantile of the motion scores of static patches."""
     cluster: float
-    """The same after each patch took the mean evidence of its cluster in its frame."""
+    """The same quantile of the mean motion scores of clusters (see `cluster_means`)."""
     region: float
-    """(1 − region rate) quantile of the evidence of static patches: the lower threshold of `region`."""
+    """(1 − `region_rate`) quantile of the motion scores of static patches: the lower threshold of the test `region`."""
     false_positive_rate: float
-    """The rate: share of static patches over `patch`, and over `cluster`."""
+    """Share of static patches over `patch`, and over `cluster`."""
     region_rate: float
     """Share of static patches over `region`."""
     patches: int
-    """Static patches seen."""
+    """Number of static patches."""
     weighting: dict[str, Any]
-    """Options of `dino_weight` that the evidence was weighted with."""
+    """Options of `dino_weight` that the motion scores were made with."""
     made_from: dict[str, str] = dataclasses.field(default_factory=dict)
-    """Digests of the renderer, the backbone and the residual options that made the static maps."""
+    """Digests of the renderer, the backbone, the residual options and the code that made the static maps."""
 
     @property
     def digest(self) -> str:
-        """16 hexadecimal digits that stand for all of it."""
+        """16 hexadecimal digits, of all fields."""
         return digest_json(dataclasses.asdict(self))
 
     def save(self, path: str | Path) -> None:
@@ -67,20 +68,22 @@ class AbsoluteThresholds:
         """Read what `save` wrote.
 
         Raises:
-            ValueError: the file holds something else.
+            ValueError: the file contains something else.
             FileNotFoundError: there is no such file.
         """
         raw = read_json(path)
         fields = {field.name for field in dataclasses.fields(cls)}
         if not isinstance(raw, dict) or set(raw) != fields:
-            raise ValueError(f"{path}: no thresholds of the absolute test; delete it and run the stage again")
+            raise ValueError(
+                f"{path}: these are no thresholds of the absolute test; delete the file and calibrate again"
+            )
         return cls(**raw)
 
     def check(self, config: PseudoMasksConfig) -> None:
-        """Refuse thresholds calibrated for other options.
+        """Refuse thresholds that were calibrated for other options.
 
         Raises:
-            ValueError: the false-positive rate or the weighting differs; names which.
+            ValueError: the false-positive rate, the region rate or the weighting differs; the message names it.
         """
         if self.false_positive_rate != config.false_positive_rate:
             raise ValueError(
@@ -109,37 +112,41 @@ def calibrate(
     *,
     made_from: Mapping[str, str] | None = None,
 ) -> AbsoluteThresholds:
-    """Thresholds that the given share of patches of static clips passes; quantiles, so that outliers do not count.
+    """Thresholds that the configured share of static patches exceeds.
+
+    Thresholds are quantiles, so that a few outliers change nothing.
 
     Args:
-        d_dino: feature dissimilarity of frames in which nothing moves.
-        d_ssim: their SSIM dissimilarity.
-        psnr: their rendering PSNR in dB.
+        d_dino: feature dissimilarity of frames in which nothing moves, in [0, 2].
+        d_ssim: their SSIM dissimilarity, in [0, 2].
+        psnr: PSNR of their predictions in dB.
         clusters: their cluster numbers.
         config: the `pseudo_masks` section.
         made_from: digests to record in the thresholds.
 
     Raises:
-        ValueError: no frames, maps that are not finite, or too few patches for the rate.
+        ValueError: maps that are not finite, or too few patches for the rate.
     """
     patches = d_dino.size
     if patches * config.false_positive_rate < 1:
         raise ValueError(
-            f"{patches} static patches cannot tell a false-positive rate of {config.false_positive_rate}; add clips to "
-            "the calibration split or raise pseudo_masks.false_positive_rate"
+            f"{patches} static patches are too few for a false-positive rate of {config.false_positive_rate}; add "
+            "clips to the calibration split or raise pseudo_masks.false_positive_rate"
         )
     if not (np.isfinite(d_dino).all() and np.isfinite(d_ssim).all() and np.isfinite(psnr).all()):
-        raise ValueError("calibration maps hold NaN or infinity; run the residuals of the calibration split again")
+        raise ValueError("calibration maps contain NaN or infinity; run the residuals of the calibration split again")
+    # Units first: the mean of each map over all static patches. Feature and SSIM dissimilarity become comparable.
     scale_dino = max(float(d_dino.mean(dtype=np.float64)), _LEAST_SCALE)
     scale_ssim = max(float(d_ssim.mean(dtype=np.float64)), _LEAST_SCALE)
-    values = _weighted(d_dino, d_ssim, psnr, config, scale_dino, scale_ssim)
+    # Scores [f, g, g] of single patches. The thresholds are their quantiles, and one quantile of the cluster means.
+    scores = _weighted(d_dino, d_ssim, psnr, config, scale_dino, scale_ssim)
     quantile = 1 - config.false_positive_rate
     return AbsoluteThresholds(
         scale_dino=scale_dino,
         scale_ssim=scale_ssim,
-        patch=float(np.quantile(values, quantile)),
-        cluster=float(np.quantile(cluster_means(values, clusters), quantile)),
-        region=float(np.quantile(values, 1 - config.region_rate)),
+        patch=float(np.quantile(scores, quantile)),
+        cluster=float(np.quantile(cluster_means(scores, clusters), quantile)),
+        region=float(np.quantile(scores, 1 - config.region_rate)),
         false_positive_rate=config.false_positive_rate,
         region_rate=config.region_rate,
         patches=patches,
@@ -148,33 +155,33 @@ def calibrate(
     )
 
 
-def evidence(
+def motion_score(
     d_dino: Float[np.ndarray, "f g g2"],
     d_ssim: Float[np.ndarray, "f g g2"],
     psnr: Float[np.ndarray, " f"],
     config: PseudoMasksConfig,
     thresholds: AbsoluteThresholds,
 ) -> Float[np.ndarray, "f g g2"]:
-    """Evidence of motion of every patch in units of static clips, see `AbsoluteThresholds`."""
+    """Motion score of every patch in units of static clips (1 = an average static patch), see `AbsoluteThresholds`."""
     return _weighted(d_dino, d_ssim, psnr, config, thresholds.scale_dino, thresholds.scale_ssim)
 
 
-def passes(
-    values: Float[np.ndarray, "f g g2"],
+def apply_threshold(
+    scores: Float[np.ndarray, "f g g2"],
     clusters: UInt8[np.ndarray, "f g g2"],
     voted: Bool[np.ndarray, "f g g2"],
     config: PseudoMasksConfig,
     thresholds: AbsoluteThresholds,
 ) -> Bool[np.ndarray, "f g g2"]:
-    """Voted patches that the absolute test lets pass: strictly over the threshold; `off` lets all pass.
+    """Voted patches whose motion score is strictly over the threshold; with `absolute_test: off`, all of them.
 
     Args:
-        values: of `evidence`.
+        scores: of `motion_score`.
         clusters: cluster numbers.
         voted: patches that voting marks.
-        config: `absolute_test` chooses between `patch`, `cluster` (a cluster's patches in one frame together) and
-            `region` (two thresholds, as Canny's hysteresis has them: voted patches over the lower one, in
-            4-connected regions of a frame that have a patch over the upper one).
+        config: `absolute_test` is `patch` (each patch by itself), `cluster` (the mean over a cluster's patches in a
+            frame) or `region` (hysteresis as in Canny's edge detector: voted patches over the lower threshold, in
+            4-connected regions that contain a patch over the upper one).
         thresholds: of `calibrate`.
 
     Raises:
@@ -184,18 +191,21 @@ def passes(
         return voted
     thresholds.check(config)
     if config.absolute_test == "patch":
-        return voted & (values > thresholds.patch)
+        return voted & (scores > thresholds.patch)
     if config.absolute_test == "cluster":
-        return voted & (cluster_means(values, clusters) > thresholds.cluster)
-    regions, _ = ndimage.label(voted & (values > thresholds.region), structure=_FOUR_NEIGHBOURS)
-    sure = np.unique(regions[(regions > 0) & (values > thresholds.patch)])
-    return np.isin(regions, sure)
+        return voted & (cluster_means(scores, clusters) > thresholds.cluster)
+    # Label all frames at once: `regions` [f, g, g] holds a region's number, or 0 under the lower threshold.
+    regions, _ = ndimage.label(voted & (scores > thresholds.region), structure=_FOUR_NEIGHBOURS)
+    # Keep the whole of every region that has one patch over the upper threshold.
+    kept = np.unique(regions[(regions > 0) & (scores > thresholds.patch)])
+    return np.isin(regions, kept)
 
 
 def cluster_means(
     values: Float[np.ndarray, "f g g2"], clusters: UInt8[np.ndarray, "f g g2"]
 ) -> Float[np.ndarray, "f g g2"]:
     """Every patch replaced by the mean over the patches of its frame with its cluster number."""
+    # One key per (frame, cluster): a label fits into a byte. Sums and counts per key then need no loop over frames.
     keys = (np.arange(len(values))[:, None, None] * 256 + clusters.astype(np.int64)).ravel()
     sums = np.bincount(keys, weights=values.ravel(), minlength=1)
     sizes = np.bincount(keys, minlength=1)

@@ -1,4 +1,4 @@
-"""Refinement jobs: pixel masks of a split, in one job or in parts that a last job joins; no GPU.
+"""Refinement jobs: pixel masks of a split, in one job or in parts that another job joins; no GPU.
 
 Source: docs/method.md#refinement.
 """
@@ -19,10 +19,10 @@ from wildrayzer.pseudo_masks.cache.arrays import NOT_COMPUTED
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks
 from wildrayzer.pseudo_masks.cache.parts import MaskPart, joined_attributes, open_mask_parts, part_frames
 from wildrayzer.pseudo_masks.cache.writer import CacheWriter
-from wildrayzer.pseudo_masks.patch_masks import SAME_ORIGIN
+from wildrayzer.pseudo_masks.patch_masks import PREDICTION_DIGESTS
 from wildrayzer.pseudo_masks.refinement import Job, refine_frames
 
-REFINE_VERSION = 1
+STAGE_VERSION = 1
 """Raised when a change of code changes pixel masks."""
 
 _FRAMES_AT_ONCE = 32
@@ -36,10 +36,10 @@ def refine_masks(
     out_path: str | Path,
     workers: int = 1,
 ) -> None:
-    """Pixel masks of every frame on `workers` threads; a summary goes beside them as JSON.
+    """Pixel masks of every frame, on `workers` threads, with a summary as JSON beside them.
 
     Raises:
-        ValueError: patch masks of another frame store, or broken ones.
+        ValueError: damaged patch masks, or patch masks of another frame store.
     """
     patches, store = _open(patch_masks_path, store_path)
     masks = _refined(patches, store, config, range(patches.num_frames), workers)
@@ -56,19 +56,19 @@ def refine_part(
     parts: int,
     workers: int = 1,
 ) -> None:
-    """Pixel masks of the frames of one part as a part store; the frames of a part do not depend on how it is made.
+    """Pixel masks of one part's frames, as a part store.
 
     Args:
-        patch_masks_path: of the split.
+        patch_masks_path: patch masks of the split.
         store_path: frames of the split.
         config: the `refine` section.
-        out_path: of the part store, see `cache_parts.part_path`.
+        out_path: folder of the part store, see `part_path`.
         part: number of the part, from 0.
-        parts: how many there are; more than the masks have shards leave some empty.
+        parts: number of parts; if the masks have fewer shards, some parts are empty.
         workers: threads.
 
     Raises:
-        ValueError: patch masks of another frame store, or broken ones.
+        ValueError: damaged patch masks, or patch masks of another frame store.
     """
     patches, store = _open(patch_masks_path, store_path)
     frames = part_frames(patches.num_frames, part, parts)
@@ -82,15 +82,15 @@ def refine_part(
 
 
 def join_masks(part_paths: Sequence[str | Path], *, patch_masks_path: str | Path, out_path: str | Path) -> None:
-    """Join all part stores of a split to `pixel_masks.zarr`, the same as `refine_masks` writes; with its summary.
+    """Join all part stores of a split to `pixel_masks.zarr` and its summary; both equal those of `refine_masks`.
 
     Args:
-        part_paths: of `refine_part`, all parts.
-        patch_masks_path: what they were refined from.
-        out_path: of the joined group.
+        part_paths: part stores of `refine_part`, all of them.
+        patch_masks_path: patch masks that they were refined from.
+        out_path: folder of the joined group.
 
     Raises:
-        ValueError: see `open_mask_parts`; also parts of other patch masks.
+        ValueError: see `open_mask_parts`; also parts from other patch masks.
     """
     patches = PatchMasks(patch_masks_path)
     parts = open_mask_parts(part_paths, frames=patches.num_frames, expect={"patch_masks": patches.digest})
@@ -103,15 +103,15 @@ def _open(patch_masks_path: str | Path, store_path: str | Path) -> tuple[PatchMa
 
 
 def _attributes(patches: PatchMasks, store: FrameStore, config: RefineConfig) -> dict[str, Any]:
-    """What a group of pixel masks says of itself, as `CacheWriter` takes it."""
+    """Attributes of a group of pixel masks, as arguments of `CacheWriter`."""
     options = config.model_dump(mode="json", exclude={"shards"})
     return {
         "sizes": {"row": store.image_size, "column": store.image_size},
         "digests": {
             "patch_masks": patches.digest,
-            **{name: patches.digests[name] for name in ("residuals", "store", *SAME_ORIGIN[:2])},
+            **{name: patches.digests[name] for name in ("residuals", "store", *PREDICTION_DIGESTS)},
             "options": digest_json(options),
-            "refine": str(REFINE_VERSION),
+            "refine": str(STAGE_VERSION),
         },
         "scenes": patches.scenes,
         "offsets": patches.offsets,
@@ -122,7 +122,7 @@ def _attributes(patches: PatchMasks, store: FrameStore, config: RefineConfig) ->
 def _refined(
     patches: PatchMasks, store: FrameStore, config: RefineConfig, frames: range, workers: int
 ) -> Iterator[UInt8[np.ndarray, "n h w"]]:
-    """Pixel masks of a span of frames, some at a time, in order."""
+    """Pixel masks of a range of frames, some at a time, in order."""
     starts = range(frames.start, frames.stop, _FRAMES_AT_ONCE)
     refined = refine_frames(_jobs(patches, store, frames, starts), config, workers=workers)
     yield from track(refined, "refining masks", total=len(starts), console=Console(stderr=True))
@@ -143,7 +143,7 @@ def _joined(parts: Sequence[MaskPart]) -> Iterator[UInt8[np.ndarray, "n h w"]]:
 def _write(
     out_path: str | Path, blocks: Iterable[UInt8[np.ndarray, "n h w"]], *, frames: int, **attributes: Any
 ) -> None:
-    """The group of all frames, and its summary."""
+    """Write the group of all frames, and its summary."""
     marked, empty, computed, pixels = 0, 0, 0, 0
     with CacheWriter(out_path, "pixel_masks", frames=frames, **attributes) as writer:
         for masks in blocks:

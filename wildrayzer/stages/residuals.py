@@ -1,4 +1,4 @@
-"""Residual jobs: render the windows with the frozen renderer, store their maps in parts.
+"""Residual jobs: predict the targets of the windows and store their residual maps, in parts.
 
 Source: docs/method.md#residual-maps.
 """
@@ -26,12 +26,12 @@ from wildrayzer.models.precision import keep_float32
 from wildrayzer.pseudo_masks.backbones.base import FeatureBackbone
 from wildrayzer.pseudo_masks.backbones.build import build_backbone
 from wildrayzer.pseudo_masks.cache.writer import CacheWriter
-from wildrayzer.pseudo_masks.controls import Source, stand_in
-from wildrayzer.pseudo_masks.maps import WindowMaps, window_maps
+from wildrayzer.pseudo_masks.predictors import Predictor, predict
+from wildrayzer.pseudo_masks.residual_maps import WindowMaps, window_maps
 
 logger = logging.getLogger(__name__)
 
-RESIDUALS_VERSION = 2
+STAGE_VERSION = 2
 """Raised when a change of code changes residual maps or clusters."""
 
 
@@ -43,7 +43,7 @@ def compute_residuals(
     config: ResidualsConfig,
     features: FeaturesConfig,
     out_path: str | Path,
-    source: Source = "renderer",
+    predictor: Predictor = "renderer",
     part: int = 0,
     parts: int = 1,
     device: str | torch.device = "cpu",
@@ -51,20 +51,20 @@ def compute_residuals(
     """Residual maps, clusters and PSNR of all target frames of a part's windows, as a part store.
 
     Args:
-        checkpoint_dir: the frozen renderer; control sources take its patch size alone.
+        checkpoint_dir: the frozen renderer; controls use only its patch size.
         store_path: frames of the split.
-        windows_path: its window list.
+        windows_path: window list of the split.
         config: the `residuals` section.
         features: the `features` section.
-        out_path: of the part store, see `cache_parts.part_path`.
-        source: what stands for the rendering.
+        out_path: folder of the part store, see `part_path`.
+        predictor: what predicts the targets.
         part: number of the part, from 0.
-        parts: how many there are.
+        parts: number of parts.
         device: where to compute.
 
     Raises:
-        ValueError: the window list is of another store or repeats a target, sizes do not fit, or a rendering is not
-            finite.
+        ValueError: the window list belongs to another store or repeats a target, sizes do not fit, or a prediction
+            is not finite.
     """
     keep_float32()
     store, windows = FrameStore(store_path, preload_mb=PRELOAD_MB), WindowList.load(windows_path)
@@ -84,25 +84,25 @@ def compute_residuals(
     backbone = build_backbone(features, patch_size=model.config.patch_size, device=device)
     options = config.model_dump(mode="json", exclude={"batch", "shards"})
     digests = {
-        "renderer": manifest.weights_digest if source == "renderer" else source,
+        "renderer": manifest.weights_digest if predictor == "renderer" else predictor,
         "backbone": backbone.digest,
         "store": store.digest,
         "windows": windows.digest,
         "config": digest_json(options),
-        "code": str(RESIDUALS_VERSION),
+        "code": str(STAGE_VERSION),
     }
-    logger.info("part %d of %d: source %s, backbone %s, %s", part, parts, source, backbone.name, digests)
+    logger.info("part %d of %d: predictor %s, backbone %s, %s", part, parts, predictor, backbone.name, digests)
     batches = list(window_batches(windows, part, parts, config.batch))
     maps = [
-        _batch_maps(batch, store, model, backbone, config, source, device)
+        _batch_maps(batch, store, model, backbone, config, predictor, device)
         for _, batch in track(batches, f"residuals {part + 1}/{parts}", console=Console(stderr=True))
     ]
-    about = {"source": source, "backbone": backbone.name, "residuals": options, "part": part, "parts": parts}
+    about = {"source": predictor, "backbone": backbone.name, "residuals": options, "part": part, "parts": parts}
     _write_part(out_path, batches, maps, store, model.config.patch_size, digests, about)
 
 
 def window_batches(windows: WindowList, part: int, parts: int, batch: int) -> Iterator[tuple[list[int], list[Window]]]:
-    """Numbers and windows of a part, `batch` at a time, each batch with equally many targets."""
+    """Numbers and windows of a part, up to `batch` at a time; windows of a batch have equally many targets."""
     number = {window: index for index, window in enumerate(windows.windows)}
     own = windows.part(part, parts)
     for targets in sorted({len(window.targets) for window in own}):
@@ -119,7 +119,7 @@ def _batch_maps(
     model: WildRayZer,
     backbone: FeatureBackbone,
     config: ResidualsConfig,
-    source: Source,
+    predictor: Predictor,
     device: str | torch.device,
 ) -> WindowMaps:
     first = [int(store.offsets[window.scene]) for window in batch]
@@ -129,11 +129,11 @@ def _batch_maps(
     try:
         return window_maps(
             targets,
-            stand_in(source, model, inputs, targets, batch),
+            predict(predictor, model, inputs, targets, batch),
             backbone=backbone,
             patch_size=model.config.patch_size,
             config=config,
-            # Of the window itself, so that batches, parts and their order are of no consequence.
+            # From the window itself, so that the division into batches and parts changes nothing.
             seeds=[row[0] for row in frames],
         )
     except ValueError as error:
@@ -155,7 +155,7 @@ def _write_part(
     about: dict[str, Any],
 ) -> None:
     grid = store.image_size // patch_size
-    total = sum(found.psnr.size for found in maps)
+    total = sum(batch.psnr.size for batch in maps)
     with CacheWriter(
         out_path,
         "residuals_part",
@@ -166,13 +166,13 @@ def _write_part(
         offsets=store.offsets,
         about=about,
     ) as writer:
-        for (numbers, windows), found in zip(batches, maps, strict=True):
+        for (numbers, windows), batch in zip(batches, maps, strict=True):
             frames = [int(store.offsets[window.scene]) + frame for window in windows for frame in window.targets]
             writer.append(
-                d_dino=found.d_dino.reshape(-1, grid, grid),
-                d_ssim=found.d_ssim.reshape(-1, grid, grid),
-                clusters=found.clusters.reshape(-1, grid, grid),
-                psnr=found.psnr.ravel(),
-                window=np.repeat(numbers, found.psnr.shape[1]).astype(np.int32),
+                d_dino=batch.d_dino.reshape(-1, grid, grid),
+                d_ssim=batch.d_ssim.reshape(-1, grid, grid),
+                clusters=batch.clusters.reshape(-1, grid, grid),
+                psnr=batch.psnr.ravel(),
+                window=np.repeat(numbers, batch.psnr.shape[1]).astype(np.int32),
                 frame_number=np.asarray(frames, np.int64),
             )

@@ -2,7 +2,7 @@
 
 from wildrayzer.config import PseudoMasksConfig
 from wildrayzer.run.logs import job_log
-from wildrayzer.stages.masks import calibrate_threshold
+from wildrayzer.stages.patch_masks import calibrate_threshold
 
 with job_log(snakemake.log[0]):
     calibrate_threshold(

@@ -1,7 +1,7 @@
 """Join the parts of a split's residuals."""
 
 from wildrayzer.run.logs import job_log
-from wildrayzer.stages.join_residuals import join_residuals
+from wildrayzer.stages.patch_masks import join_residuals
 
 with job_log(snakemake.log[0]):
     join_residuals(

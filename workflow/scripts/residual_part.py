@@ -15,7 +15,7 @@ with job_log(snakemake.log[0]):
         windows_path=snakemake.input.windows,
         config=ResidualsConfig(**snakemake.params.residuals),
         features=FeaturesConfig(**snakemake.params.features),
-        source=snakemake.wildcards.source,
+        predictor=snakemake.wildcards.source,
         part=int(snakemake.wildcards.part),
         parts=int(snakemake.wildcards.parts),
         out_path=snakemake.output.part,

@@ -2,7 +2,7 @@
 
 from wildrayzer.config import PseudoMasksConfig
 from wildrayzer.run.logs import job_log
-from wildrayzer.stages.masks import vote_masks
+from wildrayzer.stages.patch_masks import vote_masks
 
 with job_log(snakemake.log[0]):
     vote_masks(

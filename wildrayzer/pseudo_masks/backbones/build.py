@@ -1,4 +1,4 @@
-"""Which backbone a configuration names."""
+"""The backbone that a configuration names."""
 
 import torch
 
@@ -13,11 +13,11 @@ def build_backbone(config: FeaturesConfig, *, patch_size: int, device: str | tor
 
     Args:
         config: the `features` section.
-        patch_size: patch of the renderer, in pixels; features come on that grid whatever the backbone's own patch.
-        device: where images will be.
+        patch_size: patch of the renderer in pixels; features are on that grid, whatever the backbone's own patch.
+        device: device of the images.
 
     Raises:
-        ValueError: `features.weights` is no folder with a DINOv3 ViT, or a hub id that cannot be had.
+        ValueError: `features.weights` is neither a folder with a DINOv3 ViT nor a hub id that can be downloaded.
     """
     if config.backbone == "descriptor":
         return Descriptor(patch_size=patch_size)

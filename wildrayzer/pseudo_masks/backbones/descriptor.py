@@ -1,4 +1,4 @@
-"""The dense descriptor: patch features for machines without weights. It is not DINOv3 and is named as what it is."""
+"""The descriptor: patch features from colours and gradients, for machines without DINOv3 weights."""
 
 from functools import cache
 
@@ -16,7 +16,7 @@ _SPREAD_WEIGHT = 0.15
 _GRADIENT_WEIGHT = 0.5
 _GRADIENT_FLOOR = 0.15
 _VERSION = 2
-# Pixels worked on at once: what fits a core's cache is twice as fast as a large batch.
+# Pixels that are processed at once: on a CPU, what fits into a core's cache is twice as fast as a large batch.
 _CHUNK_PIXELS = {"cpu": 1 << 15, "cuda": 1 << 23}
 
 _SRGB_KNEE = 0.04045
@@ -33,13 +33,13 @@ class Descriptor:
     """Colour statistics and oriented gradients of a patch, 15 channels.
 
     - 0–2: mean CIE Lab colour of the patch, divided by 25 (so L* spans 0 to 4).
-    - 3–5: standard deviation of the same inside the patch, times 0.15: a blurred rendering loses it
-      wherever there is texture, whether something moved or not.
+    - 3–5: standard deviation of the same within the patch, times 0.15. A blurred rendering lowers it wherever there
+      is texture, whether something moved or not.
     - 6–14: histogram of gradient directions without sign, 9 bins of 20°, each pixel shared between the two nearest
       bins and weighted by its Sobel magnitude, averaged over the patch and its neighbours (3×3 patches, edges
       mirrored), divided by its Euclidean norm + 0.15, times 0.5.
 
-    Differs from the paper, which has DINOv3 alone. Its features say something relative to a window's mean only,
+    Differs from the paper, which uses only DINOv3. The features are meaningful only relative to a window's mean:
     therefore `centre` is true, and `anchor` keeps patches close to that mean comparable.
     """
 
@@ -69,7 +69,8 @@ class Descriptor:
     def _describe(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n fh fw 15"]:
         lab = rgb_to_lab(images) * _LAB_SCALE
         mean = functional.avg_pool2d(lab, self.patch_size)
-        # Off the mean first: the difference of two large squares would give flat patches a spread of rounding errors.
+        # Subtract the mean before squaring: as a difference of two large squares, the spread of flat patches would be
+        # rounding errors.
         patches = lab.unflatten(3, (-1, self.patch_size)).unflatten(2, (-1, self.patch_size))
         centred = (patches - mean[:, :, :, None, :, None]).flatten(4, 5).flatten(2, 3)
         variance = functional.avg_pool2d(centred.square(), self.patch_size)
@@ -89,7 +90,8 @@ def luma(images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 1 h w"]:
 
 def rgb_to_lab(images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
     """CIE Lab (D65) of sRGB in [0, 1]: L* in [0, 100], a* and b* about ±128."""
-    # Both curves are a straight line up to a knee and a power beyond it; clamping at the knee is faster than a choice.
+    # Both curves are straight up to a knee and a power beyond it: the power of the values clamped from below, plus the
+    # line of the values clamped from above. This is faster than a choice per pixel.
     linear = _power((images.clamp(min=_SRGB_KNEE) + 0.055) / 1.055, 2.4)
     linear = linear + (images.clamp(max=_SRGB_KNEE) - _SRGB_KNEE) / 12.92
     xyz = (_rgb_to_xyz(images.device) @ linear.flatten(2)).view_as(linear)
@@ -104,7 +106,7 @@ def _rgb_to_xyz(device: torch.device) -> Float[Tensor, "3 3"]:
 
 
 def _power(values: Float[Tensor, "n 3 h w"], exponent: float) -> Float[Tensor, "n 3 h w"]:
-    """Positive values to a power; through logarithms, four times as fast as `pow` on a CPU."""
+    """Positive values to a power, by logarithms: four times as fast as `pow` on a CPU."""
     return values.log().mul_(exponent).exp_()
 
 
@@ -114,12 +116,14 @@ def orientation_votes(grey: Float[Tensor, "n 1 h w"]) -> Float[Tensor, "n 9 h w"
     Directions are angles of the gradient modulo 180°; bin b is centred on 20° · b. Sobel 3×3, mirrored at the border
     without repeating the edge pixel.
     """
+    # Sobel in two steps: smooth along one axis with 1, 2, 1, then take differences along the other.
     padded = functional.pad(grey, (1, 1, 1, 1), mode="reflect")
     smooth_rows = padded[:, :, :-2] + 2 * padded[:, :, 1:-1] + padded[:, :, 2:]
     smooth_columns = padded[..., :-2] + 2 * padded[..., 1:-1] + padded[..., 2:]
     horizontal = smooth_rows[..., 2:] - smooth_rows[..., :-2]
     vertical = smooth_columns[:, :, 2:] - smooth_columns[:, :, :-2]
     magnitude = (horizontal.square() + vertical.square()).sqrt()
+    # Angles in units of bins, so that the distance from a bin's centre is at most half the circle of 9 bins.
     angle = (torch.atan2(vertical, horizontal) * (_BINS / torch.pi)) % _BINS
     bins = torch.arange(_BINS, device=grey.device, dtype=grey.dtype)[:, None, None]
     distance = (angle - bins).abs()

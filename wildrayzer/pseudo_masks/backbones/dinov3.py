@@ -19,15 +19,15 @@ logger = logging.getLogger(__name__)
 _IMAGENET_MEAN = (0.485, 0.456, 0.406)
 _IMAGENET_STD = (0.229, 0.224, 0.225)
 _MODEL_TYPE = "dinov3_vit"
-# Most pixels in one pass on a CPU: more activations than its caches hold make every pass slower (8 images of 256 px).
+# Most pixels in one pass on a CPU (8 images of 256 px): with more, activations do not fit into its caches.
 _CPU_PIXELS = 1 << 19
 
 
 class DINOv3:
-    """Last-layer patch tokens (after the final norm) of a frozen DINOv3 ViT; class and register tokens are dropped.
+    """Patch tokens of the last layer (after the final norm) of a frozen DINOv3 ViT, without class and register tokens.
 
-    Always in eval mode: in train mode its rotary positions are rescaled at random. Where the backbone's patch differs
-    from the renderer's, images are resized (bicubic, antialiased) so that the two grids agree.
+    Always in eval mode: in train mode its rotary positions are rescaled at random. If the backbone's patch differs from
+    the renderer's, images are resized (bicubic, antialiased) so that the two grids agree.
     """
 
     centre = False
@@ -86,7 +86,7 @@ class DINOv3:
 
 
 def _locate(config: FeaturesConfig) -> tuple[Path, str]:
-    """Folder of the weights and what names their revision, fetching a hub id when it is not in the local cache."""
+    """Folder of the weights and the name of their revision; a hub id is downloaded unless it is in the local cache."""
     weights = config.weights
     folder = Path(weights).expanduser()
     if folder.is_dir():
@@ -101,39 +101,41 @@ def _locate(config: FeaturesConfig) -> tuple[Path, str]:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        found = snapshot_download(weights, revision=config.revision, allow_patterns=["*.json", "*.safetensors"])
+        snapshot = snapshot_download(weights, revision=config.revision, allow_patterns=["*.json", "*.safetensors"])
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as error:
         raise ValueError(
-            f"features.weights = {weights!r} (revision {config.revision or 'default'}) is no folder here and cannot be "
-            f"had from the hub ({type(error).__name__}: {str(error).strip().splitlines()[0]}); accept its licence and "
-            "log in, or name a local folder, or set features.backbone: descriptor"
+            f"features.weights = {weights!r} (revision {config.revision or 'default'}) is not a local folder and "
+            f"cannot be downloaded from the hub ({type(error).__name__}: {str(error).strip().splitlines()[0]}); accept "
+            "its licence and log in, or name a local folder, or set features.backbone: descriptor"
         ) from None
-    # The hub's cache keeps a snapshot in a folder named by its commit.
-    return Path(found), Path(found).name
+    # The hub's cache names the folder of a snapshot by its commit.
+    return Path(snapshot), Path(snapshot).name
 
 
 def _check_kind(folder: Path, weights: str) -> None:
     if not (folder / "config.json").is_file():
-        raise ValueError(f"features.weights = {weights!r}: {folder} holds no config.json; name a DINOv3 ViT folder")
+        raise ValueError(f"features.weights = {weights!r}: {folder} has no config.json; name a DINOv3 ViT folder")
     kind = read_json(folder / "config.json").get("model_type")
     if kind != _MODEL_TYPE:
         raise ValueError(
             f"features.weights = {weights!r}: model_type is {kind!r}, not {_MODEL_TYPE!r}; name a DINOv3 ViT"
         )
     if not sorted(folder.glob("*.safetensors")):
-        raise ValueError(f"features.weights = {weights!r}: {folder} holds no *.safetensors; the download is incomplete")
+        raise ValueError(f"features.weights = {weights!r}: {folder} has no *.safetensors; the download is incomplete")
 
 
 def _load(kind: Any, folder: Path, dtype: torch.dtype, weights: str) -> Any:
-    """The model from a local folder; weights that do not fit its config.json are refused."""
+    """The model from a local folder; refuses weights that do not fit its config.json."""
     try:
         model, report = kind.from_pretrained(folder, dtype=dtype, output_loading_info=True, local_files_only=True)
     except (OSError, RuntimeError) as error:
-        message = f"features.weights = {weights!r}: weights in {folder} do not load: {error}; fetch them again"
-        raise ValueError(message) from None
+        raise ValueError(
+            f"features.weights = {weights!r}: the weights in {folder} cannot be loaded: {error}; download them again"
+        ) from None
     if missing := sorted(report["missing_keys"]):
         raise ValueError(
-            f"features.weights = {weights!r}: {len(missing)} weights are missing, {missing[0]} first; fetch it again"
+            f"features.weights = {weights!r}: {len(missing)} weights are missing, the first is {missing[0]}; "
+            "download them again"
         )
     return model
 

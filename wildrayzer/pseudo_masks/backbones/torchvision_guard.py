@@ -1,8 +1,8 @@
 """Makes `import torchvision` work where its compiled operators cannot be loaded.
 
-torchvision 0.28.0 is published as a CUDA build alone. Beside a CPU build of torch its shared library does not load, and
-its Python part then dies with "operator torchvision::nms does not exist" while it describes operators that were never
-declared. lpips imports torchvision and transformers looks for it, so both need the declarations first.
+torchvision 0.28.0 is published only as a CUDA build. With a CPU build of torch its shared library does not load, and
+its Python part then fails with "operator torchvision::nms does not exist". lpips imports torchvision and transformers
+looks for it, so both need these operators declared first.
 """
 
 import importlib.util
@@ -15,15 +15,15 @@ _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
-# A torch.library.Library takes its declarations with it when it is collected.
+# The declarations of a torch.library.Library end with the object, so it is kept.
 _declared: list[torch.library.Library] = []
 
 
 def ensure_torchvision() -> None:
-    """Declare `torchvision::nms` and `torchvision::qnms` where torchvision's own library cannot; else change nothing.
+    """Declare `torchvision::nms` and `torchvision::qnms` if torchvision's own library cannot be loaded.
 
-    Call it right before the first import of lpips, transformers or torchvision. Calling it again costs nothing. The
-    operators are declared, not implemented: calling one still fails, and nothing in this package does.
+    Call it before the first import of lpips, transformers or torchvision; calling it again costs nothing. The operators
+    are declared, not implemented: calling one still fails, and nothing in this package does.
     """
     if _declared or "torchvision" in sys.modules:
         return
@@ -37,7 +37,7 @@ def ensure_torchvision() -> None:
 
 
 def _library_loads(folder: Path) -> bool:
-    """Whether torchvision's compiled operators (`_C.so`) can be loaded beside this torch."""
+    """Whether torchvision's compiled operators (`_C.so`) can be loaded with this torch."""
     for path in sorted(folder.glob("_C*.so")) + sorted(folder.glob("_C*.pyd")):
         try:
             torch.ops.load_library(path)

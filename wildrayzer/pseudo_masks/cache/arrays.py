@@ -1,20 +1,21 @@
-"""Which arrays the groups of the pseudo-mask cache hold, and how they are cut into chunks and shards."""
+"""Which arrays each kind of cache group has, and how they are divided into chunks and shards."""
 
 from dataclasses import dataclass
 
 SCHEMA = 1
-"""Version of the cache's layout."""
+"""Version of the cache's format."""
 NOT_COMPUTED = 255
-"""Mask and cluster value of frames that no window had as a target."""
+"""Mask and cluster value of frames that are no target of any window."""
 
 
 @dataclass(frozen=True)
-class Layout:
-    """One array, its first dimension `frame`."""
+class ArraySpec:
+    """An array whose first dimension is `frame`."""
 
     name: str
     dtype: str
     fill: float | int
+    """Value of frames that are not computed."""
     dimensions: tuple[str, ...]
     """Dimensions after `frame`."""
     chunk: int
@@ -26,22 +27,22 @@ class Layout:
 _PATCHES = ("patch_row", "patch_column")
 
 _RESIDUALS = (
-    Layout("d_dino", "float16", float("nan"), _PATCHES, 64, 4096),
-    Layout("d_ssim", "float16", float("nan"), _PATCHES, 64, 4096),
-    Layout("clusters", "uint8", NOT_COMPUTED, _PATCHES, 64, 4096),
-    Layout("psnr", "float32", float("nan"), (), 4096, 65536),
-    Layout("window", "int32", -1, (), 4096, 65536),
+    ArraySpec("d_dino", "float16", float("nan"), _PATCHES, 64, 4096),
+    ArraySpec("d_ssim", "float16", float("nan"), _PATCHES, 64, 4096),
+    ArraySpec("clusters", "uint8", NOT_COMPUTED, _PATCHES, 64, 4096),
+    ArraySpec("psnr", "float32", float("nan"), (), 4096, 65536),
+    ArraySpec("window", "int32", -1, (), 4096, 65536),
 )
 
-_FRAME_NUMBER = Layout("frame_number", "int64", -1, (), 4096, 65536)
-_PIXEL_MASKS = (Layout("mask", "uint8", NOT_COMPUTED, ("row", "column"), 1, 512),)
+_FRAME_NUMBER = ArraySpec("frame_number", "int64", -1, (), 4096, 65536)
+_PIXEL_MASKS = (ArraySpec("mask", "uint8", NOT_COMPUTED, ("row", "column"), 1, 512),)
 
-LAYOUTS: dict[str, tuple[Layout, ...]] = {
+ARRAYS: dict[str, tuple[ArraySpec, ...]] = {
     "residuals": _RESIDUALS,
-    # A part holds its own frames alone, and which they are.
+    # A part has only its own frames, and `frame_number` says which.
     "residuals_part": (*_RESIDUALS, _FRAME_NUMBER),
-    "patch_masks": (Layout("mask", "uint8", NOT_COMPUTED, _PATCHES, 64, 4096),),
+    "patch_masks": (ArraySpec("mask", "uint8", NOT_COMPUTED, _PATCHES, 64, 4096),),
     "pixel_masks": _PIXEL_MASKS,
     "pixel_masks_part": (*_PIXEL_MASKS, _FRAME_NUMBER),
 }
-"""Layouts by the name in a group's attributes."""
+"""Arrays by kind of group; the kind is the attribute `layout` on disk."""

@@ -1,15 +1,15 @@
-"""The pseudo-mask cache: Zarr v3 groups, flat over the frames of a split, with the digests of all that made them.
+"""The pseudo-mask cache: Zarr v3 groups, flat over the frames of a split, with digests of what they were made from.
 
-Three groups lie in one folder, one a workflow rule:
+Three groups lie in one folder, each made by one stage of the workflow:
 
 - `residuals.zarr`: `d_dino`, `d_ssim` float16 [F g g], `clusters` uint8 [F g g], `psnr` float32 [F] (dB), `window`
-  int32 [F] (number of the window that had the frame as a target);
+  int32 [F] (number of the window that has the frame as a target);
 - `patch_masks.zarr`: `mask` uint8 [F g g];
 - `pixel_masks.zarr`: `mask` uint8 [F h w].
 
 Masks: 1 = transient, 255 = not computed. Not computed elsewhere: NaN, cluster 255, window −1. Every group also has
-`offsets` int64 [S+1], the scenes' bounds, and the scenes' names among its attributes. All arrays name their dimensions,
-so `xarray.open_zarr(PATH, consolidated=False)` reads a group.
+`offsets` int64 [S+1], the bounds of the scenes, and the names of the scenes in its attributes. All arrays name their
+dimensions, so `xarray.open_zarr(PATH, consolidated=False)` reads a group.
 """
 
 import functools
@@ -23,7 +23,7 @@ from jaxtyping import Float, Int, UInt8
 
 from wildrayzer.io.metadata_checksum import check_seal, read_attributes
 from wildrayzer.io.provenance import check_digests
-from wildrayzer.pseudo_masks.cache.arrays import LAYOUTS, SCHEMA
+from wildrayzer.pseudo_masks.cache.arrays import ARRAYS, SCHEMA
 from wildrayzer.pseudo_masks.cache.chunks import ChunkReader
 from wildrayzer.pseudo_masks.cache.writer import unfinished
 
@@ -32,21 +32,21 @@ class CacheGroup:
     """A complete group, opened for reading.
 
     Args:
-        path: of the group.
+        path: folder of the group.
         expect: digests, by name, that the group must have.
 
     Raises:
-        ValueError: the group is missing, unfinished, damaged, of another layout or schema, or of another digest.
+        ValueError: the group is missing, unfinished, damaged, of another kind or schema, or has another digest.
     """
 
-    layout: ClassVar[str]
-    """Layout that the class reads."""
+    kind: ClassVar[str]
+    """Kind of group that the class reads, a key of `ARRAYS`."""
     stage: ClassVar[str]
-    """Stage that makes it, for messages."""
+    """Stage that makes the group, for messages."""
 
     def __init__(self, path: str | Path, *, expect: Mapping[str, str] | None = None) -> None:
         self.path = Path(path)
-        self._group, self.attributes = _open(self.path, self.layout, self.stage)
+        self._group, self.attributes = _open(self.path, self.kind, self.stage)
         self.digests: dict[str, str] = self.attributes["digests"]
         self.digest: str = self.attributes["digest"]
         self.scenes: list[str] = self.attributes["scenes"]
@@ -54,8 +54,8 @@ class CacheGroup:
         self.sizes: dict[str, int] = self.attributes["sizes"]
         self.about: dict[str, Any] = self.attributes["about"]
         check_digests(self.path, self.digests, expect or {}, self.stage)
-        # By name: a listing of the folder would also find what the workflow leaves there.
-        names = [spec.name for spec in LAYOUTS[self.layout]]
+        # By name: the folder may hold other files, such as those that Snakemake leaves there.
+        names = [spec.name for spec in ARRAYS[self.kind]]
         self._arrays: dict[str, Any] = {name: self._group[name] for name in (*names, "offsets")}
         self._chunks = {name: ChunkReader(self._arrays[name], self.path / name) for name in names}
         self.offsets: np.ndarray = self._read("offsets", slice(None))
@@ -69,7 +69,7 @@ class CacheGroup:
         return self._read(name, slice(start, stop))
 
     def take(self, name: str, frames: Int[np.ndarray, " n"]) -> np.ndarray:
-        """Frames of an array by global index, in the order asked for.
+        """Frames of an array by global index, in the order of the indices.
 
         Raises:
             IndexError: there is no such frame.
@@ -83,8 +83,8 @@ class CacheGroup:
         return np.stack(parts) if parts else np.empty((0, *array.shape[1:]), array.dtype)
 
     def preload(self, names: Iterable[str] | None = None) -> None:
-        """Hold arrays in memory; `take` is plain indexing from then on."""
-        for name in names or [spec.name for spec in LAYOUTS[self.layout]]:
+        """Read arrays into memory; `take` is then plain indexing."""
+        for name in names or [spec.name for spec in ARRAYS[self.kind]]:
             self._arrays[name] = self._read(name, slice(None))
 
     def _read(self, name: str, where: slice) -> np.ndarray:
@@ -96,7 +96,7 @@ class CacheGroup:
     def _checked(self, name: str, read: Callable[[], np.ndarray]) -> np.ndarray:
         try:
             return read()
-        except (ValueError, RuntimeError) as error:  # a checksum or a codec's own complaint, without the file
+        except (ValueError, RuntimeError) as error:  # a checksum's or a codec's own message does not name the file
             raise ValueError(
                 f"cache {self.path}: the array {name} is damaged ({error}); delete the cache and run the stage "
                 f"{self.stage} again"
@@ -104,26 +104,26 @@ class CacheGroup:
 
 
 class ResidualMaps(CacheGroup):
-    """`residuals.zarr`: what voting needs of every frame."""
+    """`residuals.zarr`: the residual maps, clusters, PSNR and window of every frame."""
 
-    layout = "residuals"
+    kind = "residuals"
     stage = "residuals"
 
     @functools.cached_property
     def psnr(self) -> Float[np.ndarray, " f"]:
-        """Rendering PSNR of every frame in dB; NaN where not computed."""
+        """PSNR of every frame's prediction in dB; NaN where not computed."""
         return self.all("psnr")
 
     @functools.cached_property
     def window(self) -> Int[np.ndarray, " f"]:
-        """Number of the window that had the frame as a target; −1 where none had."""
+        """Number of the window that has the frame as a target; −1 where there is none."""
         return self.all("window")
 
 
 class PatchMasks(CacheGroup):
     """`patch_masks.zarr`: masks on the patch grid."""
 
-    layout = "patch_masks"
+    kind = "patch_masks"
     stage = "pseudo_masks"
 
     def read(self, frames: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n g g2"]:
@@ -132,9 +132,12 @@ class PatchMasks(CacheGroup):
 
 
 class PixelMasks(CacheGroup):
-    """`pixel_masks.zarr`: refined masks, one frame a chunk."""
+    """`pixel_masks.zarr`: refined masks, one frame per chunk.
 
-    layout = "pixel_masks"
+    With `preload_mb`, masks of up to so many MiB are read into memory at once.
+    """
+
+    kind = "pixel_masks"
     stage = "refine"
 
     def __init__(self, path: str | Path, *, expect: Mapping[str, str] | None = None, preload_mb: int = 0) -> None:
@@ -147,8 +150,8 @@ class PixelMasks(CacheGroup):
         return self.take("mask", frames)
 
 
-def _open(path: Path, layout: str, stage: str) -> tuple[zarr.Group, dict[str, Any]]:
-    """A complete group and its attributes; all of the errors of `CacheGroup` but digests."""
+def _open(path: Path, kind: str, stage: str) -> tuple[zarr.Group, dict[str, Any]]:
+    """A complete group and its attributes; raises the errors of `CacheGroup`, except for digests."""
     again = f"run the stage {stage} again"
     if not (path / "zarr.json").is_file():
         state = "is unfinished" if path.exists() or unfinished(path).exists() else "does not exist"
@@ -159,12 +162,12 @@ def _open(path: Path, layout: str, stage: str) -> tuple[zarr.Group, dict[str, An
     if attributes.get("schema") != SCHEMA:
         raise ValueError(f"cache {path} has schema {attributes.get('schema')}, this version reads {SCHEMA}; {again}")
     check_seal(path, fix=again)
-    if attributes["layout"] != layout:
-        raise ValueError(f"cache {path} holds {attributes['layout']}, not {layout}; name the right group")
+    if attributes["layout"] != kind:
+        raise ValueError(f"cache {path} contains {attributes['layout']}, not {kind}; name the right group")
     for name, size in attributes["files"].items():
         file = path / name
         if not file.is_file():
             raise ValueError(f"cache {path} lacks the file {name}; {again}")
         if file.stat().st_size != size:
-            raise ValueError(f"cache {path}: {name} has {file.stat().st_size} bytes of {size}; {again}")
+            raise ValueError(f"cache {path}: {name} has {file.stat().st_size} of {size} bytes; {again}")
     return zarr.open_group(path, mode="r"), attributes

@@ -1,4 +1,4 @@
-"""Where a pseudo-mask cache lies: its folder and, where that is in the folder of a run, the run and the split."""
+"""Location of a pseudo-mask cache: its folder and, if that is in a run's folder, the run, round and split."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,24 +11,25 @@ GROUPS = ("residuals", "patch_masks", "pixel_masks")
 
 @dataclass(frozen=True)
 class CacheLocation:
-    """Where a cache lies: its folder and, where that is within a run's folder, the run and the split."""
+    """Location of a cache: its folder and, if that is in a run's folder, the run, round and split."""
 
     path: Path
     """Folder of the groups."""
     layout: RunLayout | None
+    """Paths of the run; None outside of a run's folder."""
     split: str
-    source: str
-    """What stands for the rendering, after the folder."""
+    predictor: str
+    """Name of the predictor (see `wildrayzer.pseudo_masks.predictors`), from the folder's name."""
     number: str = ""
-    """Of the round."""
+    """Number of the round."""
     ablation: str = ""
-    """Ablation that the folder belongs to; it shares with the run what it does not make itself."""
+    """Ablation that the folder belongs to; what the ablation does not make itself lies in the run's folder."""
 
     @classmethod
     def of(cls, cache: str | Path) -> "CacheLocation":
-        """The place of a cache, given its folder or one of the groups in it."""
+        """The location of a cache, given its folder or one of the groups in it."""
         path = Path(cache)
-        # The names as given where there is no `..`: a link may lead to another run.
+        # Links are resolved only for `..`: a link may lead into another run's folder.
         path = path.resolve() if ".." in path.parts else path.absolute()
         if path.suffix == ".zarr" and path.stem in GROUPS:
             path = path.parent
@@ -41,10 +42,10 @@ class CacheLocation:
         return cls(path, RunLayout(run.name, str(run.parent)), split.name, path.name, number, ablation)
 
     def group(self, name: str) -> Path:
-        """Where a group lies: in the folder, or in the run's where an ablation shares it."""
+        """Path of a group: in the cache's folder, or in the run's if an ablation shares it."""
         own = self.path / f"{name}.zarr"
         if self.ablation and self.layout and not own.exists() and not unfinished(own).exists():
-            return Path(self.layout.masks(self.number, self.split, self.source)) / own.name
+            return Path(self.layout.masks(self.number, self.split, self.predictor)) / own.name
         return own
 
     @property
@@ -57,9 +58,9 @@ class CacheLocation:
         """Name for headings."""
         if self.layout is None:
             return self.path.name
-        return ", ".join(part for part in (self.ablation, self.split, f"round {self.number}", self.source) if part)
+        return ", ".join(part for part in (self.ablation, self.split, f"round {self.number}", self.predictor) if part)
 
     def show(self, path: str | Path) -> str:
-        """A path as people read it: from the run's folder on."""
+        """A path for messages: relative to the run's folder if it lies there."""
         path = Path(path)
         return str(path.relative_to(self.run)) if self.run and path.is_relative_to(self.run) else str(path)

@@ -1,4 +1,4 @@
-"""Writes groups of the pseudo-mask cache: whole shards, in order, and nothing under the final name before the end."""
+"""Writes groups of the pseudo-mask cache: whole shards, under a temporary name until a group is complete."""
 
 import shutil
 from collections.abc import Mapping
@@ -13,35 +13,35 @@ from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec, ZstdCodec
 
 from wildrayzer.io.metadata_checksum import put_sealed
 from wildrayzer.io.provenance import code_versions, digest_json
-from wildrayzer.pseudo_masks.cache.arrays import LAYOUTS, SCHEMA, Layout
+from wildrayzer.pseudo_masks.cache.arrays import ARRAYS, SCHEMA, ArraySpec
 
 
 def unfinished(path: Path) -> Path:
-    """Where a group lies until it is complete."""
+    """Temporary path of a group until it is complete."""
     return path.with_name(f".{path.name}.unfinished")
 
 
 class CacheWriter:
     """Writes a group frame by frame, in order; use it as a context manager.
 
-    Frames go to disk by whole shards, so no shard is written twice and memory holds one. The group appears under its
-    name when the block ends well.
+    Frames are written as whole shards: no shard is written twice, and memory holds only one. The group appears under
+    its name when the block ends without an error.
 
     Args:
-        path: of the group.
-        layout: name of a layout in `LAYOUTS`.
-        frames: how many frames will come.
-        sizes: lengths of the dimensions that the layout leaves open.
-        digests: by name, what the content follows from.
+        path: folder of the group.
+        kind: kind of group, a key of `ARRAYS`.
+        frames: number of frames that will be appended.
+        sizes: lengths of the dimensions after `frame`, by name.
+        digests: of everything that the content is made from, by name.
         scenes: names of the split's scenes.
         offsets: bounds of the scenes in frames.
-        about: more attributes, for people and tables.
+        about: further attributes, for people and tables.
     """
 
     def __init__(
         self,
         path: str | Path,
-        layout: str,
+        kind: str,
         *,
         frames: int,
         sizes: Mapping[str, int],
@@ -59,17 +59,17 @@ class CacheWriter:
         self._group = zarr.open_group(self._temporary, mode="w", zarr_format=3)
         self._attributes: dict[str, Any] = {
             "schema": SCHEMA,
-            "layout": layout,
+            "layout": kind,
             "frames": frames,
             "sizes": dict(sizes),
             "digests": dict(digests),
-            "digest": digest_json([layout, dict(digests)]),
+            "digest": digest_json([kind, dict(digests)]),
             "scenes": scenes,
             "about": dict(about or {}),
             "versions": dict(code_versions()),
         }
-        self._arrays = {spec.name: _create(self._group, spec, frames, sizes) for spec in LAYOUTS[layout]}
-        self._shard = {spec.name: spec.shard for spec in LAYOUTS[layout]}
+        self._arrays = {spec.name: _create(self._group, spec, frames, sizes) for spec in ARRAYS[kind]}
+        self._shard = {spec.name: spec.shard for spec in ARRAYS[kind]}
         self._held: dict[str, list[np.ndarray]] = {name: [] for name in self._arrays}
         self._written = dict.fromkeys(self._arrays, 0)
         self._group.create_array(
@@ -80,7 +80,7 @@ class CacheWriter:
         )
 
     def append(self, **blocks: np.ndarray) -> None:
-        """The next frames of every array of the layout."""
+        """Append the next frames of every array, by name."""
         assert blocks.keys() == self._arrays.keys(), f"give {sorted(self._arrays)}"
         lengths = {len(block) for block in blocks.values()}
         assert len(lengths) == 1, f"blocks of several lengths: {sorted(lengths)}"
@@ -95,6 +95,7 @@ class CacheWriter:
         count = held if finish else held // shard * shard
         if not count:
             return
+        # All that is held becomes one block; what exceeds whole shards is held for the next time.
         block = np.concatenate(self._held[name])
         self._held[name] = [block[count:]]
         start = self._written[name]
@@ -105,7 +106,7 @@ class CacheWriter:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        self, error_type: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
             shutil.rmtree(self._temporary, ignore_errors=True)
@@ -124,7 +125,7 @@ class CacheWriter:
         self._temporary.replace(self.path)
 
 
-def _create(group: zarr.Group, spec: Layout, frames: int, sizes: Mapping[str, int]) -> zarr.Array:
+def _create(group: zarr.Group, spec: ArraySpec, frames: int, sizes: Mapping[str, int]) -> zarr.Array:
     rest = tuple(sizes[dimension] for dimension in spec.dimensions)
     shuffle = BloscShuffle.bitshuffle if spec.dtype == "uint8" else BloscShuffle.shuffle
     itemsize = np.dtype(spec.dtype).itemsize
@@ -134,10 +135,10 @@ def _create(group: zarr.Group, spec: Layout, frames: int, sizes: Mapping[str, in
         dtype=spec.dtype,
         chunks=(spec.chunk, *rest),
         shards=(spec.shard, *rest),
-        # the checksum of a chunk is compared whenever it is read: a flipped bit is an error and no other mask
+        # The checksum of a chunk is compared at each read: a flipped bit is an error, not another mask.
         compressors=[BloscCodec(typesize=itemsize, cname="zstd", clevel=7, shuffle=shuffle), Crc32cCodec()],
         fill_value=spec.fill,
         dimension_names=["frame", *spec.dimensions],
-        # A chunk of fill values is written as well: then a file that is missing is a file that was lost.
+        # Chunks of fill values are written too, so that a missing file is a lost file.
         config={"write_empty_chunks": True},
     )

@@ -16,8 +16,8 @@ from rich.progress import track
 from wildrayzer.checkpoint import load_checkpoint, read_manifest
 from wildrayzer.io.provenance import write_json
 from wildrayzer.models import WildRayZer
-from wildrayzer.pseudo_masks.controls import Source, control, stand_in
-from wildrayzer.pseudo_masks.residuals import psnr
+from wildrayzer.pseudo_masks.predictors import Predictor, predict, predict_by_control
+from wildrayzer.pseudo_masks.residual_maps import psnr
 from wildrayzer.tools.inspect.figures import WindowRows
 from wildrayzer.tools.inspect.files import CacheFiles
 from wildrayzer.tools.inspect.health import Check, health, sentence
@@ -29,14 +29,14 @@ MARKER = "gallery.json"
 """File by which a folder is known as a gallery, which may be replaced."""
 VERSION = 1
 _AT_ONCE, _WORKERS = 16, 8
-_CONTROLS: dict[str, Source] = {"nearest": "nearest", "blurred": "blurred"}
+_CONTROLS: dict[str, Predictor] = {"nearest": "nearest", "blurred": "blurred"}
 
 
 @dataclass(frozen=True)
 class Renderer:
     """What stands for the rendering of a cache: its checkpoint, or a control, which needs none."""
 
-    source: Source
+    predictor: Predictor
     model: WildRayZer | None
     device: str
 
@@ -52,12 +52,12 @@ class Renderer:
             / 255
             for views in (window.inputs, window.targets)
         )
-        if self.source == "renderer":
+        if self.predictor == "renderer":
             assert self.model is not None
-            found = stand_in("renderer", self.model, inputs, targets, [window])
+            found = predict("renderer", self.model, inputs, targets, [window])
         else:
             patch_size = store.image_size // files.maps.sizes["patch_row"]
-            found = control(self.source, inputs, targets, [window], patch_size=patch_size)
+            found = predict_by_control(self.predictor, inputs, targets, [window], patch_size=patch_size)
         fidelity = psnr(targets[0], found[0]).cpu().numpy()
         return found[0].permute(0, 2, 3, 1).cpu().numpy(), fidelity
 

@@ -47,12 +47,12 @@ def origins(cache: str | Path) -> list[Origin]:
     groups: dict[str, CacheGroup] = {}
     found = []
     for kind in KINDS:
-        path = place.group(kind.layout)
+        path = place.group(kind.kind)
         if kind is not ResidualMaps and not path.exists() and not unfinished(path).exists():
             continue
-        group = groups[kind.layout] = kind(path)
+        group = groups[kind.kind] = kind(path)
         made_by = ", ".join(f"{name} {version}" for name, version in group.attributes.get("versions", {}).items())
-        found.append(Origin(kind.layout, "itself", group.digest, made_by or "versions not recorded", "recorded"))
+        found.append(Origin(kind.kind, "itself", group.digest, made_by or "versions not recorded", "recorded"))
         found += [_origin(place, group, groups, name, digest) for name, digest in group.digests.items()]
     return found
 
@@ -86,7 +86,7 @@ def _origin(
     place: CacheLocation, group: CacheGroup, groups: Mapping[str, CacheGroup], name: str, digest: str
 ) -> Origin:
     what, state = _explain(place, group, groups, name, digest)
-    return Origin(group.layout, name, digest, what, state)
+    return Origin(group.kind, name, digest, what, state)
 
 
 def _explain(
@@ -99,8 +99,8 @@ def _explain(
         return _renderer(place, digest)
     if name == "backbone":
         return str(group.about.get("backbone", "name not recorded")), "recorded"
-    if (group.layout, name) in _OPTIONS:
-        section = _OPTIONS[group.layout, name]
+    if (group.kind, name) in _OPTIONS:
+        section = _OPTIONS[group.kind, name]
         return _options(section, group.about.get(section)), "recorded"
     if name in _VERSIONS:
         return f"version of the stage {_VERSIONS[name]}", "recorded"
@@ -128,7 +128,7 @@ def _of_run(place: CacheLocation, name: str, digest: str) -> tuple[str, State]:
     path = Path({
         "store": place.layout.store(place.split),
         "windows": place.layout.windows(place.split),
-        "thresholds": place.layout.thresholds(place.number, place.source),
+        "thresholds": place.layout.thresholds(place.number, place.predictor),
     }[name])  # fmt: skip
     own = place.path.parents[1] / path.name
     path = own if name == "thresholds" and own.exists() else path

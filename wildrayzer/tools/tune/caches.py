@@ -101,12 +101,12 @@ class TuningCaches:
             return ()
         masks = place.path.parents[1]
         names = self.config.data.of(purpose="calibration")
-        return tuple(CacheLocation.of(masks / name / place.source).group("residuals") for name in names)
+        return tuple(CacheLocation.of(masks / name / place.predictor).group("residuals") for name in names)
 
 
 def _long_name(place: CacheLocation) -> str:
     round_ = f"round{place.number}" if place.number else ""
-    return ", ".join(part for part in (place.ablation, place.split, round_, place.source) if part)
+    return ", ".join(part for part in (place.ablation, place.split, round_, place.predictor) if part)
 
 
 def _store(place: CacheLocation) -> Path:
@@ -122,7 +122,7 @@ def _thresholds(place: CacheLocation) -> Path | None:
     """The file of the cache's own round, or the run's where an ablation shares it."""
     if place.layout is None:
         return None
-    shared = Path(place.layout.thresholds(place.number, place.source))
+    shared = Path(place.layout.thresholds(place.number, place.predictor))
     own = place.path.parents[1] / shared.name
     return own if own.is_file() else shared if shared.is_file() else None
 

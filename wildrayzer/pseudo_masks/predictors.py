@@ -1,4 +1,4 @@
-"""What stands for the rendering of a residual window: the frozen renderer, or a control without one."""
+"""What predicts the targets of a residual window: the frozen renderer, or a control that needs no renderer."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -12,34 +12,42 @@ from wildrayzer.data.sampling.windows import Window
 from wildrayzer.images.blur import gaussian_blur
 from wildrayzer.models import WildRayZer
 
-Source = Literal["renderer", "nearest", "blurred"]
-"""What stands for the rendering: the frozen renderer, or a control without one: `nearest` copies the input nearest in
-frame number (the earlier of two), `blurred` blurs the target itself (σ a third of the patch)."""
+Predictor = Literal["renderer", "nearest", "blurred"]
+"""What predicts the targets: the frozen renderer or a control. The control `nearest` copies the input nearest in frame
+number (the earlier of two); `blurred` blurs the target itself (σ a third of the patch)."""
 
 
-def stand_in(
-    source: Source,
+def predict(
+    predictor: Predictor,
     model: WildRayZer,
     inputs: Float[Tensor, "w k 3 h w2"],
     targets: Float[Tensor, "w t 3 h w2"],
     windows: Sequence[Window],
 ) -> Float[Tensor, "w t 3 h w2"]:
-    """The "rendering" of the targets, see `Source`."""
-    if source == "renderer":
+    """Predictions of the targets, in [0, 1] as the targets are.
+
+    Args:
+        predictor: see `Predictor`.
+        model: the frozen renderer; of a control only its patch size matters.
+        inputs: input views of each window, in [0, 1].
+        targets: target frames of each window, in [0, 1].
+        windows: frame numbers of inputs and targets.
+    """
+    if predictor == "renderer":
         return model(torch.cat([inputs, targets], dim=1), inputs.shape[1]).render.float()
-    return control(source, inputs, targets, windows, patch_size=model.config.patch_size)
+    return predict_by_control(predictor, inputs, targets, windows, patch_size=model.config.patch_size)
 
 
-def control(
-    source: Literal["nearest", "blurred"],
+def predict_by_control(
+    control: Literal["nearest", "blurred"],
     inputs: Float[Tensor, "w k 3 h w2"],
     targets: Float[Tensor, "w t 3 h w2"],
     windows: Sequence[Window],
     *,
     patch_size: int,
 ) -> Float[Tensor, "w t 3 h w2"]:
-    """What a control puts in place of the rendering, see `Source`; needs no renderer."""
-    if source == "nearest":
+    """Predictions of a control, see `Predictor`; needs no renderer."""
+    if control == "nearest":
         nearest = [
             [int(np.abs(np.asarray(window.inputs) - frame).argmin()) for frame in window.targets] for window in windows
         ]

@@ -12,8 +12,7 @@ from skimage.metrics import structural_similarity
 from wildrayzer.config.sections.masks import PseudoMasksConfig, ResidualsConfig
 from wildrayzer.images.ssim import _by_matrices, ssim_map
 from wildrayzer.pseudo_masks.fusion import dino_weight, fuse, zscore
-from wildrayzer.pseudo_masks.maps import window_maps
-from wildrayzer.pseudo_masks.residuals import feature_dissimilarity, pool_to_patches, psnr
+from wildrayzer.pseudo_masks.residual_maps import feature_dissimilarity, pool_to_patches, psnr, window_maps
 
 DATA = Path(__file__).parents[1] / "resources"
 
@@ -226,9 +225,9 @@ def test_nan_frames_and_renderings_are_refused():
     frames = random(1, 2, 3, 16, 16)
     broken = frames.clone()
     broken[0, 1, 0, 0, 0] = float("nan")
-    with pytest.raises(ValueError, match="1 renderings hold NaN or infinity"):
+    with pytest.raises(ValueError, match="1 renderings contain NaN or infinity"):
         maps_of(frames, broken)
-    with pytest.raises(ValueError, match="1 frames hold NaN or infinity"):
+    with pytest.raises(ValueError, match="1 frames contain NaN or infinity"):
         maps_of(broken, frames)
 
 
