@@ -28,7 +28,7 @@ from torch import Tensor
 
 from wildrayzer.config.sections.masks import PseudoMasksConfig, RefineConfig, ResidualsConfig
 from wildrayzer.pseudo_masks import maps
-from wildrayzer.pseudo_masks.backbones.base import FeatureBackbone
+from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone
 from wildrayzer.pseudo_masks.fusion import fuse
 from wildrayzer.pseudo_masks.refinement import refine_frames
 from wildrayzer.pseudo_masks.voting import vote

@@ -19,7 +19,7 @@ from skimage.metrics import structural_similarity
 from torch import Tensor
 
 from wildrayzer.config.sections.masks import PseudoMasksConfig, RefineConfig, ResidualsConfig
-from wildrayzer.pseudo_masks.backbones.base import FeatureBackbone
+from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone
 
 
 class ReleasedMasks:

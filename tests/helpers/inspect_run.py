@@ -14,7 +14,7 @@ from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.frame_store.writer import FrameStoreWriter
 from wildrayzer.data.sampling.windows import WindowList
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks, ResidualMaps
-from wildrayzer.pseudo_masks.cache.parts import part_path
+from wildrayzer.pseudo_masks.cache.part_stores import part_path
 from wildrayzer.pseudo_masks.cache.writer import CacheWriter
 from wildrayzer.run.layout import RunLayout
 from wildrayzer.stages.patch_masks import join_residuals, vote_masks

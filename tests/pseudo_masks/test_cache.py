@@ -10,7 +10,7 @@ import zarr
 
 from wildrayzer.pseudo_masks.cache.arrays import ARRAYS
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks, PixelMasks, ResidualMaps
-from wildrayzer.pseudo_masks.cache.parts import ResidualPart, join_residual_parts, part_path
+from wildrayzer.pseudo_masks.cache.part_stores import ResidualPart, join_residual_parts, part_path
 from wildrayzer.pseudo_masks.cache.writer import CacheWriter
 
 DIGESTS = {"renderer": "r1", "backbone": "b1", "store": "s1", "windows": "w1", "config": "c1", "code": "1"}

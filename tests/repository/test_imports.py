@@ -28,7 +28,7 @@ def test_tables_need_neither_torch_nor_stores():
 def test_features_are_imported_without_transformers():
     assert (
         imported(
-            "import wildrayzer.pseudo_masks.backbones.base, wildrayzer.pseudo_masks.residual_maps",
+            "import wildrayzer.pseudo_masks.backbones.interface, wildrayzer.pseudo_masks.residual_maps",
             ("torch", "transformers"),
         )
         == "torch"

@@ -18,7 +18,7 @@ from wildrayzer.data.sampling.windows import WindowList
 from wildrayzer.images.blur import gaussian_blur
 from wildrayzer.models import WildRayZer
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks, PixelMasks, ResidualMaps
-from wildrayzer.pseudo_masks.cache.parts import part_path
+from wildrayzer.pseudo_masks.cache.part_stores import part_path
 from wildrayzer.pseudo_masks.fusion import zscore
 from wildrayzer.pseudo_masks.patch_masks import vote_frames, window_rows
 from wildrayzer.pseudo_masks.voting import vote

@@ -12,7 +12,7 @@ from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.frame_store.writer import FrameStoreWriter
 from wildrayzer.pseudo_masks.cache.arrays import ARRAYS
 from wildrayzer.pseudo_masks.cache.cache import PixelMasks
-from wildrayzer.pseudo_masks.cache.parts import MaskPart, part_frames, part_path
+from wildrayzer.pseudo_masks.cache.part_stores import MaskPart, part_frames, part_path
 from wildrayzer.pseudo_masks.cache.writer import CacheWriter
 from wildrayzer.stages.refine import join_masks, refine_masks, refine_part
 
@@ -150,8 +150,8 @@ def write_part(folder, part, frames, like):
     [
         (range(8), range(9, 19), "frame 8 is in no mask part"),
         (range(8), range(7, 19), r"pixel_masks\.part-00001.* has frame 7 a second time"),
-        (range(8), range(8, 18), "mask parts hold 18 frames, the split has 19"),
-        (range(8), range(8, 20), "mask parts hold 20 frames, the split has 19"),
+        (range(8), range(8, 18), "mask parts have 18 frames, the split has 19"),
+        (range(8), range(8, 20), "mask parts have 20 frames, the split has 19"),
         (range(8, 19), range(8), "frame 0 is in no mask part"),
     ],
 )

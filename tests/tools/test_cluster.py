@@ -1,4 +1,4 @@
-"""What a cluster can give against what jobs ask for, how processes are started, and that a job runs once."""
+"""Resources of a cluster against requests of jobs, how processes are started, and that a job runs once."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from wildrayzer.run.layout import RunLayout
 from wildrayzer.run.logs import job_log
 from wildrayzer.run.origins import foreign_caches
 from wildrayzer.tools.cluster.leftover_jobs import CALLS, cancel_left_over
-from wildrayzer.tools.cluster.resources import Wanted, misfits, parse_partitions, read_partitions
+from wildrayzer.tools.cluster.resources import JobRequest, parse_partitions, read_partitions, unschedulable
 from wildrayzer.training.launch import address_of, run_processes, slurm_hosts, without_step
 
 SINFO = """\
@@ -31,7 +31,7 @@ RESOURCES = {"slurm_partition": "gpu", "nodes": 1, "gpu": 8, "gpu_model": "h100"
 
 def faults(**changes):
     threads = changes.pop("threads", 16)
-    return misfits([Wanted.of_job("train", {**RESOURCES, **changes}, threads=threads)], PARTITIONS)
+    return unschedulable([JobRequest.of_job("train", {**RESOURCES, **changes}, threads=threads)], PARTITIONS)
 
 
 def test_sinfo_is_read():
@@ -58,8 +58,8 @@ def test_sinfo_is_read():
     ],
 )
 def test_gpus_of_a_node_are_read_whatever_their_name(gres, gpus):
-    said = f"gpu*|1|8|64000|{gres}|(null)|1:00"
-    assert parse_partitions(said)["gpu"].groups[0].gpus == gpus
+    output = f"gpu*|1|8|64000|{gres}|(null)|1:00"
+    assert parse_partitions(output)["gpu"].groups[0].gpus == gpus
 
 
 @pytest.mark.parametrize(
@@ -89,14 +89,14 @@ def test_jobs_that_fit_are_let_through(changes):
         ),
         (
             {"gpu": 9},
-            "asks for 9 GPUs of model h100 of one node, the nodes of partition gpu have at most 8; change comp",
+            "asks for 9 GPUs of model h100 on one node, the nodes of partition gpu have at most 8; change comp",
         ),
-        ({"gpu_model": "b200"}, "asks for 8 GPUs of model b200 of one node, the nodes of partition gpu have at most 0"),
-        ({"nodes": 3, "gpu": 24}, "asks for 3 nodes, partition gpu has fewer that are large enough"),
+        ({"gpu_model": "b200"}, "asks for 8 GPUs of model b200 on one node, the nodes of partition gpu have at most 0"),
+        ({"nodes": 3, "gpu": 24}, "asks for 3 nodes, partition gpu has fewer nodes that are large enough"),
         ({"nodes": 2, "gpu": None, "gpu_model": None, "gres": "gpu:h100:9"}, "asks for 9 GPUs of model h100"),
-        ({"mem_mb": 600_000}, "asks for 600000 MB of memory of one node"),
+        ({"mem_mb": 600_000}, "asks for 600000 MB of memory on one node"),
         ({"mem_mb": 300_000, "gpu_model": "a100", "gpu": 4}, "have at most 256000; change mem_mb under set-resources"),
-        ({"threads": 65}, "asks for 65 CPUs of one node"),
+        ({"threads": 65}, "asks for 65 CPUs on one node"),
         ({"runtime": 2881}, "runtime = 2881 minutes is over the 2880 of partition gpu"),
         ({"constraint": "h200"}, "no node of partition gpu has the feature 'h200'"),
     ],
@@ -108,12 +108,12 @@ def test_jobs_that_can_never_run_are_named(changes, message):
 
 
 def test_alike_jobs_are_named_once():
-    jobs = [Wanted.of_job("part", {**RESOURCES, "gpu": 9}, threads=1)] * 16
-    assert len(misfits(jobs, PARTITIONS)) == 1
+    jobs = [JobRequest.of_job("part", {**RESOURCES, "gpu": 9}, threads=1)] * 16
+    assert len(unschedulable(jobs, PARTITIONS)) == 1
 
 
 def stand_in(folder, monkeypatch, **scripts):
-    """Commands of Slurm that print what they are told to."""
+    """Commands of Slurm that print given lines."""
     for name, script in scripts.items():
         (folder / name).write_text(f"#!/bin/sh\n{script}\n")
         (folder / name).chmod(0o755)
@@ -166,12 +166,12 @@ def test_jobs_that_a_killed_call_left_here_are_cancelled_and_no_others(tmp_path,
 
 def test_jobs_of_which_nobody_knows_the_call_are_refused(tmp_path, queue):
     queue.write_text(f"7|{KILLED}|{tmp_path}\n12|{UNKNOWN}|{tmp_path}\n")
-    with pytest.raises(ValueError, match="jobs 12 of this directory are in the queue, and nothing tells whether"):
+    with pytest.raises(ValueError, match="jobs 12 of this directory are in the queue, and it is unknown whether"):
         cancel_left_over(tmp_path, THIS)
     assert not (tmp_path / "cancelled").exists()
 
 
-def test_jobs_that_do_not_end_are_told(tmp_path, queue, monkeypatch):
+def test_jobs_that_do_not_end_are_reported(tmp_path, queue, monkeypatch):
     stand_in(tmp_path, monkeypatch, scancel="true")
     queue.write_text(f"7|{KILLED}|{tmp_path}\n")
     with pytest.raises(ValueError, match="jobs 7 of an earlier call do not end"):
@@ -268,14 +268,14 @@ def test_signals_reach_the_processes_and_none_outlives_a_kill(tmp_path, number, 
         time.sleep(0.1)
     worker = int((tmp_path / "pid-0").read_text())
     job.send_signal(number)
-    _, said = job.communicate(timeout=60)
+    _, output = job.communicate(timeout=60)
     for _ in range(100):
         if not alive(worker):
             break
         time.sleep(0.1)
     assert not alive(worker)
     assert (tmp_path / "saved").exists() == saved
-    assert ("CalledProcessError" in said) == saved
+    assert ("CalledProcessError" in output) == saved
 
 
 def test_a_job_runs_once_at_a_time(tmp_path):

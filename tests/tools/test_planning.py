@@ -13,13 +13,12 @@ from wildrayzer.cli.main import app
 from wildrayzer.config import FeaturesConfig, load_config, parse_config
 from wildrayzer.models.cost.flops import model_cost, total
 from wildrayzer.run.layout import RunLayout
-from wildrayzer.tools.planning.data import split_sizes
-from wildrayzer.tools.planning.forecast import Rates, forecast, gpu_rates, measured_step_rate
+from wildrayzer.tools.planning.cost_table import RULES, MeasuredCost, comparison, cost_table, duration, measured, size
+from wildrayzer.tools.planning.forecast import Rates, forecast, gpu_rates, loader_lines, measured_step_rate
 from wildrayzer.tools.planning.jobs import planned_stages, training_operations
-from wildrayzer.tools.planning.loader import loader_line
-from wildrayzer.tools.planning.machine import gpu_figures, matmul_rate
+from wildrayzer.tools.planning.machine import gpu_specs, matmul_rate
+from wildrayzer.tools.planning.split_sizes import split_sizes
 from wildrayzer.tools.planning.stage import PlannedStage
-from wildrayzer.tools.planning.table import RULES, Taken, comparison, duration, measured, plan_table, size
 from wildrayzer.tools.planning.work import BackboneSizes, backbone_cost, backbone_sizes, vgg19_cost
 from wildrayzer.training.objective import RECIPES
 from wildrayzer.training.policy import workload
@@ -120,7 +119,7 @@ def test_gpu_hours_follow_from_operations_and_rate(tmp_path):
 
 def test_an_unknown_gpu_is_refused_by_name():
     with pytest.raises(ValueError, match=r"compute.gpu_model = 'b9000'.*known: a100, h100, h200"):
-        gpu_figures("b9000")
+        gpu_specs("b9000")
 
 
 def test_cpu_times_add_products_and_the_rest():
@@ -159,22 +158,22 @@ def test_as_many_jobs_are_planned_as_the_workflow_has(tmp_path, changes, refine)
         raw[name] = {**raw[name], **value} if isinstance(value, dict) else value
     options = [f"{name}={json.dumps(value)}" for name, value in changes.items()]
     config = ["--config", *options] if options else []
-    taken = Counter()
+    jobs = Counter()
     for rule, count in planned(tmp_path, *config, "--", "all").items():
         if rule != "all":
-            taken["scores" if rule.startswith("score_") else RULES[rule.removeprefix("train_")]] += count
+            jobs["scores" if rule.startswith("score_") else RULES[rule.removeprefix("train_")]] += count
     stages, _ = stages_of(parse_config(raw, source="test"), tmp_path)
-    assert {name: stage.jobs for name, stage in stages.items()} == taken
-    assert taken["refine"] == refine
+    assert {name: stage.jobs for name, stage in stages.items()} == jobs
+    assert jobs["refine"] == refine
 
 
-def test_a_loader_that_starves_is_named(tmp_path):
+def test_a_loader_that_is_too_slow_is_named(tmp_path):
     stages, _ = stages_of(PAPER, tmp_path)
-    (slow,) = loader_line(PAPER, forecast([stages["pretrain"]], gpu_rates(PAPER, share=None, rate=1e12)))
-    (fast,) = loader_line(PAPER, forecast([stages["pretrain"]], gpu_rates(PAPER, share=None, rate=1e18)))
+    (slow,) = loader_lines(PAPER, forecast([stages["pretrain"]], gpu_rates(PAPER, share=None, rate=1e12)))
+    (fast,) = loader_lines(PAPER, forecast([stages["pretrain"]], gpu_rates(PAPER, share=None, rate=1e18)))
     assert "8 worker(s) configured" in slow
-    assert "starves" not in slow
-    assert "starves: raise pretrain.workers" in fast
+    assert "too few" not in slow
+    assert "too few: raise pretrain.workers" in fast
 
 
 def finished_run(folder):
@@ -194,33 +193,33 @@ def finished_run(folder):
 def test_comparison_reads_snakemakes_benchmarks(tmp_path):
     run = finished_run(tmp_path)
     assert measured(run) == {
-        "distill": Taken(1, 20.0, 10.0),
-        "scores": Taken(2, 40.0, 4.0),
-        "tables": Taken(1, 20.0, 1.0),
+        "distill": MeasuredCost(1, 20.0, 10.0),
+        "scores": MeasuredCost(2, 40.0, 4.0),
+        "tables": MeasuredCost(1, 20.0, 1.0),
     }
     stages = [PlannedStage("distill", jobs=1, core_seconds=5.0), PlannedStage("joint", jobs=1, core_seconds=7.0)]
     lines = squeezed(comparison(forecast(stages, Rates(None, {}, ())), run)).splitlines()
     assert lines[2:] == [
         "| distill | 1 | 1 | cores | 5 | 10 | 0.50 | 20 s |",
         "| joint | 1 | 0 | cores | 7 | | | |",
-        "| together | | | cores | 5 | 10 | 0.50 | |",
-        "- not planned: scores, 2 job(s), 4 s of cores",
-        "- not planned: tables, 1 job(s), 1 s of cores",
+        "| total | | | cores | 5 | 10 | 0.50 | |",
+        "- not in the forecast: scores, 2 job(s), 4 core-seconds",
+        "- not in the forecast: tables, 1 job(s), 1 core-seconds",
     ]
     scores = PlannedStage("scores", jobs=1, core_seconds=3.0)
     (run / "benchmarks" / "score_views" / "a.tsv").write_text("s\th:m:s\tmax_rss\tcpu_time\n1.0\t0:00:01\t100\tNA\n")
     text = squeezed(comparison(forecast([scores], Rates(None, {}, ())), run))
     assert "| scores | 1 | 2 | cores | 3 | 0 | | 21 s |" in text
-    with pytest.raises(ValueError, match="no Snakemake benchmark files in benchmarks/"):
+    with pytest.raises(ValueError, match="no benchmark files of Snakemake in benchmarks/"):
         measured(tmp_path / "nothing")
 
 
 def test_gpu_stages_are_compared_in_walltime(tmp_path):
     stage = PlannedStage("distill", jobs=1, gpus=4, operations={"bfloat16": 320.0}, core_seconds=2.0)
     text = squeezed(comparison(forecast([stage], Rates({"bfloat16": 10.0}, {}, ())), finished_run(tmp_path)))
-    # 320 operations on four GPUs of 10 a second, and two seconds before them, against 20 s
+    # 320 operations on four GPUs of 10 per second, and two seconds before them, against 20 s
     assert "| distill | 1 | 1 | GPU jobs | 10 | 20 | 0.50 | 20 s |" in text
-    assert "| together | | | GPU jobs | 10 | 20 | 0.50 | |" in text
+    assert "| total | | | GPU jobs | 10 | 20 | 0.50 | |" in text
     assert "| cores |" not in text
 
 
@@ -229,7 +228,7 @@ def test_a_run_in_parts_is_compared_with_its_stage(tmp_path):
         path = tmp_path / "benchmarks" / rule / "job.tsv"
         path.parent.mkdir(parents=True)
         path.write_text(f"s\th:m:s\tmax_rss\tcpu_time\n1.0\t0:00:01\t100\t{cpu}\n")
-    assert measured(tmp_path) == {"refine": Taken(3, 3.0, 7.0), "residuals": Taken(1, 1.0, 8.0)}
+    assert measured(tmp_path) == {"refine": MeasuredCost(3, 3.0, 7.0), "residuals": MeasuredCost(1, 1.0, 8.0)}
 
 
 def test_every_rule_with_a_benchmark_has_a_stage():
@@ -252,10 +251,10 @@ def test_the_command_prints_the_papers_plan(tmp_path):
     for word in (
         "| pretrain | 1 | 4 |",
         "| residuals |",
-        "| together |",
+        "| total |",
         "Assumptions:",
         "40% (assumed)",
-        "megapixels a second; assumed",
+        "megapixels per second; assumed",
         "core-seconds to start a job, stored frames take 65% of their bytes; assumed",
         "dre10k_train",
     ):
@@ -269,5 +268,5 @@ def test_the_command_prints_the_papers_plan(tmp_path):
 
 def test_the_table_sums_its_stages():
     stages = [PlannedStage("a", jobs=2, core_seconds=7200.0, disk=1e9), PlannedStage("b", jobs=1, core_seconds=3600.0)]
-    text = squeezed(plan_table(forecast(stages, Rates(None, {}, ()))))
-    assert text.splitlines()[-1] == "| together | 3 | | 0.0 | 3.00 | | | 1 GB |"
+    text = squeezed(cost_table(forecast(stages, Rates(None, {}, ()))))
+    assert text.splitlines()[-1] == "| total | 3 | | 0.0 | 3.00 | | | 1 GB |"

@@ -30,11 +30,10 @@ def plan(
     """
     from wildrayzer.config import load_config
     from wildrayzer.run.layout import RunLayout
-    from wildrayzer.tools.planning.data import split_sizes
-    from wildrayzer.tools.planning.forecast import cpu_rates, forecast, gpu_rates
+    from wildrayzer.tools.planning.cost_table import assumptions, comparison, cost_table
+    from wildrayzer.tools.planning.forecast import cpu_rates, forecast, gpu_rates, loader_lines
     from wildrayzer.tools.planning.jobs import planned_stages
-    from wildrayzer.tools.planning.loader import loader_line
-    from wildrayzer.tools.planning.table import assumptions, comparison, plan_table
+    from wildrayzer.tools.planning.split_sizes import split_sizes
 
     with reported():
         settings = load_config(config)
@@ -49,9 +48,9 @@ def plan(
             else cpu_rates(settings, stages)
         )
         forecasts = forecast(stages, rates)
-        typer.echo(plan_table(forecasts))
+        typer.echo(cost_table(forecasts))
         typer.echo("\nAssumptions:\n" + assumptions(rates, {name: size.origin for name, size in sizes.items()}))
-        for line in loader_line(settings, forecasts):
+        for line in loader_lines(settings, forecasts):
             typer.echo(line)
         if against is not None:
             typer.echo(f"\nAgainst {against}:\n" + comparison(forecasts, against))

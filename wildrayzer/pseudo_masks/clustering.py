@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
-from wildrayzer.pseudo_masks.backbones.base import anchored
+from wildrayzer.pseudo_masks.backbones.interface import anchored
 
 MAX_CLUSTERS = 255
 """Cluster numbers are stored as uint8, where 255 means "not computed"."""

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from wildrayzer.config.sections.masks import ResidualsConfig
 from wildrayzer.images.ssim import ssim_map
-from wildrayzer.pseudo_masks.backbones.base import FeatureBackbone, anchored
+from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone, anchored
 from wildrayzer.pseudo_masks.clustering import kmeans, quantised_directions
 
 _LEAST_MSE = 1e-10

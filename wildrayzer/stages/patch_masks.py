@@ -13,7 +13,7 @@ from wildrayzer.config.sections.masks import PseudoMasksConfig
 from wildrayzer.data.sampling.windows import WindowList
 from wildrayzer.io.provenance import digest_json, write_json
 from wildrayzer.pseudo_masks.cache.cache import ResidualMaps
-from wildrayzer.pseudo_masks.cache.parts import join_residual_parts
+from wildrayzer.pseudo_masks.cache.part_stores import join_residual_parts
 from wildrayzer.pseudo_masks.cache.writer import CacheWriter
 from wildrayzer.pseudo_masks.calibration import AbsoluteThresholds
 from wildrayzer.pseudo_masks.patch_masks import PREDICTION_DIGESTS, calibrate_on, check_thresholds, vote_frames

@@ -17,7 +17,7 @@ from wildrayzer.data.frame_store.store import PRELOAD_MB, FrameStore
 from wildrayzer.io.provenance import digest_json, write_json
 from wildrayzer.pseudo_masks.cache.arrays import NOT_COMPUTED
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks
-from wildrayzer.pseudo_masks.cache.parts import MaskPart, joined_attributes, open_mask_parts, part_frames
+from wildrayzer.pseudo_masks.cache.part_stores import MaskPart, joined_attributes, open_mask_parts, part_frames
 from wildrayzer.pseudo_masks.cache.writer import CacheWriter
 from wildrayzer.pseudo_masks.patch_masks import PREDICTION_DIGESTS
 from wildrayzer.pseudo_masks.refinement import Job, refine_frames

@@ -23,8 +23,8 @@ from wildrayzer.data.sampling.windows import Window, WindowList
 from wildrayzer.io.provenance import digest_json
 from wildrayzer.models import WildRayZer
 from wildrayzer.models.precision import keep_float32
-from wildrayzer.pseudo_masks.backbones.base import FeatureBackbone
 from wildrayzer.pseudo_masks.backbones.build import build_backbone
+from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone
 from wildrayzer.pseudo_masks.cache.writer import CacheWriter
 from wildrayzer.pseudo_masks.predictors import Predictor, predict
 from wildrayzer.pseudo_masks.residual_maps import WindowMaps, window_maps

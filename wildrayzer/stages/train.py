@@ -19,8 +19,8 @@ from wildrayzer.io.provenance import write_bytes_atomic
 from wildrayzer.losses import build_perceptual
 from wildrayzer.models import WildRayZer
 from wildrayzer.models.transformer import compile_blocks
-from wildrayzer.pseudo_masks.backbones.base import FeatureBackbone
 from wildrayzer.pseudo_masks.backbones.build import build_backbone
+from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone
 from wildrayzer.training.batch import BatchBuilder
 from wildrayzer.training.distributed import World, join_world
 from wildrayzer.training.health import HealthCheck

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from wildrayzer.config import StageConfig
 from wildrayzer.losses import PerceptualLoss, gated_mse, motion_bce
 from wildrayzer.models import WildRayZer
-from wildrayzer.pseudo_masks.backbones.base import FeatureBackbone
+from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone
 from wildrayzer.training.batch import Batch
 from wildrayzer.training.pretext import crop_pretext_loss
 

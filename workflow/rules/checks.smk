@@ -1,6 +1,6 @@
 """Before the first job: do the caches found belong to this run, does the cluster fit, does nothing old still work here?"""
 
-from wildrayzer.tools.cluster.resources import Wanted, misfits, read_partitions
+from wildrayzer.tools.cluster.resources import JobRequest, read_partitions, unschedulable
 from wildrayzer.tools.cluster.leftover_jobs import cancel_left_over
 from wildrayzer.run.origins import foreign_caches
 
@@ -14,9 +14,9 @@ def check_origins():
 def check_cluster():
     """Jobs that the cluster can never run."""
     jobs = [job for job in workflow.dag.needrun_jobs() if not job.is_local]
-    return misfits(
+    return unschedulable(
         [
-            Wanted.of_job(
+            JobRequest.of_job(
                 job.rule.name, dict(job.resources.items()), threads=job.threads
             )
             for job in jobs

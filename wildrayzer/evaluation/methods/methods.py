@@ -15,8 +15,8 @@ from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.sampling.index_file import EvaluationWindow, EvaluationWindows
 from wildrayzer.data.sampling.views import evaluation_windows
 from wildrayzer.models import ViewSynthesis, WildRayZer
-from wildrayzer.pseudo_masks.backbones.base import FeatureBackbone
 from wildrayzer.pseudo_masks.backbones.build import build_backbone
+from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone
 from wildrayzer.run.row_specs import ROW_SPECS, RowSpec
 
 

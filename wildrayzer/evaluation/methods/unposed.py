@@ -11,7 +11,7 @@ from torch import Tensor
 from wildrayzer.geometry.cameras import Cameras
 from wildrayzer.geometry.interpolate import interpolate_cameras
 from wildrayzer.models import ViewSynthesis, WildRayZer
-from wildrayzer.pseudo_masks.backbones.base import FeatureBackbone
+from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone
 
 
 def to_picture(image: Float[Tensor, "3 h w"]) -> UInt8[np.ndarray, "h w 3"]:

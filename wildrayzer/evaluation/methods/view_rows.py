@@ -15,8 +15,8 @@ from wildrayzer.evaluation.methods.coseg import cosegment, enlarge
 from wildrayzer.evaluation.methods.external import ExternalFiles
 from wildrayzer.evaluation.methods.methods import WindowBatch, load_backbone, render_method
 from wildrayzer.models import ViewSynthesis, WildRayZer
-from wildrayzer.pseudo_masks.backbones.base import FeatureBackbone
 from wildrayzer.pseudo_masks.backbones.build import build_backbone
+from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone
 from wildrayzer.run.row_specs import RowSpec
 
 

@@ -3,9 +3,9 @@
 import torch
 
 from wildrayzer.config.sections.features import FeaturesConfig
-from wildrayzer.pseudo_masks.backbones.base import FeatureBackbone
 from wildrayzer.pseudo_masks.backbones.descriptor import Descriptor
 from wildrayzer.pseudo_masks.backbones.dinov3 import DINOv3
+from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone
 
 
 def build_backbone(config: FeaturesConfig, *, patch_size: int, device: str | torch.device) -> FeatureBackbone:

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from wildrayzer.io.provenance import digest_json
-from wildrayzer.pseudo_masks.backbones.base import check_images
+from wildrayzer.pseudo_masks.backbones.interface import check_images
 
 _BINS = 9
 _LAB_SCALE = 1 / 25

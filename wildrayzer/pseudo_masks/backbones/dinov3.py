@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from wildrayzer.config.sections.features import FeaturesConfig
 from wildrayzer.io.provenance import digest_file, digest_json, read_json
-from wildrayzer.pseudo_masks.backbones.base import check_images
+from wildrayzer.pseudo_masks.backbones.interface import check_images
 from wildrayzer.pseudo_masks.backbones.torchvision_guard import ensure_torchvision
 
 logger = logging.getLogger(__name__)

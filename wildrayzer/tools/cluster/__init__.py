@@ -1,1 +1,1 @@
-"""What a cluster can run, and jobs left over on it."""
+"""Slurm clusters: which jobs can never run, and jobs that a killed Snakemake left behind."""

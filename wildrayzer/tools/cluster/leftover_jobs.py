@@ -1,7 +1,7 @@
-"""Jobs on a Slurm cluster that a killed Snakemake has left behind, told from those of one that still runs.
+"""Jobs on a Slurm cluster that a killed Snakemake left behind, distinguished from those of a Snakemake that still runs.
 
-All Slurm jobs of a call of Snakemake have one name of their own. A call holds a lock on a file of this name in its
-working directory while it lives, on whatever host: what runs under the name of a free lock belongs to nobody.
+All Slurm jobs of one call of Snakemake have the same name, which no other call uses. While a call runs, on whatever
+host, it holds a lock on a file of this name in its working directory. Jobs whose lock is free belong to no call.
 """
 
 import fcntl
@@ -18,19 +18,21 @@ from typing import IO
 logger = logging.getLogger(__name__)
 
 CALLS = Path(".snakemake") / "slurm-calls"
-"""Folder of the locks, below the working directory."""
+"""Folder of the locks in the working directory."""
 _NAME = re.compile(r"wildrayzer_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-"""Names of this project's jobs: `slurm-jobname-prefix` in the profile, and the call's number. Snakemake itself may run
-in a job whose name begins so."""
+"""Names of this project's jobs: `slurm-jobname-prefix` of the profile and the UUID of the call. The UUID is required
+because Snakemake itself may run in a job whose name has the prefix."""
 _HELD: list[IO[str]] = []
-"""Locks of this process; they end with it."""
+"""Locks of this process; they are released when it ends."""
 
 
 def cancel_left_over(directory: str | Path, call: str, *, seconds: float = 120.0) -> list[str]:
-    """End jobs of killed calls in a working directory, and wait until they are gone; say that this call lives.
+    """Cancel jobs that killed calls left in a working directory, and wait until they are gone.
 
-    Snakemake does not take up jobs of an earlier call: it submits its own, and both would write the same files. Calls
-    that make other files, such as those of another configuration, may run in the same directory: theirs are left alone.
+    This call then holds a lock of its own in the directory.
+
+    Snakemake does not adopt jobs of an earlier call: it submits its own, and both would write the same files. Calls
+    that still run in the same directory, such as for another configuration, keep their jobs.
 
     Args:
         directory: the working directory.
@@ -38,24 +40,25 @@ def cancel_left_over(directory: str | Path, call: str, *, seconds: float = 120.0
         seconds: how long to wait.
 
     Returns:
-        The jobs that were ended.
+        Numbers of the jobs that were cancelled.
 
     Raises:
-        ValueError: they are still there after `seconds`, or nothing tells whether the call of a job lives.
+        ValueError: jobs are still there after `seconds`, or it is unknown whether the call of a job still runs.
     """
     calls = Path(directory) / CALLS
     calls.mkdir(parents=True, exist_ok=True)
+    # Look at the other calls' locks before this call takes its own.
     alive = {path.name: _lives(path) for path in calls.iterdir() if path.name != call}
     _hold(calls / call)
-    found = _jobs_in(directory)
-    unknown = [job for job, name in found.items() if alive.get(name) is None and name != call]
+    jobs = _jobs_in(directory)
+    unknown = [job for job, name in jobs.items() if alive.get(name) is None and name != call]
     if unknown:
         raise ValueError(
-            f"jobs {', '.join(unknown)} of this directory are in the queue, and nothing tells whether the Snakemake "
-            "that submitted them still runs; wait for them, or end them with scancel, and start again"
+            f"jobs {', '.join(unknown)} of this directory are in the queue, and it is unknown whether the Snakemake "
+            "that submitted them still runs; wait for them, or cancel them with scancel, and start again"
         )
     ended = [name for name, lives in alive.items() if lives is False]
-    left = [job for job, name in found.items() if name in ended]
+    left = [job for job, name in jobs.items() if name in ended]
     if left:
         logger.warning("cancelling jobs that an earlier call left in %s: %s", directory, ", ".join(left))
         subprocess.run(["scancel", *left], check=True, timeout=60)
@@ -63,7 +66,8 @@ def cancel_left_over(directory: str | Path, call: str, *, seconds: float = 120.0
     while still := [job for job, name in _jobs_in(directory).items() if name in ended]:
         if time.monotonic() > end:
             raise ValueError(
-                f"jobs {', '.join(still)} of an earlier call do not end; look at them with squeue and wait"
+                f"jobs {', '.join(still)} of an earlier call do not end; check them with squeue, and start again when "
+                "they are gone"
             )
         time.sleep(1.0)
     for name in ended:
@@ -83,7 +87,7 @@ def _hold(path: Path) -> None:
 
 
 def _lives(path: Path) -> bool | None:
-    """Whether the process that holds a lock lives; None where the file system has no locks."""
+    """Whether a running process holds the lock; None if the file system has no locks."""
     try:
         with path.open("a+") as stream:
             fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -95,8 +99,8 @@ def _lives(path: Path) -> bool | None:
 
 
 def _jobs_in(directory: str | Path) -> dict[str, str]:
-    """Jobs of this project in a working directory, and their names."""
+    """Jobs of this project in a working directory: names by number."""
     command = ["squeue", "--noheader", f"--user={getpass.getuser()}", "--format=%i|%j|%Z"]
-    said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
-    rows = (line.split("|", 2) for line in said.splitlines())
+    output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    rows = (line.split("|", 2) for line in output.splitlines())
     return {job: name for job, name, place in rows if _NAME.fullmatch(name) and Path(place) == Path(directory)}

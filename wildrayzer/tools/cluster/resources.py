@@ -1,7 +1,6 @@
-"""What a Slurm cluster can give, and which jobs of a run do not fit it: asked before anything is submitted.
+"""Resources of a Slurm cluster, and jobs of a run that it can never schedule; checked before any job is submitted.
 
-Slurm itself takes many jobs that can never start, such as those over a partition's walltime, and lets them wait for
-ever.
+Slurm accepts many jobs that can never start, such as jobs over a partition's walltime, and lets them wait for ever.
 """
 
 import math
@@ -16,17 +15,17 @@ _FIELDS = "%P|%D|%c|%m|%G|%f|%l"
 
 @dataclass(frozen=True)
 class NodeGroup:
-    """Nodes of a partition that are alike."""
+    """Equal nodes of a partition."""
 
     count: int
     cpus: int
     memory_mb: int
     gpus: Mapping[str, int]
-    """GPUs of a node by model; an unnamed model is the empty string."""
+    """GPUs of a node by model; the empty string is a model without a name."""
     features: frozenset[str]
 
     def gpus_of(self, model: str | None) -> int:
-        """GPUs of one model, or of any."""
+        """Number of GPUs of one model; of all models for None."""
         return sum(self.gpus.values()) if model is None else self.gpus.get(model, 0)
 
 
@@ -41,8 +40,8 @@ class Partition:
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What a job asks for."""
+class JobRequest:
+    """Resources that a job requests."""
 
     job: str
     partition: str | None
@@ -50,16 +49,16 @@ class Wanted:
     gpus_per_node: int
     gpu_model: str | None
     cpus: int
-    """CPUs of a node."""
+    """CPUs per node."""
     memory_mb: int
-    """Memory of a node."""
+    """Memory per node."""
     minutes: float
     feature: str | None = None
-    """Node feature; an expression of several is left to Slurm."""
+    """Node feature; None also for an expression of several features, which is left to Slurm."""
 
     @classmethod
-    def of_job(cls, job: str, resources: Mapping[str, object], *, threads: int) -> "Wanted":
-        """From a Snakemake job's resources, as the Slurm executor reads them."""
+    def of_job(cls, job: str, resources: Mapping[str, object], *, threads: int) -> "JobRequest":
+        """The request of a Snakemake job, from its resources as the Slurm executor reads them."""
         nodes = int(str(resources.get("nodes") or 1))
         model, count = resources.get("gpu_model"), int(str(resources.get("gpu") or 0))
         per_node = math.ceil(count / nodes)
@@ -80,27 +79,27 @@ class Wanted:
 
 
 def read_partitions() -> dict[str, Partition]:
-    """The partitions of the cluster that `sinfo` knows.
+    """Partitions of the cluster by name, from `sinfo`.
 
     Raises:
-        ValueError: there is no `sinfo`, or no controller answers it.
+        ValueError: there is no `sinfo`, or the controller does not answer.
     """
     command = ["sinfo", "--noheader", "--exact", f"--format={_FIELDS}"]
     try:
-        said = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+        output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
     except (OSError, subprocess.SubprocessError) as error:
         reason = getattr(error, "stderr", None) or error
         raise ValueError(
             f"sinfo does not answer ({str(reason).strip()}); start Snakemake on a login node of the cluster, or drop "
             "--profile slurm to run on this machine"
         ) from None
-    return parse_partitions(said)
+    return parse_partitions(output)
 
 
-def parse_partitions(said: str) -> dict[str, Partition]:
-    """Partitions from the lines of `sinfo --noheader --exact --format="%P|%D|%c|%m|%G|%f|%l"`."""
-    found: dict[str, Partition] = {}
-    for line in filter(None, said.splitlines()):
+def parse_partitions(output: str) -> dict[str, Partition]:
+    """Partitions by name, from the output of `sinfo --noheader --exact --format="%P|%D|%c|%m|%G|%f|%l"`."""
+    partitions: dict[str, Partition] = {}
+    for line in filter(None, output.splitlines()):
         label, count, cpus, memory, gres, features, limit = (field.strip() for field in line.split("|"))
         name = label.rstrip("*")
         group = NodeGroup(
@@ -110,18 +109,17 @@ def parse_partitions(said: str) -> dict[str, Partition]:
             gpus=_parse_gres(gres),
             features=frozenset() if features == "(null)" else frozenset(features.split(",")),
         )
-        before = found[name].groups if name in found else ()
-        found[name] = Partition(name, label.endswith("*"), _minutes(limit), (*before, group))
-    return found
+        before = partitions[name].groups if name in partitions else ()
+        partitions[name] = Partition(name, label.endswith("*"), _minutes(limit), (*before, group))
+    return partitions
 
 
-def misfits(jobs: Iterable[Wanted], partitions: Mapping[str, Partition]) -> list[str]:
-    """One line for every kind of job that the cluster can never run, naming the option, the value and the fix."""
-    lines = (line for job in jobs for line in _misfit(job, partitions))
-    return list(dict.fromkeys(lines))
+def unschedulable(jobs: Iterable[JobRequest], partitions: Mapping[str, Partition]) -> list[str]:
+    """Jobs that the cluster can never run: one line each with the option, the value and the fix, equal lines once."""
+    return list(dict.fromkeys(line for job in jobs for line in _obstacles(job, partitions)))
 
 
-def _misfit(job: Wanted, partitions: Mapping[str, Partition]) -> list[str]:
+def _obstacles(job: JobRequest, partitions: Mapping[str, Partition]) -> list[str]:
     if job.partition is None:
         chosen = next((one for one in partitions.values() if one.is_default), None)
         if chosen is None:
@@ -134,12 +132,12 @@ def _misfit(job: Wanted, partitions: Mapping[str, Partition]) -> list[str]:
     if job.minutes > chosen.max_minutes:
         return [
             f"{job.job}: runtime = {job.minutes:.0f} minutes is over the {chosen.max_minutes:.0f} of partition "
-            f"{chosen.name}; lower it under set-resources in {PROFILE} (training goes on over several submissions)"
+            f"{chosen.name}; lower it under set-resources in {PROFILE} (training resumes in the next submission)"
         ]
-    return _no_node(job, chosen)
+    return _node_obstacles(job, chosen)
 
 
-def _no_node(job: Wanted, chosen: Partition) -> list[str]:
+def _node_obstacles(job: JobRequest, chosen: Partition) -> list[str]:
     groups = chosen.groups
     if job.feature:
         groups = tuple(group for group in groups if job.feature in group.features)
@@ -147,22 +145,23 @@ def _no_node(job: Wanted, chosen: Partition) -> list[str]:
             known = sorted({feature for group in chosen.groups for feature in group.features})
             return [f"{job.job}: no node of partition {chosen.name} has the feature {job.feature!r} ({known})"]
     kind = f"GPUs of model {job.gpu_model}" if job.gpu_model else "GPUs"
+    # Each limit in turn: the largest node must have enough, and only nodes that do are kept for the next one.
     sizes = (
         (kind, "compute.gpus, compute.gpus_per_node and compute.gpu_model in the configuration",
          job.gpus_per_node, lambda group: group.gpus_of(job.gpu_model)),
         ("CPUs", "compute.threads in the configuration", job.cpus, lambda group: group.cpus),
         ("MB of memory", f"mem_mb under set-resources in {PROFILE}", job.memory_mb, lambda group: group.memory_mb),
     )  # fmt: skip
-    for what, option, wanted, given in sizes:
-        best = max(map(given, groups), default=0)
-        if wanted > best:
+    for what, option, requested, available in sizes:
+        best = max(map(available, groups), default=0)
+        if requested > best:
             return [
-                f"{job.job}: asks for {wanted} {what} of one node, the nodes of partition {chosen.name} have at most "
-                f"{best}; change {option}"
+                f"{job.job}: asks for {requested} {what} on one node, the nodes of partition {chosen.name} have at "
+                f"most {best}; change {option}"
             ]
-        groups = tuple(group for group in groups if given(group) >= wanted)
+        groups = tuple(group for group in groups if available(group) >= requested)
     if job.nodes > sum(group.count for group in groups):
-        return [f"{job.job}: asks for {job.nodes} nodes, partition {chosen.name} has fewer that are large enough"]
+        return [f"{job.job}: asks for {job.nodes} nodes, partition {chosen.name} has fewer nodes that are large enough"]
     return []
 
 

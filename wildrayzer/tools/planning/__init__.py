@@ -1,1 +1,1 @@
-"""What a run will cost before it starts: work of every job, rates of machines, walltimes and disk."""
+"""Forecast of a run's cost before it starts: operations of every job, rates of machines, walltimes and disk."""

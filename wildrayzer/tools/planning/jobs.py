@@ -1,4 +1,4 @@
-"""What each stage of a run computes, in operations, core-seconds and bytes that stay on disk."""
+"""Forecast of each stage of a run: operations, core-seconds and bytes that stay on disk."""
 
 from collections.abc import Iterator
 
@@ -7,25 +7,25 @@ from wildrayzer.models.cost.flops import Workload, model_cost, total
 from wildrayzer.models.cost.parameters import parameter_counts
 from wildrayzer.run.expected import ExpectedScores
 from wildrayzer.run.layout import RunLayout
-from wildrayzer.tools.planning.data import SplitSize
 from wildrayzer.tools.planning.mask_jobs import calibrations, made_masks, mask_stages, score_stages
+from wildrayzer.tools.planning.split_sizes import SplitSize
 from wildrayzer.tools.planning.stage import START_SECONDS, STORED, PlannedStage, core_seconds
 from wildrayzer.tools.planning.work import backbone_cost, backbone_sizes, vgg19_cost
 from wildrayzer.training.objective import RECIPES
 from wildrayzer.training.policy import workload
 
 RESUME_STATES = 2
-"""Resume states that are kept."""
+"""Number of resume states that are kept."""
 
 
 def planned_stages(config: RunConfig, sizes: dict[str, SplitSize]) -> list[PlannedStage]:
-    """All stages in the order of the data. Those of ablations are left out."""
+    """All stages in the order of the data, without those of ablations."""
     expected = ExpectedScores(config, RunLayout(config.name))
     return [*_data(expected, sizes), *_training(config), *mask_stages(expected, sizes), *score_stages(expected, sizes)]
 
 
 def training_operations(config: RunConfig, recipe_name: str, stage: StageConfig) -> float:
-    """Operations of a training stage: network, perceptual loss, features and pretext."""
+    """Operations of a training stage: network, perceptual loss, features and crop pretext."""
     recipe, model = RECIPES[recipe_name], config.model
     micro = min(stage.micro_batch, stage.batch // config.world_size)
     sizes = backbone_sizes(config.features) if recipe.uses_motion else None

@@ -1,4 +1,4 @@
-"""What the stages from residuals to scores compute: those that render or read, and train nothing."""
+"""Forecast of the stages from residuals to scores, which train nothing."""
 
 from collections.abc import Iterator
 
@@ -6,30 +6,30 @@ from wildrayzer.config import RunConfig
 from wildrayzer.models.cost.flops import Workload, model_cost, total
 from wildrayzer.run.expected import ExpectedScores
 from wildrayzer.run.row_specs import row_spec
-from wildrayzer.tools.planning.data import SplitSize
+from wildrayzer.tools.planning.split_sizes import SplitSize
 from wildrayzer.tools.planning.stage import START_SECONDS, PlannedStage, core_seconds
 from wildrayzer.tools.planning.work import backbone_cost, backbone_sizes
 
 MaskJobs = list[tuple[str, str]]
-"""(split, what stands in for the rendering), repeated for every round that makes them."""
+"""(split, predictor), once for every round that makes them."""
 
 
 def made_masks(expected: ExpectedScores) -> MaskJobs:
-    """All pseudo-masks of a run: for training in every round, those that are scored in the last."""
+    """All pseudo-masks of a run: for training in every round, for scores in the last one."""
     return [
         *expected.cached_masks(),
         *[(expected.config.data.dynamic_train, "renderer")] * (expected.config.rounds - 1),
     ]
 
 
-def calibrations(expected: ExpectedScores) -> MaskJobs:
-    """(round, what stands in for the rendering) of every calibration of the absolute test, the round as text."""
+def calibrations(expected: ExpectedScores) -> list[tuple[str, str]]:
+    """(number of the round, predictor) of every calibration of the absolute test."""
     if expected.config.pseudo_masks.absolute_test == "off":
         return []
     rounds = expected.config.rounds
-    last = {source for _, source in expected.cached_masks()}
+    last = {predictor for _, predictor in expected.cached_masks()}
     earlier = [(str(number), "renderer") for number in range(1, rounds)]
-    return [*earlier, *((str(rounds), source) for source in sorted(last))]
+    return [*earlier, *((str(rounds), predictor) for predictor in sorted(last))]
 
 
 def mask_stages(expected: ExpectedScores, sizes: dict[str, SplitSize]) -> Iterator[PlannedStage]:
@@ -38,9 +38,9 @@ def mask_stages(expected: ExpectedScores, sizes: dict[str, SplitSize]) -> Iterat
     model, options = config.model, config.residuals
     masks, calibrated = made_masks(expected), calibrations(expected)
     static = config.data.of(purpose="calibration")
-    judged = [*masks, *((split, source) for _, source in calibrated for split in static)]
-    every = sum(sizes[split].frames for split, _ in judged)
-    rendered = sum(sizes[split].frames for split, source in judged if source == "renderer")
+    predicted = [*masks, *((split, predictor) for _, predictor in calibrated for split in static)]
+    every = sum(sizes[split].frames for split, _ in predicted)
+    rendered = sum(sizes[split].frames for split, predictor in predicted if predictor == "renderer")
     window = Workload(options.batch, options.inputs, options.targets, trains_renderer=False)
     render = rendered * total(model_cost(model, window)).forward / (options.batch * options.targets)
     backbone = backbone_sizes(config.features)
@@ -48,7 +48,7 @@ def mask_stages(expected: ExpectedScores, sizes: dict[str, SplitSize]) -> Iterat
     operations = {"float32": render}
     _add(operations, config.features.precision, features)
     pixels, patches = model.image_size**2, model.grid**2
-    jobs = 2 * len(judged) + config.rounds * (options.shards - 1)
+    jobs = 2 * len(predicted) + config.rounds * (options.shards - 1)
     yield PlannedStage(
         "residuals",
         jobs=jobs,
@@ -64,11 +64,11 @@ def mask_stages(expected: ExpectedScores, sizes: dict[str, SplitSize]) -> Iterat
         core_seconds=core_seconds("pseudo_masks", voted * pixels, len(masks) + len(calibrated)),
         disk=0.3 * voted * patches,
     )
-    yield _refinement(config, [split for split, source in masks if source == "renderer"], sizes)
+    yield _refinement(config, [split for split, predictor in masks if predictor == "renderer"], sizes)
 
 
 def _refinement(config: RunConfig, splits: list[str], sizes: dict[str, SplitSize]) -> PlannedStage:
-    """The training split is divided where there is more than one shard, and then a job joins it."""
+    """With several shards the training split is refined in parts, which another job joins."""
     shards = config.refine.shards
     jobs = len(splits) + (config.rounds * shards if shards > 1 else 0)
     pixels = sum(sizes[split].frames for split in splits) * config.model.image_size**2
@@ -82,7 +82,7 @@ def _refinement(config: RunConfig, splits: list[str], sizes: dict[str, SplitSize
 
 
 def score_stages(expected: ExpectedScores, sizes: dict[str, SplitSize]) -> Iterator[PlannedStage]:
-    """Scores of renderings and masks, tables and report; a clip is one window."""
+    """Scores of renderings and masks, tables and report; a clip counts as one window."""
     config, benchmark, model = expected.config, expected.config.benchmark, expected.config.model
     backbone = backbone_sizes(config.features)
     operations: dict[str, float] = {}

@@ -1,4 +1,4 @@
-"""A planned stage, and the constants of what is no matrix product."""
+"""A stage of the forecast, and the cost of everything that is not a matrix product."""
 
 from dataclasses import dataclass, field
 
@@ -10,17 +10,17 @@ CORE_SECONDS = {
     "refine": 1.8,
     "scores": 1.0,
 }
-"""Core-seconds of what is no matrix product, a megapixel of frames (`refine`: as enlarged for GrabCut): assumed, of the
-size that the demo takes."""
+"""Core-seconds per megapixel of frames (`refine`: enlarged as for GrabCut) besides matrix products; assumed, of the
+order of magnitude measured on the demo."""
 START_SECONDS = 3.0
-"""Core-seconds until a job's packages are imported; assumed."""
+"""Core-seconds per job to import its packages; assumed."""
 STORED = 0.65
-"""Bytes on disk of a byte of losslessly stored frames; assumed."""
+"""Bytes on disk per byte of losslessly stored frames; assumed."""
 
 
 @dataclass(frozen=True)
 class PlannedStage:
-    """A stage of the workflow."""
+    """Jobs of a stage of the workflow and what they need."""
 
     name: str
     jobs: int
@@ -29,15 +29,15 @@ class PlannedStage:
     threads: int = 1
     """CPU threads of one job."""
     operations: dict[str, float] = field(default_factory=dict)
-    """Matrix products and convolutions of all jobs, by precision, recomputation included."""
+    """Operations of matrix products and convolutions of all jobs, by precision; recomputation is included."""
     core_seconds: float = 0.0
-    """Everything else, of all jobs."""
+    """Core-seconds of everything else, of all jobs."""
     disk: float = 0.0
-    """Bytes that stay."""
+    """Bytes that stay on disk."""
     samples: float = 0.0
-    """Samples that training draws."""
+    """Samples that training draws, of all jobs."""
 
 
 def core_seconds(stage: str, pixels: float | int, jobs: int) -> float:
-    """Core-seconds beside matrix products of jobs that go through so many pixels together."""
+    """Core-seconds besides matrix products, of jobs that process `pixels` pixels together."""
     return CORE_SECONDS[stage] * pixels / 1e6 + START_SECONDS * jobs

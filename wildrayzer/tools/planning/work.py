@@ -1,4 +1,4 @@
-"""Operations of what stands beside the network: the perceptual loss and the feature backbone."""
+"""Operations of the networks besides the model: the perceptual loss and the feature backbone."""
 
 import json
 from dataclasses import dataclass
@@ -13,14 +13,14 @@ _VGG_POOLED = (2, 4, 8, 12)
 
 
 def vgg19_cost(images: int, side: int) -> Cost:
-    """The perceptual loss of renderings: features of truth and rendering, gradients to the rendering alone."""
-    once, inside = 0.0, 3
+    """The perceptual loss of renderings: features of target and rendering, gradients only to the rendering."""
+    forward, inside = 0.0, 3
     for number, outside in enumerate(VGG_WIDTHS):
         if number in _VGG_POOLED:
             side //= 2
-        once += convolution(images, side, inside, outside, 3).forward
+        forward += convolution(images, side, inside, outside, 3).forward
         inside = outside
-    return Cost(forward=2.0 * once, backward=once)
+    return Cost(forward=2.0 * forward, backward=forward)
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class BackboneSizes:
     hidden: int
     """Inner width of the feed-forward layers."""
     gated: bool
-    """Whether these have a third, gating matrix (SwiGLU)."""
+    """Whether these have a third matrix, for gating (SwiGLU)."""
     patch: int = 16
     extra_tokens: int = 5
     """Class and register tokens."""
@@ -46,7 +46,7 @@ DINOV3 = {
     "vith16plus": BackboneSizes(1280, 32, 5120, True),
     "vit7b16": BackboneSizes(4096, 40, 8192, True),
 }
-"""By the word after `dinov3-` in a hub id."""
+"""Sizes by the word after `dinov3-` in a hub id."""
 
 
 def backbone_sizes(config: FeaturesConfig) -> BackboneSizes | None:
@@ -59,14 +59,14 @@ def backbone_sizes(config: FeaturesConfig) -> BackboneSizes | None:
         return None
     path = Path(config.weights) / "config.json"
     if path.is_file():
-        found = json.loads(path.read_text())
+        model = json.loads(path.read_text(encoding="utf-8"))
         return BackboneSizes(
-            width=found["hidden_size"],
-            blocks=found["num_hidden_layers"],
-            hidden=found["intermediate_size"],
-            gated=found.get("use_gated_mlp", False),
-            patch=found["patch_size"],
-            extra_tokens=1 + found.get("num_register_tokens", 0),
+            width=model["hidden_size"],
+            blocks=model["num_hidden_layers"],
+            hidden=model["intermediate_size"],
+            gated=model.get("use_gated_mlp", False),
+            patch=model["patch_size"],
+            extra_tokens=1 + model.get("num_register_tokens", 0),
         )
     words = Path(config.weights).name.split("-")
     known = next((DINOV3[word] for word in words if word in DINOV3), None)
@@ -79,7 +79,7 @@ def backbone_sizes(config: FeaturesConfig) -> BackboneSizes | None:
 
 
 def backbone_cost(sizes: BackboneSizes, images: int, patches: int) -> Cost:
-    """A forward pass over images of so many patches."""
+    """A forward pass over images of `patches` patches each."""
     tokens = patches + sizes.extra_tokens
     matrices = 4 * sizes.width**2 + (3 if sizes.gated else 2) * sizes.width * sizes.hidden
     block = 2.0 * tokens * matrices + 4.0 * tokens**2 * sizes.width

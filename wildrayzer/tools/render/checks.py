@@ -9,8 +9,8 @@ import torch
 from wildrayzer.checkpoint import CheckpointManifest
 from wildrayzer.config.sections.features import FeaturesConfig
 from wildrayzer.evaluation.methods.unposed import choose_inputs
-from wildrayzer.pseudo_masks.backbones.base import FeatureBackbone
 from wildrayzer.pseudo_masks.backbones.build import build_backbone
+from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone
 
 logger = logging.getLogger(__name__)
 

@@ -1,4 +1,4 @@
-"""A plan as text, and beside what a finished run took."""
+"""A forecast as text, and compared with the measured cost of a finished run."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -32,12 +32,12 @@ RULES = {
     "write_index": "tables",
     "write_report": "tables",
 }
-"""Stage of a rule's benchmark files; rules that begin with `score_` belong to `scores`."""
+"""Stage of each rule's benchmark files; rules whose names begin with `score_` belong to `scores`."""
 
 
-def plan_table(forecasts: Sequence[Forecast]) -> str:
+def cost_table(forecasts: Sequence[Forecast]) -> str:
     """Markdown table of jobs, GPUs, GPU-hours, core-hours, walltime and disk."""
-    header = ("stage", "jobs", "GPUs a job", "GPU-hours", "core-hours", "walltime of a job", "PFLOP", "disk")
+    header = ("stage", "jobs", "GPUs per job", "GPU-hours", "core-hours", "walltime of a job", "PFLOP", "disk")
     rows = []
     for one in forecasts:
         stage = one.stage
@@ -50,82 +50,92 @@ def plan_table(forecasts: Sequence[Forecast]) -> str:
     gpu, core = (sum(values) for values in zip(*((f.gpu_hours, f.core_seconds / 3600) for f in forecasts), strict=True))
     disk = sum(one.stage.disk for one in forecasts)
     jobs = sum(one.stage.jobs for one in forecasts)
-    rows.append(("together", str(jobs), "", f"{gpu:.1f}", f"{core:.2f}", "", "", size(disk)))
+    rows.append(("total", str(jobs), "", f"{gpu:.1f}", f"{core:.2f}", "", "", size(disk)))
     return _markdown(header, rows)
 
 
 def assumptions(rates: Rates, origins: Mapping[str, str]) -> str:
-    """The list of what a plan rests on."""
+    """The assumptions of a forecast, as a list; `origins` are those of the split sizes."""
     named = [f"{split}: {origin}" for split, origin in origins.items()]
     return "\n".join(f"- {line}" for line in [*rates.assumptions, *named])
 
 
 @dataclass(frozen=True)
-class Taken:
-    """What the jobs of a stage took together."""
+class MeasuredCost:
+    """Measured cost of all jobs of a stage."""
 
     jobs: int = 0
     seconds: float = 0.0
     """Walltime."""
     core_seconds: float = 0.0
-    """CPU time of their processes, whatever ran beside them."""
+    """CPU time of the jobs' own processes."""
 
-    def __add__(self, other: "Taken") -> "Taken":
-        return Taken(self.jobs + other.jobs, self.seconds + other.seconds, self.core_seconds + other.core_seconds)
+    def __add__(self, other: "MeasuredCost") -> "MeasuredCost":
+        return MeasuredCost(
+            self.jobs + other.jobs, self.seconds + other.seconds, self.core_seconds + other.core_seconds
+        )
 
 
-def measured(run: str | Path) -> dict[str, Taken]:
-    """What each stage of a finished run took, from Snakemake's benchmark files; rules of no stage by their own name.
+def measured(run: str | Path) -> dict[str, MeasuredCost]:
+    """Measured cost of each stage of a finished run, from Snakemake's benchmark files; other rules by their own name.
 
     Raises:
         ValueError: the run has no benchmark files.
     """
-    found: dict[str, Taken] = {}
+    costs: dict[str, MeasuredCost] = {}
     for path in sorted(Path(run).glob("benchmarks/*/*.tsv")):
         rule = path.parent.name
         stage = "scores" if rule.startswith("score_") else RULES.get(rule, rule)
-        with path.open() as stream:
+        with path.open(encoding="utf-8") as stream:
             rows = list(csv.DictReader(stream, delimiter="\t"))
         if rows:
-            job = Taken(1, float(rows[0]["s"]), _number(rows[0]["cpu_time"]))
-            found[stage] = found.get(stage, Taken()) + job
-    if not found:
-        raise ValueError(f"{run}: no Snakemake benchmark files in benchmarks/; name the folder of a finished run")
-    return found
+            job = MeasuredCost(1, float(rows[0]["s"]), _number(rows[0]["cpu_time"]))
+            costs[stage] = costs.get(stage, MeasuredCost()) + job
+    if not costs:
+        raise ValueError(f"{run}: no benchmark files of Snakemake in benchmarks/; name the folder of a finished run")
+    return costs
 
 
 def comparison(forecasts: Sequence[Forecast], run: str | Path) -> str:
-    """Markdown table of what was planned and what a finished run took: core-seconds, or on GPUs walltime.
-
-    Core-seconds are those of a job's own processes, whatever ran beside it.
-    """
-    taken = measured(run)
-    header = ("stage", "jobs planned", "jobs taken", "seconds of", "planned", "taken", "planned / taken", "walltime")
+    """Markdown table of forecast and measured cost: core-seconds of the jobs' own processes, or walltime of GPU
+    jobs."""
+    costs = measured(run)
+    header = (
+        "stage",
+        "jobs forecast",
+        "jobs run",
+        "seconds of",
+        "forecast",
+        "measured",
+        "forecast / measured",
+        "walltime",
+    )
     rows, sums = [], {"cores": [0.0, 0.0], "GPU jobs": [0.0, 0.0]}
     for one in forecasts:
         stage, kind = one.stage, "GPU jobs" if one.stage.gpus else "cores"
-        planned = stage.jobs * one.job_seconds if stage.gpus else one.core_seconds
-        found = taken.pop(stage.name, None)
-        if found is None:
-            rows.append((stage.name, str(stage.jobs), "0", kind, f"{planned:.0f}", "", "", ""))
+        expected = stage.jobs * one.job_seconds if stage.gpus else one.core_seconds
+        cost = costs.pop(stage.name, None)
+        if cost is None:
+            rows.append((stage.name, str(stage.jobs), "0", kind, f"{expected:.0f}", "", "", ""))
             continue
-        spent = found.seconds if stage.gpus else found.core_seconds
-        sums[kind] = [sums[kind][0] + planned, sums[kind][1] + spent]
+        spent = cost.seconds if stage.gpus else cost.core_seconds
+        sums[kind] = [sums[kind][0] + expected, sums[kind][1] + spent]
         rows.append((
-            stage.name, str(stage.jobs), str(found.jobs), kind, f"{planned:.0f}", f"{spent:.0f}",
-            _ratio(planned, spent), duration(found.seconds),
+            stage.name, str(stage.jobs), str(cost.jobs), kind, f"{expected:.0f}", f"{spent:.0f}",
+            _ratio(expected, spent), duration(cost.seconds),
         ))  # fmt: skip
-    for kind, (planned, spent) in sums.items():
+    for kind, (expected, spent) in sums.items():
         if spent:
-            rows.append(("together", "", "", kind, f"{planned:.0f}", f"{spent:.0f}", _ratio(planned, spent), ""))
+            rows.append(("total", "", "", kind, f"{expected:.0f}", f"{spent:.0f}", _ratio(expected, spent), ""))
     others = [
-        f"- not planned: {name}, {one.jobs} job(s), {one.core_seconds:.0f} s of cores" for name, one in taken.items()
+        f"- not in the forecast: {name}, {one.jobs} job(s), {one.core_seconds:.0f} core-seconds"
+        for name, one in costs.items()
     ]
     return "\n".join([_markdown(header, rows), *others])
 
 
-def _ratio(planned: float, spent: float) -> str:
-    return f"{planned / spent:.2f}" if spent else ""
+def _ratio(expected: float, spent: float) -> str:
+    return f"{expected / spent:.2f}" if spent else ""
 
 
 def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -135,7 +145,7 @@ def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _number(text: str) -> float:
-    """Snakemake writes NA or - where a job was too short to be measured."""
+    """A number; 0 for the NA or - that Snakemake writes for jobs that were too short to measure."""
     try:
         return float(text)
     except ValueError:
@@ -143,7 +153,7 @@ def _number(text: str) -> float:
 
 
 def duration(seconds: float) -> str:
-    """A time for people."""
+    """A time as text."""
     if seconds < 120:
         return f"{seconds:.0f} s"
     if seconds < 7200:
@@ -152,7 +162,7 @@ def duration(seconds: float) -> str:
 
 
 def size(count: float) -> str:
-    """Bytes for people, in powers of ten."""
+    """Bytes as text, in powers of ten."""
     for unit, scale in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6)):
         if count >= scale:
             return f"{count / scale:.3g} {unit}"
