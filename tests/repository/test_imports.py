@@ -16,7 +16,7 @@ def imported(code: str, names: tuple[str, ...]) -> str:
 
 
 def test_stages_without_a_network_need_no_torch():
-    stages = ("join_residuals", "masks", "prepare", "refine", "score_masks")
+    stages = ("patch_masks", "prepare", "refine", "score_masks")
     assert imported("\n".join(f"import wildrayzer.stages.{stage}" for stage in stages), NO_TORCH) == ""
 
 

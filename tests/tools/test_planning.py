@@ -100,7 +100,7 @@ def test_sizes_come_from_the_report_where_there_is_one(tmp_path):
     assert paper["dre10k_train"].clips == 15_467
     assert paper["dre10k_train"].frames == 147_422
     assert paper["re10k_calibration"].clips == 200
-    assert paper["re10k_calibration"].origin == "200 clips (data.splits.limit), 140.0 frames a clip (assumed)"
+    assert paper["re10k_calibration"].origin == "200 clips (data.splits.limit), 140.0 frames per clip (assumed)"
     assert paper["dre10k_test"].frames == 1_541
 
 
@@ -255,7 +255,7 @@ def test_the_command_prints_the_papers_plan(tmp_path):
         "Assumptions:",
         "40% (assumed)",
         "megapixels per second; assumed",
-        "core-seconds to start a job, stored frames take 65% of their bytes; assumed",
+        "core-seconds to start a job; stored frames take 65% of their bytes; assumed",
         "dre10k_train",
     ):
         assert word in squeezed(result.output)
@@ -263,7 +263,7 @@ def test_the_command_prints_the_papers_plan(tmp_path):
         app, ["plan", "--config", str(ROOT / "config" / "paper.yaml"), "--against", str(tmp_path / "no")]
     )
     assert missing.exit_code == 2
-    assert "no Snakemake benchmark files" in missing.output
+    assert "no benchmark files of Snakemake" in missing.output
 
 
 def test_the_table_sums_its_stages():
