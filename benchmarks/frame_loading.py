@@ -31,7 +31,7 @@ from PIL import Image
 from wildrayzer.config.sections.data import SplitConfig, StoreConfig
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.readers.pixelsplat import load_chunk
-from wildrayzer.io.provenance import write_json
+from wildrayzer.io.files import write_json
 from wildrayzer.stages.prepare import prepare_split
 
 SIZE, WIDTH, HEIGHT, VIEWS = 256, 640, 360, 8

@@ -1,7 +1,5 @@
 """Checkpoints: a folder with the weights (`model.safetensors`) and what they are (`manifest.json`)."""
 
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +13,9 @@ from torch.overrides import TorchFunctionMode
 
 from wildrayzer.config.base import Record
 from wildrayzer.config.sections.model import ModelConfig
-from wildrayzer.io.provenance import code_versions, digest_file, digest_json, read_json, write_json
+from wildrayzer.io.digests import digest_file, digest_json
+from wildrayzer.io.files import read_json, replacing, write_json
+from wildrayzer.io.provenance import code_versions
 from wildrayzer.models import WildRayZer
 
 FORMAT_VERSION = 1
@@ -103,22 +103,11 @@ def write_checkpoint(directory: str | Path, tensors: dict[str, Tensor], **manife
     Tensors are streamed to the file and not copied, so that memory-mapped ones stay on disk.
     """
     directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=directory, prefix=f".{WEIGHTS_NAME}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    with replacing(directory / WEIGHTS_NAME) as temporary:
         save_file(tensors, temporary)
-        with temporary.open("rb") as stream:
-            os.fsync(stream.fileno())
         written = CheckpointManifest(
             weights_digest=digest_file(temporary), versions=dict(code_versions()), **manifest
         ).model_dump(mode="json")
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(directory / WEIGHTS_NAME)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
     # a kill between the two renames leaves a manifest whose digest does not fit: readers refuse it
     write_json(directory / MANIFEST_NAME, written)
 
@@ -197,9 +186,3 @@ class _Undrawn(TorchFunctionMode):
 def model_digest(config: ModelConfig) -> str:
     """Digest of the network's section, for checkpoints that no run configuration made."""
     return digest_json(config.model_dump(mode="json"))
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

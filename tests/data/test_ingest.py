@@ -1,6 +1,5 @@
 """Own videos and image folders: sampling, orientation, clips, resuming, and every kind of bad input."""
 
-import fcntl
 import hashlib
 import json
 import re
@@ -24,6 +23,7 @@ from wildrayzer.data.ingest.run_config import derive
 from wildrayzer.data.ingest.sources import find_sources
 from wildrayzer.data.ingest.video import VideoNotes, evenly_spread, video_frames
 from wildrayzer.data.ingest.write import ingest
+from wildrayzer.io.locks import locked
 from wildrayzer.stages.prepare import prepare_split
 
 ROOT = Path(__file__).parents[2]
@@ -423,10 +423,8 @@ def test_a_record_is_believed_only_with_all_its_frames(tmp_path, monkeypatch):
 def test_two_calls_for_one_folder_do_not_mix(tmp_path):
     clip = write_clip(tmp_path / "a.mp4", 4)
     (tmp_path / ".out.unfinished").mkdir()
-    with (tmp_path / ".out.unfinished" / ".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(ValueError, match="being written by another process"):
-            ingest([clip], tmp_path / "out", IngestOptions())
+    with locked(tmp_path / ".out.unfinished" / ".lock"), pytest.raises(ValueError, match="being written by another"):
+        ingest([clip], tmp_path / "out", IngestOptions())
     assert ingest([clip], tmp_path / "out", IngestOptions(fps=0.0))["totals"]["frames"] == 4
 
 

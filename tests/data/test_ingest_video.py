@@ -15,7 +15,7 @@ from wildrayzer.data.ingest.containers import is_cut_short
 from wildrayzer.data.ingest.video import VideoNotes, expected_frames, video_frames
 from wildrayzer.data.ingest.write import ingest
 from wildrayzer.data.readers.base import BadSceneError
-from wildrayzer.io.provenance import read_json
+from wildrayzer.io.files import read_json
 
 CASES = Path(__file__).parents[1] / "resources" / "cases"
 TENTHS = (np.arange(20) / 10).tolist()

@@ -18,6 +18,7 @@ from wildrayzer.config.sections.data import StoreConfig
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.preparation import parts as prepare_parts
 from wildrayzer.data.readers.pixelsplat import PixelSplatReader
+from wildrayzer.io.disk_space import DiskFullError
 from wildrayzer.stages.prepare import prepare_split
 
 importlib.import_module("wildrayzer.report.sections.data")  # here once, not in every forked process
@@ -145,7 +146,7 @@ def with_small_files(raw: Path, out: Path, said) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))
     try:
         prepare(raw, out)
-    except prepare_parts.DiskFullError as error:
+    except DiskFullError as error:
         said.put(str(error))
 
 
@@ -155,7 +156,7 @@ def test_a_full_disk_is_named_and_keeps_what_is_finished(raw, tmp_path, undistur
     with_limit.join(60)
     assert with_limit.exitcode == 0
     assert not said.empty(), "nothing was too large"
-    assert "no room for the frame store in" in said.get()
+    assert "out is full (File too large): preparing frames stopped" in said.get()
     assert not out.exists()
     assert not list(out.parent.glob(".*.parts-*/part-??????.*")), "nothing half-made is left"
     prepare(raw, out)

@@ -254,7 +254,7 @@ def test_an_encoded_body_is_not_taken_for_the_file(server, tmp_path):
 
 def test_a_full_disk_keeps_what_arrived_and_says_so(server, tmp_path):
     (tmp_path / "set.bin.part").symlink_to("/dev/full")  # every write fails with "no space left on device"
-    with pytest.raises(DiskFullError, match=r"is full: set\.bin stopped; .* it goes on from what has arrived"):
+    with pytest.raises(DiskFullError, match=r"is full \(.*\): set\.bin stopped; .* what is finished is kept"):
         download(remote(server, "/a/set.bin", "/b/set.bin"), tmp_path / "set.bin", patience=quick())
     assert not (tmp_path / "set.bin").exists()
     assert len(server.requests) == 1, "another mirror would not help"

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from wildrayzer.evaluation.methods.external import MASK_SUFFIXES, RENDERING_SUFFIXES, ExternalFiles
-from wildrayzer.io.provenance import digest_folder
+from wildrayzer.io.digests import digest_folder
 
 SIZE = 16
 

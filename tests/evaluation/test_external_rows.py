@@ -17,7 +17,8 @@ from wildrayzer.evaluation.methods.external import MASK_SUFFIXES, ExternalFiles
 from wildrayzer.evaluation.methods.methods import read_windows, windows_of
 from wildrayzer.evaluation.tables.scores import read_scores
 from wildrayzer.evaluation.tables.tables import TableContext, build_tables
-from wildrayzer.io.provenance import digest_folder, read_json, write_json
+from wildrayzer.io.digests import digest_folder
+from wildrayzer.io.files import read_json, write_json
 from wildrayzer.run.row_specs import ROW_SPECS, RowSpec, folder_of, row_spec, rows_of_set
 from wildrayzer.stages.evaluation_index import write_index
 from wildrayzer.stages.score_inputs import cosegmented, masks_from_files, score_input_masks

@@ -89,7 +89,7 @@ def test_rows_without_an_interval_show_their_mean(tmp_path):
 def test_unfinished_and_damaged_runs_are_named(tmp_path, place):
     file = make_run(tmp_path / "a") / place
     file.write_text("")
-    with pytest.raises(ValueError, match=rf"{file.name}: (not a table|no valid JSON)"):
+    with pytest.raises(ValueError, match=rf"{file.name}: (not a table|not valid JSON)"):
         seeds_table([tmp_path / "a"])
     file.unlink()
     with pytest.raises(ValueError, match=rf"{file.name}( is missing; finish the run|: no such manifest)"):

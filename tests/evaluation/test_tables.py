@@ -73,7 +73,7 @@ def mask_rows(method, split, iou, coverage, recall=0.5, *, inputs=2, scenes=MIN_
 
 
 def health_file(folder):
-    from wildrayzer.io.provenance import write_json
+    from wildrayzer.io.files import write_json
 
     figure = {"mean": -0.01, "low": -0.05, "high": 0.02, "error": 0.01, "scenes": 30, "frames": 90, "skipped": 0}
     write_json(folder / "health.json", {

@@ -16,7 +16,7 @@ from wildrayzer.config import RunConfig, parse_config
 from wildrayzer.data.frame_store.store import FrameStore, FrameStoreWriter
 from wildrayzer.data.sampling.windows import WindowList
 from wildrayzer.evaluation.tables.tables import TableContext
-from wildrayzer.io.provenance import write_json
+from wildrayzer.io.files import write_json
 from wildrayzer.models import WildRayZer
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks, ResidualMaps
 from wildrayzer.pseudo_masks.cache.writer import CacheWriter

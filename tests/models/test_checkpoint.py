@@ -6,7 +6,7 @@ from safetensors.torch import load_file, save_file
 
 from wildrayzer.checkpoint import load_checkpoint, load_tensors, read_manifest, save_checkpoint
 from wildrayzer.config.sections.model import ModelConfig
-from wildrayzer.io.provenance import digest_file
+from wildrayzer.io.digests import digest_file
 from wildrayzer.models import WildRayZer
 
 CONFIG = ModelConfig(

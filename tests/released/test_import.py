@@ -12,7 +12,7 @@ from tests.helpers.golden import case_config, read_case, released_shapes, releas
 from wildrayzer.checkpoint import load_checkpoint, read_manifest, save_checkpoint
 from wildrayzer.cli.main import app
 from wildrayzer.config.sections.model import ModelConfig, MotionHeadConfig
-from wildrayzer.io.provenance import digest_file
+from wildrayzer.io.digests import digest_file
 from wildrayzer.models import WildRayZer
 from wildrayzer.released.convert import import_released, map_released
 from wildrayzer.released.keys import CONSTANTS, released_name

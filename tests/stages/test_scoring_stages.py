@@ -17,7 +17,7 @@ from wildrayzer.evaluation.methods.methods import check_method, read_windows, re
 from wildrayzer.evaluation.metrics.masks import best_threshold, score_frames
 from wildrayzer.evaluation.metrics.view_synthesis import score_batch, target_regions
 from wildrayzer.evaluation.tables.scores import COLUMNS, read_manifests, read_scores
-from wildrayzer.io.provenance import read_json, write_json
+from wildrayzer.io.files import read_json, write_json
 from wildrayzer.models import WildRayZer
 from wildrayzer.pseudo_masks.cache.writer import CacheWriter
 from wildrayzer.stages.score import score_method

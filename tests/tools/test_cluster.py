@@ -128,9 +128,10 @@ def test_without_a_controller_nothing_is_submitted(tmp_path, monkeypatch):
 
 KILLED, LIVE, THIS, UNKNOWN = (f"wildrayzer_{digit * 8}-1111-2222-3333-{digit * 12}" for digit in "abcd")
 HOLD = """
-import fcntl, sys
-stream = open(sys.argv[1], "a+")
-fcntl.lockf(stream, fcntl.LOCK_EX)
+import sys
+from pathlib import Path
+from wildrayzer.io.locks import acquire
+lock = acquire(Path(sys.argv[1]))
 print("held", flush=True)
 sys.stdin.read()
 """

@@ -8,7 +8,7 @@ import pytest
 from tests.helpers.inspect_run import SPLIT, command, flat, make_cache, make_store, write_masks, write_residuals
 from tests.stages.test_mask_stages import save_renderer
 from wildrayzer.data.sampling.windows import WindowList
-from wildrayzer.io.provenance import read_json
+from wildrayzer.io.files import read_json
 from wildrayzer.pseudo_masks.cache.cache import ResidualMaps
 from wildrayzer.pseudo_masks.cache.location import CacheLocation
 from wildrayzer.tools.inspect.figures import FrameFigures, choose, measure, ordered, windows_of

@@ -11,7 +11,7 @@ import pytest
 from tests.helpers.inspect_run import command, flat, make_cache, write_residuals
 from tests.report.test_page import decoded
 from tests.stages.test_mask_stages import save_renderer
-from wildrayzer.io.provenance import read_json
+from wildrayzer.io.files import read_json
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks, ResidualMaps
 from wildrayzer.tools.inspect.files import open_cache
 from wildrayzer.tools.inspect.pictures import photo, small

@@ -13,7 +13,7 @@ from wildrayzer.datasets.hub import check_access, has_token
 from wildrayzer.datasets.on_disk import broken_link, count_frames, manifest_of, problem_of, scene_names
 from wildrayzer.datasets.required import Need, needs, to_fetch
 from wildrayzer.datasets.table import Part, Source, SourceTable
-from wildrayzer.io.provenance import read_json
+from wildrayzer.io.files import read_json
 
 State = Literal["ok", "to fetch", "miss"]
 

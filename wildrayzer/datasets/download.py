@@ -4,7 +4,6 @@ Bytes go to `NAME.part`, which stays when a download fails and is continued by t
 renaming, after length and checksum were found right: a target that exists is complete.
 """
 
-import errno
 import hashlib
 import json
 import logging
@@ -19,12 +18,12 @@ from urllib.parse import urlsplit, urlunsplit
 
 import requests
 import urllib3
-from filelock import FileLock, Timeout
 
 from wildrayzer.datasets.progress import transfer_progress
 from wildrayzer.datasets.table import RemoteFile
 from wildrayzer.io.disk_space import require_space, writing
-from wildrayzer.io.provenance import write_json
+from wildrayzer.io.files import write_json
+from wildrayzer.io.locks import is_held, locked
 
 logger = logging.getLogger(__name__)
 
@@ -116,20 +115,11 @@ def download(file: RemoteFile, target: str | Path, *, patience: Patience | None 
 @contextmanager
 def alone(target: Path) -> Iterator[None]:
     """One process at a time works on what will be at `target`; others wait."""
-    lock = FileLock(target.with_name(f".{target.name}.lock"))
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
+    lock = target.with_name(f".{target.name}.lock")
+    if is_held(lock):
         logger.info("%s is being fetched by another process; waiting for it", target)
-        lock.acquire()
-    except OSError as error:
-        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP):
-            raise
-        logger.warning("%s: this file system has no locks (%s); fetch it by one process at a time", target, error)
-    try:
+    with locked(lock, wait=True):
         yield
-    finally:
-        lock.release()
 
 
 def _partial(target: Path) -> Path:

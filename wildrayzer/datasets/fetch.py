@@ -12,7 +12,7 @@ from wildrayzer.datasets.hub import fetch_repository
 from wildrayzer.datasets.on_disk import broken_link, locate, problem_of
 from wildrayzer.datasets.table import MANIFEST, Source, SourceTable
 from wildrayzer.datasets.unpack import is_archive, unpack
-from wildrayzer.io.provenance import write_json
+from wildrayzer.io.files import write_json
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from wildrayzer.datasets.table import MANIFEST, Part, PartLayout
-from wildrayzer.io.provenance import read_json
+from wildrayzer.io.files import read_json
 
 _EXPECTED = {
     "pixelsplat": "a folder with *.torch chunks",

@@ -72,6 +72,7 @@ def _is_there(path: Path, member: Member) -> bool:
 def _write(member: Member, folder: Path, archive: Path) -> None:
     target = folder / member.name
     target.parent.mkdir(parents=True, exist_ok=True)
+    # One name, unlike `io.files.replacing`: what a killed call has left here is overwritten and takes no more space.
     temporary = target.with_name(f".{target.name}.unpacking")
     try:
         with member.open() as source, temporary.open("wb") as stream:

@@ -1,1 +1,1 @@
-"""Files: atomic writes, digests, checksums of metadata, disk space."""
+"""Files and folders: atomic writes, locks, digests, checksums of metadata, disk space, provenance."""

@@ -6,9 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""The disk is full, the user's share of it is, or the file is larger than the file system or the shell allows."""
+
 
 class DiskFullError(ValueError):
-    """A disk without room; the message says where, how much is missing and what becomes of what was written."""
+    """There is not enough disk space; the message names the folder and says what to do."""
 
 
 def require_space(folder: Path, needed: int, *, purpose: str) -> None:
@@ -27,16 +30,21 @@ def require_space(folder: Path, needed: int, *, purpose: str) -> None:
 
 @contextmanager
 def writing(folder: Path, *, purpose: str) -> Iterator[None]:
-    """Say what to do when the disk, or the user's share of it, gets full.
+    """Turn the error of a full disk into one that says what to do.
+
+    Args:
+        folder: that is written to.
+        purpose: what is being written, for the message.
 
     Raises:
-        DiskFullError: it did.
+        DiskFullError: the disk, or the user's share of it, is full.
     """
     try:
         yield
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in _FULL:
             raise
         raise DiskFullError(
-            f"{folder} is full: {purpose} stopped; free space there and start again, it goes on from what has arrived"
+            f"{folder} is full ({error.strerror}): {purpose} stopped; free space there, or make the folder a link to a "
+            "larger disk, and start again: what is finished is kept"
         ) from None

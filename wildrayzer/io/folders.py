@@ -1,4 +1,4 @@
-"""Folders of stores in the making: private to a process, put in place by one rename."""
+"""Folders that several processes may make at once: private while unfinished, put in place by one rename."""
 
 import contextlib
 import errno
@@ -8,23 +8,19 @@ import socket
 import tempfile
 from pathlib import Path
 
+from wildrayzer.io.files import umask
+
 
 def private_folder(path: Path, purpose: str) -> Path:
     """A new empty folder beside `path` that no other process uses: `.NAME.PURPOSE-HOST-PROCESS-…`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     made = tempfile.mkdtemp(prefix=f".{path.name}.{purpose}-{socket.gethostname()}-{os.getpid()}-", dir=path.parent)
-    Path(made).chmod(0o777 & ~_umask())
+    Path(made).chmod(0o777 & ~umask())  # mkdtemp's folders are private
     return Path(made)
 
 
-def _umask() -> int:
-    umask = os.umask(0)
-    os.umask(umask)
-    return umask
-
-
 def remove_leftovers(path: Path, purpose: str) -> list[Path]:
-    """Remove private folders of processes of this host that live no more; gives what was removed."""
+    """Remove private folders of processes of this host that have ended; returns what was removed."""
     prefix = f".{path.name}.{purpose}-{socket.gethostname()}-"
     removed = []
     for folder in path.parent.glob(f"{prefix}*"):
@@ -36,7 +32,7 @@ def remove_leftovers(path: Path, purpose: str) -> list[Path]:
 
 
 def put_in_place(made: Path, path: Path) -> None:
-    """Rename a finished store to its name; what was there is removed. Whoever comes last wins, whole stores only."""
+    """Rename a finished folder to `path`; what was there is removed. Of two processes the later one wins."""
     while True:
         try:
             made.rename(path)

@@ -15,7 +15,8 @@ from jaxtyping import Bool, Float, UInt8
 from scipy import ndimage
 
 from wildrayzer.config.sections.masks import PseudoMasksConfig
-from wildrayzer.io.provenance import digest_json, read_json, write_json
+from wildrayzer.io.digests import digest_json
+from wildrayzer.io.files import read_json, write_json
 from wildrayzer.pseudo_masks.fusion import dino_weight
 
 _LEAST_SCALE = 1e-6

@@ -1,8 +1,6 @@
 """Released checkpoints to ours and back."""
 
 import logging
-import os
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,8 @@ from torch import Tensor
 
 from wildrayzer.checkpoint import load_tensors, model_digest, read_manifest, write_checkpoint
 from wildrayzer.config.sections.model import ModelConfig
-from wildrayzer.io.provenance import digest_file
+from wildrayzer.io.digests import digest_file
+from wildrayzer.io.files import replacing
 from wildrayzer.models import WildRayZer
 from wildrayzer.models.attention import resolve_kernel
 from wildrayzer.released.keys import CONSTANTS, released_name
@@ -124,17 +123,9 @@ def export_released(directory: str | Path, out: str | Path) -> int:
     state = {released_name(name): value for name, value in load_tensors(directory).items()}
     if config.motion_head is not None:
         state |= {name: torch.tensor(values).view(1, 3, 1, 1) for name, values in CONSTANTS.items()}
-    out = Path(out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=out.parent, prefix=f".{out.name}.")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        torch.save({"model": state}, temporary)
-        temporary.replace(out)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    # A file that is opened here: torch would write the temporary name into it.
+    with replacing(out) as temporary, temporary.open("wb") as stream:
+        torch.save({"model": state}, stream)
     return len(state)
 
 

@@ -1,15 +1,14 @@
 """Logging of a workflow job: everything to the job's log file, progress and warnings to the terminal as well."""
 
-import fcntl
 import logging
-import os
-import socket
 import sys
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+from wildrayzer.io.locks import LockHeldError, locked
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -36,20 +35,14 @@ def job_log(path: str | Path) -> Iterator[None]:
 def _alone(path: Path) -> Iterator[None]:
     """Hold a lock beside the log; it ends with the process, however that ends."""
     lock = path.with_name(f".{path.name}.lock")
-    with lock.open("a+") as stream:
+    with ExitStack() as stack:
         try:
-            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except (BlockingIOError, PermissionError):
-            stream.seek(0)
+            stack.enter_context(locked(lock))
+        except LockHeldError as error:
             raise ValueError(
-                f"this job runs already, as {stream.read().strip()}, left by a run that was killed; end that process "
+                f"this job runs already, as {error.holder}, left by a run that was killed; end that process "
                 f"or wait for it, then start again (lock: {lock})"
             ) from None
-        except OSError as error:
-            logging.getLogger(__name__).warning("%s: this file system has no locks (%s)", lock, error)
-        stream.truncate(0)
-        stream.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-        stream.flush()
         yield
 
 

@@ -4,7 +4,8 @@ from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Any
 
-from wildrayzer.io.provenance import check_digests, read_json
+from wildrayzer.io.digests import check_digests
+from wildrayzer.io.files import read_json
 from wildrayzer.run.layout import RunLayout
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from wildrayzer.config.sections.benchmark import BenchmarkConfig
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.evaluation.methods.methods import windows_of
-from wildrayzer.io.provenance import write_json
+from wildrayzer.io.files import write_json
 
 
 def write_index(split: str, *, inputs: int, store_path: str | Path, config: BenchmarkConfig, out: str | Path) -> None:

@@ -11,7 +11,8 @@ import numpy as np
 
 from wildrayzer.config.sections.masks import PseudoMasksConfig
 from wildrayzer.data.sampling.windows import WindowList
-from wildrayzer.io.provenance import digest_json, write_json
+from wildrayzer.io.digests import digest_json
+from wildrayzer.io.files import write_json
 from wildrayzer.pseudo_masks.cache.cache import ResidualMaps
 from wildrayzer.pseudo_masks.cache.part_stores import join_residual_parts
 from wildrayzer.pseudo_masks.cache.writer import CacheWriter

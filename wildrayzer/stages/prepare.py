@@ -12,12 +12,14 @@ from wildrayzer.config.sections.data import EmbeddedConfig, SplitConfig, StoreCo
 from wildrayzer.data.frame_store.join import SCHEMA, join_parts
 from wildrayzer.data.frame_store.parts import StoreForm
 from wildrayzer.data.frame_store.store import FrameStore
-from wildrayzer.data.preparation.parts import Preparation, naming_full_disks, part_bounds, prepare_parts
+from wildrayzer.data.preparation.parts import Preparation, part_bounds, prepare_parts
 from wildrayzer.data.preparation.report import refuse_if_too_many, report_path, sheet_path, split_counts
 from wildrayzer.data.readers.base import SceneReader
 from wildrayzer.data.readers.layouts import open_reader
+from wildrayzer.io.digests import digest_json
+from wildrayzer.io.disk_space import writing
+from wildrayzer.io.files import read_json, write_bytes_atomic, write_json
 from wildrayzer.io.folders import private_folder, put_in_place, remove_leftovers
-from wildrayzer.io.provenance import digest_json, read_json, write_bytes_atomic, write_json
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +97,7 @@ def prepare_split(
     expected = {"scenes": split.expected_scenes or expected_scenes, "frames": expected_frames}
     before = _identity(out_path)
     try:
-        with naming_full_disks(out_path.parent):
+        with writing(out_path.parent, purpose="preparing frames"):
             return _prepare(split, job, raw_dir, out_path, before, processes=processes, expected=expected)
     except FileNotFoundError:
         if _identity(out_path) in (None, before):

@@ -14,7 +14,8 @@ from rich.progress import track
 
 from wildrayzer.config.sections.masks import RefineConfig
 from wildrayzer.data.frame_store.store import PRELOAD_MB, FrameStore
-from wildrayzer.io.provenance import digest_json, write_json
+from wildrayzer.io.digests import digest_json
+from wildrayzer.io.files import write_json
 from wildrayzer.pseudo_masks.cache.arrays import NOT_COMPUTED
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks
 from wildrayzer.pseudo_masks.cache.part_stores import MaskPart, joined_attributes, open_mask_parts, part_frames

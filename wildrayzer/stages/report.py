@@ -6,7 +6,7 @@ from pathlib import Path
 from rich.console import Console
 
 from wildrayzer.config import RunConfig
-from wildrayzer.io.provenance import write_bytes_atomic
+from wildrayzer.io.files import write_bytes_atomic
 from wildrayzer.report.report import build_report
 from wildrayzer.report.sections.benchmark import read_tables
 from wildrayzer.run.layout import RunLayout

@@ -20,7 +20,7 @@ from wildrayzer.config.sections.features import FeaturesConfig
 from wildrayzer.config.sections.masks import ResidualsConfig
 from wildrayzer.data.frame_store.store import PRELOAD_MB, FrameStore
 from wildrayzer.data.sampling.windows import Window, WindowList
-from wildrayzer.io.provenance import digest_json
+from wildrayzer.io.digests import digest_json
 from wildrayzer.models import WildRayZer
 from wildrayzer.models.precision import keep_float32
 from wildrayzer.pseudo_masks.backbones.build import build_backbone

@@ -10,7 +10,8 @@ import pandas as pd
 from wildrayzer.evaluation.tables.scores import read_manifests, read_scores
 from wildrayzer.evaluation.tables.tables import TableContext, Tables, build_tables
 from wildrayzer.evaluation.tables.text import latex, markdown
-from wildrayzer.io.provenance import digest_folder, write_bytes_atomic
+from wildrayzer.io.digests import digest_folder
+from wildrayzer.io.files import write_bytes_atomic
 
 logger = logging.getLogger(__name__)
 

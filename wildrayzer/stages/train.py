@@ -15,7 +15,7 @@ from wildrayzer.data.copy_paste.cutouts import CutoutLibrary
 from wildrayzer.data.copy_paste.paste import paste
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.sampling.views import SampleSource
-from wildrayzer.io.provenance import write_bytes_atomic
+from wildrayzer.io.files import write_bytes_atomic
 from wildrayzer.losses import build_perceptual
 from wildrayzer.models import WildRayZer
 from wildrayzer.models.transformer import compile_blocks

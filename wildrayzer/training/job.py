@@ -6,7 +6,7 @@ from wildrayzer.checkpoint import read_manifest
 from wildrayzer.config import FeaturesConfig, ModelConfig, PasteConfig, PerceptualConfig, StageConfig, WatchConfig
 from wildrayzer.config.base import Record
 from wildrayzer.data.frame_store.store import FrameStore
-from wildrayzer.io.provenance import digest_file, digest_json
+from wildrayzer.io.digests import digest_file, digest_json
 from wildrayzer.training.labels import PseudoLabels
 
 STAGE_VERSION = 3

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from wildrayzer.io.provenance import digest_json
+from wildrayzer.io.digests import digest_json
 from wildrayzer.pseudo_masks.cache.cache import PixelMasks, ResidualMaps
 
 

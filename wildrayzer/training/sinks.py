@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from wildrayzer.config.sections.watch import WatchConfig
-from wildrayzer.io.provenance import digest_json
+from wildrayzer.io.digests import digest_json
 
 
 @runtime_checkable

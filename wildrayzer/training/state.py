@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from wildrayzer.io.provenance import read_json, write_bytes_atomic, write_json
+from wildrayzer.io.files import read_json, write_bytes_atomic, write_json
 
 logger = logging.getLogger(__name__)
 _NAME = re.compile(r"step-(\d{9})\.pt$")

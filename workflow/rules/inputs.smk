@@ -4,7 +4,7 @@ import functools
 
 from wildrayzer.config.variants import ablations_of
 from wildrayzer.run.row_specs import folder_of
-from wildrayzer.io.provenance import digest_file, digest_folder
+from wildrayzer.io.digests import digest_file, digest_folder
 from wildrayzer.datasets.required import parts_read
 
 

@@ -19,7 +19,7 @@ from wildrayzer.data.embedded.scene import Clip, Streams, actor_solids, draw_cli
 from wildrayzer.data.embedded.splits import map_numbers
 from wildrayzer.data.embedded.textures import photo_crop
 from wildrayzer.data.embedded.write import encode_jpeg
-from wildrayzer.io.provenance import write_json
+from wildrayzer.io.files import write_json
 
 SIDE = 128
 """Side of the pictures in pixels."""

@@ -19,7 +19,7 @@ from rich.progress import track
 from wildrayzer.config.sections.data import EmbeddedConfig
 from wildrayzer.data.embedded.scene import FOCAL
 from wildrayzer.data.embedded.splits import RenderedClip, iterate_clips
-from wildrayzer.io.provenance import write_bytes_atomic, write_json
+from wildrayzer.io.files import replacing, write_bytes_atomic, write_json
 
 SCENES_PER_CHUNK = 50
 """Scenes in a `.torch` chunk."""
@@ -87,9 +87,9 @@ def _write_chunk(path: Path, scenes: list[dict[str, Any]]) -> None:
         }
         for scene in scenes
     ]
-    temporary = path.with_suffix(".partial")
-    torch.save(tensors, temporary)
-    temporary.replace(path)
+    # A file that is opened here: torch would write the temporary name into the chunk.
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        torch.save(tensors, stream)
 
 
 def _write_pixelsplat(config: EmbeddedConfig, split: str, out: Path, *, image_size: int, threads: int) -> None:

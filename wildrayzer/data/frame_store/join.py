@@ -20,8 +20,8 @@ from zarr.codecs import ZstdCodec
 
 from wildrayzer.data.frame_store.parts import StoreForm
 from wildrayzer.data.frame_store.shards import shard_file
-from wildrayzer.io.metadata_checksum import put_sealed
-from wildrayzer.io.provenance import read_json
+from wildrayzer.io.files import read_json
+from wildrayzer.io.metadata_checksum import put_attributes
 
 SCHEMA = 2
 """Version of the store's layout. 1: no `rows`, every scene starts where the one before ends."""
@@ -116,7 +116,7 @@ def join_parts(out: Path, folders: Sequence[Path], form: StoreForm, attributes: 
     about: dict[str, Any] = {
         "schema": SCHEMA, "image_size": form.image_size, "scenes": list(scenes.names), "attributes": attributes,
     }  # fmt: skip
-    put_sealed(group, out, {**about, "empty_shards": empty, "digest": made})
+    put_attributes(group, out, {**about, "empty_shards": empty, "digest": made})
     return made
 
 

@@ -22,7 +22,7 @@ from wildrayzer.data.frame_store.join import SCHEMA
 from wildrayzer.data.frame_store.parts import UNKNOWN
 from wildrayzer.data.frame_store.shards import ShardReader, shard_file
 from wildrayzer.data.frame_store.writer import FrameStoreWriter, unfinished
-from wildrayzer.io.metadata_checksum import SEAL, check_seal, read_attributes
+from wildrayzer.io.metadata_checksum import check_metadata, has_checksum, read_attributes
 
 __all__ = ["UNKNOWN", "FrameStore", "FrameStoreWriter"]
 
@@ -57,7 +57,7 @@ class FrameStore:
         self._shards = {key: self._reader(key, arrays[key], empty.get(key)) for key in self._shapes}
         self._cameras: dict[str, Any] = {key: arrays[key] for key in ("c2w", "intrinsics") if key in arrays}
         self._held: dict[str, np.ndarray] = {}
-        if SEAL in attributes:  # earlier versions wrote no chunks of zeros
+        if has_checksum(attributes):  # earlier versions wrote no chunks of zeros
             self._check_files(arrays)
         self.offsets = self._small(arrays["offsets"])
         self._rows = self._small(arrays["rows"]) if "rows" in arrays else self.offsets[:-1]
@@ -76,7 +76,7 @@ class FrameStore:
             raise ValueError(
                 f"frame store {self.path} has schema {attributes.get('schema')}, this version reads {SCHEMA}; {again}"
             )
-        check_seal(self.path, fix=again)
+        check_metadata(self.path, fix=again)
         return attributes
 
     def _check_files(self, arrays: Mapping[str, Any]) -> None:

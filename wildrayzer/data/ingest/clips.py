@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wildrayzer.data.ingest.sources import FoundSources
-from wildrayzer.io.provenance import write_bytes_atomic, write_json
+from wildrayzer.io.files import write_bytes_atomic, write_json
 
 VERSION = 3
 """Raised when a change of code changes what is written."""

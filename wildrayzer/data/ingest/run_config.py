@@ -9,7 +9,7 @@ import yaml
 
 from wildrayzer.config import ConfigError, parse_config
 from wildrayzer.config.renames import with_new_names
-from wildrayzer.io.provenance import read_json
+from wildrayzer.io.files import read_json
 
 CONFIG = "config.yaml"
 """File name of the configuration beside the set."""

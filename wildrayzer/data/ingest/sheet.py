@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from wildrayzer.data.readers.base import Fit
-from wildrayzer.io.provenance import read_json
+from wildrayzer.io.files import read_json
 
 SHEET = "contact_sheet.jpg"
 """File name of the sheet."""

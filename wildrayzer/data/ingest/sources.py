@@ -13,7 +13,7 @@ from jaxtyping import UInt8
 
 from wildrayzer.data.ingest.video import VIDEO_SUFFIXES
 from wildrayzer.data.readers.pixels import decode_file
-from wildrayzer.io.provenance import digest_json
+from wildrayzer.io.digests import digest_json
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 """Pictures that are taken."""

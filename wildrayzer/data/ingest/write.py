@@ -4,12 +4,11 @@ The frames of a source lie in `images/SOURCE/00000.png`, lossless; its clips are
 `ingest.json` is the report.
 """
 
-import fcntl
 import logging
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,8 @@ from wildrayzer.data.ingest.sheet import write_sheet
 from wildrayzer.data.ingest.sources import Source, find_sources, read_image
 from wildrayzer.data.ingest.video import VideoNotes, expected_frames, video_frames
 from wildrayzer.data.readers.base import BadSceneError
-from wildrayzer.io.provenance import read_json, write_bytes_atomic, write_json
+from wildrayzer.io.files import read_json, write_bytes_atomic, write_json
+from wildrayzer.io.locks import LockHeldError, locked
 
 logger = logging.getLogger(__name__)
 
@@ -72,10 +72,10 @@ def ingest(
 def _alone(temporary: Path, out: Path) -> Iterator[None]:
     """Keep other processes off the unfinished set; the lock dies with the process."""
     temporary.mkdir(parents=True, exist_ok=True)
-    with (temporary / ".lock").open("w", encoding="utf-8") as lock:
+    with ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            stack.enter_context(locked(temporary / ".lock"))
+        except LockHeldError:
             raise ValueError(f"--out {out} is being written by another process; wait for it") from None
         yield
 

@@ -12,7 +12,6 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from multiprocessing.connection import wait
@@ -24,31 +23,14 @@ import cv2
 from wildrayzer.data.frame_store.parts import PartWriter, StoreForm
 from wildrayzer.data.preparation.statistics import scene_facts
 from wildrayzer.data.readers.base import BadSceneError, Scene, SceneReader
-from wildrayzer.io.provenance import digest_json, read_json
+from wildrayzer.io.digests import digest_json
+from wildrayzer.io.disk_space import writing
+from wildrayzer.io.files import read_json
 
 logger = logging.getLogger(__name__)
 
 SCENES_PER_PART = 50
 """A part with as many scenes takes no further chunk."""
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-
-
-class DiskFullError(ValueError):
-    """There is no room for the store; finished parts are kept."""
-
-
-@contextmanager
-def naming_full_disks(folder: Path) -> Iterator[None]:
-    """Turn the error of a full disk into one that says what to do."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        raise DiskFullError(
-            f"no room for the frame store in {folder} ({error.strerror}); free some or move the results folder, then "
-            "run the stage again: finished parts are kept"
-        ) from None
 
 
 @dataclass(frozen=True)
@@ -221,7 +203,7 @@ def _work(job: Preparation, numbers: Sequence[int], following: Any, scenes: Any,
         if place >= len(numbers):
             return
         try:
-            with naming_full_disks(job.folder):
+            with writing(job.folder.parent, purpose="preparing frames"):
                 prepare_part(job, numbers[place], progress=count)
         except (OSError, ValueError, RuntimeError, MemoryError, LookupError, TypeError) as error:
             logger.exception("part %d", numbers[place])

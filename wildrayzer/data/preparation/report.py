@@ -8,7 +8,7 @@ from typing import Any
 
 from wildrayzer.data.preparation.parts import Preparation
 from wildrayzer.data.preparation.statistics import SplitFacts
-from wildrayzer.io.provenance import read_json, write_json
+from wildrayzer.io.files import read_json, write_json
 
 logger = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from wildrayzer.config.sections.data import SplitConfig
 from wildrayzer.data.readers.base import SceneReader
 from wildrayzer.data.readers.lvsm import LvsmReader
 from wildrayzer.data.readers.pixelsplat import PixelSplatReader
-from wildrayzer.io.provenance import read_json
+from wildrayzer.io.files import read_json
 
 
 def open_reader(split: SplitConfig, folder: Path) -> SceneReader:

@@ -25,7 +25,7 @@ from wildrayzer.data.readers.base import (
 )
 from wildrayzer.data.readers.masks import read_masks
 from wildrayzer.data.readers.pixels import decode_file
-from wildrayzer.io.provenance import read_json
+from wildrayzer.io.files import read_json
 
 logger = logging.getLogger(__name__)
 

@@ -14,7 +14,7 @@ from rich.progress import track
 
 from wildrayzer.data.readers.base import BadSceneError, Fit, Scene, camera_to_world, check_intrinsics, file_stamp
 from wildrayzer.data.readers.pixels import decode
-from wildrayzer.io.provenance import read_json
+from wildrayzer.io.files import read_json
 
 logger = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wildrayzer.data.frame_store.store import FrameStore
-from wildrayzer.io.provenance import read_json
+from wildrayzer.io.files import read_json
 
 logger = logging.getLogger(__name__)
 

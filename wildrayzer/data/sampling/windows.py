@@ -18,7 +18,8 @@ import numpy as np
 
 from wildrayzer.config.sections.masks import ResidualsConfig
 from wildrayzer.data.frame_store.store import FrameStore
-from wildrayzer.io.provenance import digest_json, read_json, write_json
+from wildrayzer.io.digests import digest_json
+from wildrayzer.io.files import read_json, write_json
 
 VERSION = 1
 """Version of the file and of the rule."""

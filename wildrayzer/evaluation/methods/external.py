@@ -14,7 +14,7 @@ from jaxtyping import Float, UInt8
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.sampling.index_file import EvaluationWindows
 from wildrayzer.evaluation.methods.outside_pictures import read_mask_file, read_rendering_file
-from wildrayzer.io.provenance import digest_folder
+from wildrayzer.io.digests import digest_folder
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ import torch
 
 from wildrayzer.evaluation.methods.methods import WindowBatch
 from wildrayzer.evaluation.metrics.view_synthesis import panel
-from wildrayzer.io.provenance import write_bytes_atomic
+from wildrayzer.io.files import write_bytes_atomic
 from wildrayzer.models import ViewSynthesis
 
 _WORST = 3

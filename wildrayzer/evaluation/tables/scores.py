@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 
 from wildrayzer.evaluation.tables.files import read_named
-from wildrayzer.io.provenance import code_versions, read_json, write_bytes_atomic, write_json
+from wildrayzer.io.files import read_json, write_bytes_atomic, write_json
+from wildrayzer.io.provenance import code_versions
 
 logger = logging.getLogger(__name__)
 

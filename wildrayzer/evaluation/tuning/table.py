@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from wildrayzer.io.provenance import write_bytes_atomic
+from wildrayzer.io.files import write_bytes_atomic
 
 _SHOWN = ("iou", "recall", "precision", "coverage", "empty")
 

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn import functional
 
-from wildrayzer.io.provenance import digest_json
+from wildrayzer.io.digests import digest_json
 from wildrayzer.pseudo_masks.backbones.interface import check_images
 
 _BINS = 9

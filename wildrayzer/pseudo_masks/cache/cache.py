@@ -21,8 +21,8 @@ import numpy as np
 import zarr
 from jaxtyping import Float, Int, UInt8
 
-from wildrayzer.io.metadata_checksum import check_seal, read_attributes
-from wildrayzer.io.provenance import check_digests
+from wildrayzer.io.digests import check_digests
+from wildrayzer.io.metadata_checksum import check_metadata, read_attributes
 from wildrayzer.pseudo_masks.cache.arrays import ARRAYS, SCHEMA
 from wildrayzer.pseudo_masks.cache.chunks import ChunkReader
 from wildrayzer.pseudo_masks.cache.writer import unfinished
@@ -161,7 +161,7 @@ def _open(path: Path, kind: str, stage: str) -> tuple[zarr.Group, dict[str, Any]
         raise ValueError(f"cache {path} is unfinished; {again}")
     if attributes.get("schema") != SCHEMA:
         raise ValueError(f"cache {path} has schema {attributes.get('schema')}, this version reads {SCHEMA}; {again}")
-    check_seal(path, fix=again)
+    check_metadata(path, fix=again)
     if attributes["layout"] != kind:
         raise ValueError(f"cache {path} contains {attributes['layout']}, not {kind}; name the right group")
     for name, size in attributes["files"].items():

@@ -11,8 +11,10 @@ import zarr
 from jaxtyping import Int
 from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec, ZstdCodec
 
-from wildrayzer.io.metadata_checksum import put_sealed
-from wildrayzer.io.provenance import code_versions, digest_json
+from wildrayzer.io.digests import digest_json
+from wildrayzer.io.folders import put_in_place
+from wildrayzer.io.metadata_checksum import put_attributes
+from wildrayzer.io.provenance import code_versions
 from wildrayzer.pseudo_masks.cache.arrays import ARRAYS, SCHEMA, ArraySpec
 
 
@@ -119,10 +121,8 @@ class CacheWriter:
             for file in sorted(self._temporary.rglob("*"))
             if file.is_file() and file.name != "zarr.json"
         }
-        put_sealed(self._group, self._temporary, {**self._attributes, "files": files})
-        if self.path.exists():
-            shutil.rmtree(self.path)
-        self._temporary.replace(self.path)
+        put_attributes(self._group, self._temporary, {**self._attributes, "files": files})
+        put_in_place(self._temporary, self.path)
 
 
 def _create(group: zarr.Group, spec: ArraySpec, frames: int, sizes: Mapping[str, int]) -> zarr.Array:

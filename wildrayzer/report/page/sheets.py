@@ -8,7 +8,7 @@ from wildrayzer.config import RunConfig
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.evaluation.tables.rows import KIND_NOTES
 from wildrayzer.evaluation.tables.tables import split_kind
-from wildrayzer.io.provenance import read_json
+from wildrayzer.io.files import read_json
 from wildrayzer.report.page.page import Block, Figures, Note, Picture, TextTable
 from wildrayzer.report.page.pictures import encode, outlined, resize, strip
 from wildrayzer.run.layout import RunLayout

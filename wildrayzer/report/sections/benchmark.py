@@ -13,7 +13,7 @@ from wildrayzer.evaluation.tables.files import read_claims, read_summary
 from wildrayzer.evaluation.tables.notes import MASK_METRICS
 from wildrayzer.evaluation.tables.rows import Table, number
 from wildrayzer.evaluation.tables.tables import TableContext, Tables
-from wildrayzer.io.provenance import read_json
+from wildrayzer.io.files import read_json
 from wildrayzer.report.page.charts import GREEN, GREY, ORANGE, chart, plain
 from wildrayzer.report.page.page import Block, Facts, Figures, Note, Picture, TextTable
 from wildrayzer.run.layout import RunLayout

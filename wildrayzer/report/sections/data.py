@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 
 from wildrayzer.config import RunConfig
 from wildrayzer.data.frame_store.store import FrameStore
-from wildrayzer.io.provenance import read_json
+from wildrayzer.io.files import read_json
 from wildrayzer.report.page.charts import COLOURS, chart, legend_above, plain
 from wildrayzer.report.page.page import Block, Figures, Picture, TextTable
 from wildrayzer.report.page.pictures import encode, outlined, resize, strip

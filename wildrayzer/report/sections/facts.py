@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from wildrayzer import __version__
 from wildrayzer.checkpoint import CheckpointManifest, read_manifest
 from wildrayzer.config import RunConfig
-from wildrayzer.io.provenance import digest_json
+from wildrayzer.io.digests import digest_json
 from wildrayzer.report.page.page import Block, Facts, Note, TextTable
 from wildrayzer.run.expected import stage_name, training_runs
 from wildrayzer.run.layout import RunLayout

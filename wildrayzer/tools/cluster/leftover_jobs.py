@@ -4,16 +4,16 @@ All Slurm jobs of one call of Snakemake have the same name, which no other call 
 host, it holds a lock on a file of this name in its working directory. Jobs whose lock is free belong to no call.
 """
 
-import fcntl
 import getpass
 import logging
-import os
 import re
-import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import IO
+
+from filelock import FileLock
+
+from wildrayzer.io.locks import acquire, is_held
 
 logger = logging.getLogger(__name__)
 
@@ -22,7 +22,7 @@ CALLS = Path(".snakemake") / "slurm-calls"
 _NAME = re.compile(r"wildrayzer_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 """Names of this project's jobs: `slurm-jobname-prefix` of the profile and the UUID of the call. The UUID is required
 because Snakemake itself may run in a job whose name has the prefix."""
-_HELD: list[IO[str]] = []
+_HELD: dict[Path, FileLock] = {}
 """Locks of this process; they are released when it ends."""
 
 
@@ -48,8 +48,9 @@ def cancel_left_over(directory: str | Path, call: str, *, seconds: float = 120.0
     calls = Path(directory) / CALLS
     calls.mkdir(parents=True, exist_ok=True)
     # Look at the other calls' locks before this call takes its own.
-    alive = {path.name: _lives(path) for path in calls.iterdir() if path.name != call}
-    _hold(calls / call)
+    alive = {path.name: is_held(path) for path in calls.iterdir() if path.name != call}
+    if calls / call not in _HELD:
+        _HELD[calls / call] = acquire(calls / call)
     jobs = _jobs_in(directory)
     unknown = [job for job, name in jobs.items() if alive.get(name) is None and name != call]
     if unknown:
@@ -73,29 +74,6 @@ def cancel_left_over(directory: str | Path, call: str, *, seconds: float = 120.0
     for name in ended:
         (calls / name).unlink(missing_ok=True)
     return left
-
-
-def _hold(path: Path) -> None:
-    stream = path.open("a+")
-    _HELD.append(stream)
-    stream.write(f"process {os.getpid()} on {socket.gethostname()}\n")
-    stream.flush()
-    try:
-        fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        logger.warning("%s: this file system has no locks (%s)", path, error)
-
-
-def _lives(path: Path) -> bool | None:
-    """Whether a running process holds the lock; None if the file system has no locks."""
-    try:
-        with path.open("a+") as stream:
-            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except (BlockingIOError, PermissionError):
-        return True
-    except OSError:
-        return None
-    return False
 
 
 def _jobs_in(directory: str | Path) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import TypeVar
 from wildrayzer.config.sections.masks import PseudoMasksConfig
 from wildrayzer.data.frame_store.store import PRELOAD_MB, FrameStore
 from wildrayzer.data.sampling.windows import Window, WindowList
-from wildrayzer.io.provenance import read_json
+from wildrayzer.io.files import read_json
 from wildrayzer.pseudo_masks.cache.cache import CacheGroup, PatchMasks, PixelMasks, ResidualMaps
 from wildrayzer.pseudo_masks.cache.location import CacheLocation
 from wildrayzer.pseudo_masks.cache.writer import unfinished

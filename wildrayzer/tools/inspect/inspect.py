@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import track
 
 from wildrayzer.checkpoint import load_checkpoint, read_manifest
-from wildrayzer.io.provenance import write_json
+from wildrayzer.io.files import write_json
 from wildrayzer.models import WildRayZer
 from wildrayzer.pseudo_masks.predictors import Predictor, predict, predict_by_control
 from wildrayzer.pseudo_masks.residual_maps import psnr

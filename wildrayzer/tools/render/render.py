@@ -16,7 +16,7 @@ from wildrayzer.checkpoint import CheckpointManifest, load_checkpoint
 from wildrayzer.data.ingest.views import View, read_views
 from wildrayzer.evaluation.methods.unposed import RenderedView, Scene, render_path, render_views, to_picture
 from wildrayzer.geometry.rays import plucker_rays
-from wildrayzer.io.provenance import write_bytes_atomic, write_json
+from wildrayzer.io.files import write_bytes_atomic, write_json
 from wildrayzer.models import WildRayZer
 from wildrayzer.models.precision import keep_float32
 from wildrayzer.tools.render.checks import RenderOptions, head_backbone, pick_inputs, why_static

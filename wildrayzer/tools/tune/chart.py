@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.axes import Axes
 
-from wildrayzer.io.provenance import write_bytes_atomic
+from wildrayzer.io.files import write_bytes_atomic
 from wildrayzer.report.page.charts import COLOURS, chart, legend_above, plain
 
 _LABELS = {"iou": "IoU (%)", "recall": "recall (%)", "coverage": "share of the frame marked (%)"}

@@ -1,0 +1,38 @@
+"""Atomic writes: the old file or the new one, whatever happens in between."""
+
+import errno
+import json
+
+import pytest
+
+from wildrayzer.io.files import read_json, replacing, umask, write_bytes_atomic, write_json
+
+
+def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path):
+    file = tmp_path / "deep" / "a.json"
+    write_json(file, {"old": 1})
+    with pytest.raises(TypeError), replacing(file) as temporary:
+        temporary.write_bytes("text is no bytes")
+    assert read_json(file) == {"old": 1}
+    assert [path.name for path in file.parent.iterdir()] == ["a.json"]
+
+
+def test_a_written_file_has_the_permissions_of_any_new_file(tmp_path):
+    write_bytes_atomic(tmp_path / "a", b"content")
+    assert (tmp_path / "a").read_bytes() == b"content"
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o666 & ~umask()
+
+
+def test_the_error_of_a_full_disk_names_the_file(tmp_path):
+    with pytest.raises(OSError, match="No space left") as caught, replacing(tmp_path / "a"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "a")
+
+
+def test_json_is_read_as_utf_8_and_broken_json_is_named(tmp_path):
+    file = tmp_path / "a.json"
+    file.write_bytes(json.dumps({"scene": "Straße"}, ensure_ascii=False).encode())
+    assert read_json(file) == {"scene": "Straße"}
+    file.write_bytes(b'{"half": ')
+    with pytest.raises(ValueError, match=r"a\.json: not valid JSON .*; delete it and run the stage again"):
+        read_json(file)

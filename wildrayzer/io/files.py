@@ -1,0 +1,72 @@
+"""Atomic writes of files, and JSON: a killed process leaves the old file or the new one, never half of one."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+
+def umask() -> int:
+    """Permission bits that new files of this process do not get."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """A temporary file beside `path`: write to it in the block; afterwards it is flushed to disk and renamed to `path`.
+
+    The folder is made if it is missing. When the block fails, the temporary file is removed and `path` stays as it was.
+
+    Raises:
+        OSError: naming `path`; the disk is full, among others.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb") as stream:
+            os.fsync(stream.fileno())
+        temporary.chmod(0o666 & ~umask())  # mkstemp's files are private
+        temporary.replace(path)
+    except BaseException as error:
+        temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+            error.filename = str(path)  # the error of a full disk does not name the file
+        raise
+
+
+def write_bytes_atomic(path: str | Path, payload: bytes) -> None:
+    """Write a file atomically, see `replacing`.
+
+    Raises:
+        OSError: naming the file; the disk is full, among others.
+    """
+    with replacing(path) as temporary:
+        temporary.write_bytes(payload)
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write readable JSON atomically."""
+    write_bytes_atomic(path, (json.dumps(value, indent=2, sort_keys=False, default=str) + "\n").encode())
+
+
+def read_json(path: str | Path) -> Any:
+    """Read JSON.
+
+    Raises:
+        ValueError: the file is not valid JSON; it is named.
+        FileNotFoundError: there is no such file.
+    """
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not valid JSON ({error}); delete it and run the stage again") from None
