@@ -1,4 +1,4 @@
-"""Peak memory of `wildrayzer import-released` on a full-size checkpoint of random weights, against the file's size.
+"""Peak memory of `wildrayzer released import` on a full-size checkpoint of random weights, against the file's size.
 
     python benchmarks/import_memory.py [--optimiser-state] [--folder DIR]
 
@@ -39,12 +39,12 @@ def write_checkpoint(path: Path, *, optimiser_state: bool) -> None:
 def peak_of_import(checkpoint: Path, out: Path) -> int:
     """Peak resident memory of the command, in bytes."""
     program = Path(sys.executable).with_name("wildrayzer")
-    process = os.spawnv(os.P_NOWAIT, program, [str(program), "import-released", str(checkpoint), "--out", str(out)])
+    process = os.spawnv(os.P_NOWAIT, program, [str(program), "released", "import", str(checkpoint), "--out", str(out)])
     _, status, usage = os.wait4(process, 0)
     if status:
-        raise SystemExit(f"import-released failed with status {os.waitstatus_to_exitcode(status)}")
+        raise SystemExit(f"released import failed with status {os.waitstatus_to_exitcode(status)}")
     if not (out / "model.safetensors").is_file():
-        raise SystemExit("import-released wrote nothing")
+        raise SystemExit("released import wrote nothing")
     return usage.ru_maxrss * 1024
 
 

@@ -77,7 +77,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             store = FrameStore(synthetic_store(Path(folder)))
             report("synthetic", store, StageConfig(batch=8, micro_batch=8, views=views), given.steps)
-        print(f"`wildrayzer plan` counts with {LOADER_MEGAPIXELS:g} megapixels/s")
+        print(f"`wildrayzer run plan` counts with {LOADER_MEGAPIXELS:g} megapixels/s")
         return
     if given.config is None:
         parser.error("--run needs --config")

@@ -43,7 +43,7 @@ def files(folder: Path) -> dict[str, str]:
 
 
 def call(*words: object):
-    return CliRunner().invoke(app, ["ingest", *map(str, words)])
+    return CliRunner().invoke(app, ["data", "ingest", *map(str, words)])
 
 
 def grey(image: np.ndarray) -> int:
@@ -220,7 +220,7 @@ def test_the_set_is_read_by_the_frame_store_bit_by_bit(tmp_path):
     out = tmp_path / "own"
     result = call(clip, folder, "--out", out, "--clip-length", 6, "--min-frames", 4)
     assert result.exit_code == 0, result.output
-    assert f"used     {folder}: 6 frames of 7 in 1 clips" in result.stdout
+    assert f"used     {folder}: 6 of 7 frames in 1 clips" in result.stdout
     report = json.loads((out / "ingest.json").read_text())
     assert report["totals"] == {
         "sources": 2, "used": 2, "skipped": 0, "clips": 3, "frames": 18, "left_over": 1

@@ -91,8 +91,8 @@ def write_masks(path, patch, pixel, *, parent):
 
 
 def command(*words):
-    """`wildrayzer inspect` with these words."""
-    return CliRunner().invoke(app, ["inspect", *map(str, words)])
+    """`wildrayzer masks inspect` with these words."""
+    return CliRunner().invoke(app, ["masks", "inspect", *map(str, words)])
 
 
 def flat(text):

@@ -67,7 +67,9 @@ def test_round_trip_is_bit_exact(tmp_path, prefix, nested):
     content[f"{prefix}loss_computer.vgg.0.weight"] = torch.zeros(3)
     torch.save({"model": content, "optimizer": {"step": 3}, "lr": 0.1} if nested else content, tmp_path / "in.pt")
 
-    result = run("import-released", tmp_path / "in.pt", "--out", tmp_path / "ours", "--inputs", 3, "--image-size", 32)
+    result = run(
+        "released", "import", tmp_path / "in.pt", "--out", tmp_path / "ours", "--inputs", 3, "--image-size", 32
+    )
     assert result.exit_code == 0, result.output
     assert "loss_computer.* (1 tensors)" in result.output
     assert ("ignored  optimizer" in result.output) is nested
@@ -87,7 +89,7 @@ def test_round_trip_is_bit_exact(tmp_path, prefix, nested):
     assert manifest.source["digest"] == digest_file(tmp_path / "in.pt")
     assert manifest.source["file"] == "in.pt"
 
-    result = run("export-released", tmp_path / "ours", "--out", tmp_path / "out.pt")
+    result = run("released", "export", tmp_path / "ours", "--out", tmp_path / "out.pt")
     assert result.exit_code == 0, result.output
     back = torch.load(tmp_path / "out.pt", weights_only=True)["model"]
     assert back.keys() == state.keys()
@@ -187,7 +189,7 @@ def changed(**changes):
 )
 def test_faulty_weights_are_named_and_nothing_is_written(tmp_path, content, messages):
     torch.save(content(), tmp_path / "in.pt")
-    result = run("import-released", tmp_path / "in.pt", "--out", tmp_path / "ours", "--image-size", 32)
+    result = run("released", "import", tmp_path / "in.pt", "--out", tmp_path / "ours", "--image-size", 32)
     assert result.exit_code == 2
     assert "in.pt" in result.output
     for message in messages:
@@ -222,7 +224,7 @@ def test_files_that_are_no_checkpoint_are_refused_and_run_no_code(tmp_path, kind
         torch.save({"hook": Code(f"touch {witness}")}, path, _use_new_zipfile_serialization=False)
     elif kind != "missing":
         path.write_bytes(b"" if kind == "empty" else b"these are not the weights")
-    result = run("import-released", path, "--out", tmp_path / "ours", "--image-size", 32)
+    result = run("released", "import", path, "--out", tmp_path / "ours", "--image-size", 32)
     assert result.exit_code == 2
     assert f"error: {path}: " in result.output.replace("\n", "")
     assert not witness.exists()
@@ -242,7 +244,7 @@ def test_files_that_are_no_checkpoint_are_refused_and_run_no_code(tmp_path, kind
 def test_what_the_release_cannot_express_is_not_exported(tmp_path, options, message):
     model = WildRayZer(ModelConfig(**(SMALL | {"motion_head": None} | options)))
     save_checkpoint(tmp_path / "ours", model, stage="joint", step=1, inputs=2, targets=1, config_digest="c")
-    result = run("export-released", tmp_path / "ours", "--out", tmp_path / "out.pt")
+    result = run("released", "export", tmp_path / "ours", "--out", tmp_path / "out.pt")
     assert result.exit_code == 2
     assert message in result.output
     assert not (tmp_path / "out.pt").exists()
@@ -252,7 +254,7 @@ def test_describe_prints_counts_by_part(tmp_path):
     config, state = small_state()
     torch.save(state, tmp_path / "in.pt")
     import_released(tmp_path / "in.pt", tmp_path / "ours", image_size=32)
-    result = run("describe", tmp_path / "ours")
+    result = run("released", "describe", tmp_path / "ours")
     assert result.exit_code == 0, result.output
     rows = dict(line.rsplit(maxsplit=1) for line in result.output.splitlines()[1:])
     rows = {name.strip(): int(number.replace(",", "")) for name, number in rows.items()}
@@ -261,14 +263,14 @@ def test_describe_prints_counts_by_part(tmp_path):
     assert rows["input rays"] == 6 * config.patch_size**2 * config.width
     assert "no motion head" in result.output
     (tmp_path / "bad.yaml").write_text("nothing: here\n")
-    assert run("describe", tmp_path / "bad.yaml").exit_code == 2
+    assert run("released", "describe", tmp_path / "bad.yaml").exit_code == 2
 
 
 def test_describe_reads_a_configuration_and_names_deviations():
-    result = run("describe", CONFIGS / "paper.yaml")
+    result = run("released", "describe", CONFIGS / "paper.yaml")
     assert result.exit_code == 0, result.output
     assert "256 px, patch 16, width 768" in result.output
     assert "differs from the paper" not in result.output
-    result = run("describe", CONFIGS / "demo.yaml")
+    result = run("released", "describe", CONFIGS / "demo.yaml")
     assert result.exit_code == 0, result.output
     assert "differs from the paper  model.camera_encoder: pairwise" in result.output

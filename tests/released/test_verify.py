@@ -1,4 +1,4 @@
-"""The verify-released command on the recorded cases and on faulty input."""
+"""`wildrayzer released verify` on the recorded cases and on faulty input."""
 
 import zipfile
 
@@ -24,7 +24,7 @@ def write_case(name, folder):
 
 def run(folder, *options, inputs=2):
     files = {"--images": folder / "images.npz", "--expected": folder / "expected.npz", "--inputs": inputs}
-    arguments = ["verify-released", folder / "in.pt", *(part for pair in files.items() for part in pair), *options]
+    arguments = ["released", "verify", folder / "in.pt", *(part for pair in files.items() for part in pair), *options]
     return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 

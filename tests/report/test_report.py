@@ -266,6 +266,6 @@ def test_the_summary_shows_tables_and_path(run, html):
 def test_the_command_names_what_is_missing(tmp_path):
     file = tmp_path / "small.yaml"
     file.write_text(yaml.safe_dump(small_config().model_dump(mode="json")))
-    result = CliRunner().invoke(app, ["summary", "--configfile", str(file), "--results", str(tmp_path)])
+    result = CliRunner().invoke(app, ["run", "summary", str(file), "--results", str(tmp_path)])
     assert result.exit_code == 2
     assert "run the stage benchmark_tables first" in result.output

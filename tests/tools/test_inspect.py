@@ -1,4 +1,4 @@
-"""`wildrayzer inspect`: figures by hand, what is read and refused, health and provenance."""
+"""`wildrayzer masks inspect`: figures by hand, what is read and refused, health and provenance."""
 
 import shutil
 

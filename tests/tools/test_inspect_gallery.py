@@ -1,4 +1,4 @@
-"""The folder that `wildrayzer inspect` writes: its pictures, figures and pages; and the cache in a notebook."""
+"""The folder that `wildrayzer masks inspect` writes: its pictures, figures and pages; and the cache in a notebook."""
 
 import json
 import re

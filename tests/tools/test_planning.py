@@ -244,9 +244,7 @@ def test_quantities_for_people():
 
 
 def test_the_command_prints_the_papers_plan(tmp_path):
-    result = CliRunner().invoke(
-        app, ["plan", "--config", str(ROOT / "config" / "paper.yaml"), "--results", str(tmp_path)]
-    )
+    result = CliRunner().invoke(app, ["run", "plan", str(ROOT / "config" / "paper.yaml"), "--results", str(tmp_path)])
     assert result.exit_code == 0, result.output
     for word in (
         "| pretrain | 1 | 4 |",
@@ -260,7 +258,7 @@ def test_the_command_prints_the_papers_plan(tmp_path):
     ):
         assert word in squeezed(result.output)
     missing = CliRunner().invoke(
-        app, ["plan", "--config", str(ROOT / "config" / "paper.yaml"), "--against", str(tmp_path / "no")]
+        app, ["run", "plan", str(ROOT / "config" / "paper.yaml"), "--against", str(tmp_path / "no")]
     )
     assert missing.exit_code == 2
     assert "no benchmark files of Snakemake" in missing.output

@@ -1,4 +1,4 @@
-"""`wildrayzer tune`: option sets, their figures against the workflow's own masks, tables, plots and refusals."""
+"""`wildrayzer masks tune`: option sets, their figures against the workflow's own masks, tables, plots and refusals."""
 
 import shutil
 import warnings
@@ -196,7 +196,7 @@ def configfile(tmp_path):
 
 
 def call(*words):
-    return CliRunner().invoke(app, ["tune", *map(str, words)])
+    return CliRunner().invoke(app, ["masks", "tune", *map(str, words)])
 
 
 def test_the_command_writes_tables_and_plots(run, tmp_path, configfile):

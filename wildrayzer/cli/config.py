@@ -5,18 +5,19 @@ from typing import Annotated
 
 import typer
 
-from wildrayzer.cli.errors import reported
+from wildrayzer.cli.messages import reported
 
-app = typer.Typer()
-group = typer.Typer(no_args_is_help=True, help="Check a configuration; generate its reference.")
-app.add_typer(group, name="config")
+app = typer.Typer(no_args_is_help=True, help="Check a configuration; regenerate its reference.")
 
 
-@group.command()
+@app.command()
 def check(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Configurations, such as config/demo.yaml.")],
+    files: Annotated[list[Path], typer.Argument(metavar="CONFIG...", help="Configurations, such as config/demo.yaml")],
 ) -> None:
-    """Check configurations and print what in them differs from the paper; exit code 2 if one cannot run."""
+    """Check configurations and list where they differ from the paper.
+
+    Exit code 2 if one cannot run.
+    """
     from wildrayzer.config import load_config
 
     for file in files:
@@ -27,10 +28,10 @@ def check(
             typer.echo(f"  differs from the paper: {line}")
 
 
-@group.command()
+@app.command()
 def reference(
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit code 1 if a file is stale.")] = False,
-    root: Annotated[Path, typer.Option(help="Checkout of the repository.")] = Path(),
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit code 1 if a file is out of date")] = False,
+    root: Annotated[Path, typer.Option(help="Checkout of the repository")] = Path(),
 ) -> None:
     """Generate config/schema.json and docs/config.md from the configuration models."""
     from wildrayzer.config.reference import stale_files, write_generated

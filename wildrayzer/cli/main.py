@@ -1,19 +1,82 @@
-"""The `wildrayzer` command: a registry of the commands of the modules beside it.
+"""The `wildrayzer` command: its groups, and the names that commands had before they were grouped.
 
-Modules import what is heavy (torch, transformers) within their commands, so that help stays fast.
+Commands import what is slow to load (torch, transformers) in their bodies, so that help stays fast.
 """
 
+from typing import Annotated, Any
+
 import typer
+from typer.core import TyperGroup
 
-from wildrayzer.cli import config, data, ingest, inspect, plan, released, render, score, seeds, summary, tune
+from wildrayzer import __version__
+from wildrayzer.cli import config, data, masks, released, render, run, score
+from wildrayzer.cli.messages import warn
 
-app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+RENAMED = {
+    "ingest": ("data ingest", ""),
+    "inspect": ("masks inspect", ""),
+    "tune": ("masks tune", ""),
+    "plan": ("run plan", "--config"),
+    "summary": ("run summary", "--configfile"),
+    "seeds": ("run seeds", ""),
+    "import-released": ("released import", ""),
+    "export-released": ("released export", ""),
+    "verify-released": ("released verify", ""),
+    "describe": ("released describe", ""),
+}
+"""Old name of a command: its new name, and the option that its argument CONFIG was."""
+
+
+class RootGroup(TyperGroup):
+    """The commands, which answer to their old names too. Old names are in no help text."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Replace an old name, and the option that is an argument now, before the command is looked up."""
+        old, *rest = args
+        if old in RENAMED:
+            new, option = RENAMED[old]
+            if option:
+                # Without the option's name, its value is the argument.
+                rest = [word.removeprefix(f"{option}=") for word in rest if word != option]
+            if not ctx.resilient_parsing:  # while the shell completes a line, nothing may be printed
+                was, now = (f"{option} CONFIG", " CONFIG") if option else ("", "")
+                warn(f"warning: `wildrayzer {f'{old} {was}'.strip()}` is now `wildrayzer {new}{now}`")
+            args = [*new.split(), *rest]
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(
+    cls=RootGroup,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 """The root command."""
 
-for module in (config, data, ingest, inspect, plan, released, render, score, seeds, summary, tune):
-    app.add_typer(module.app)
+CHECKPOINTS, RUNS = "Checkpoints and renderings", "Runs of the workflow"
+app.command(rich_help_panel=CHECKPOINTS)(render.render)
+app.command(rich_help_panel=CHECKPOINTS)(score.score)
+app.add_typer(released.app, name="released", rich_help_panel=CHECKPOINTS)
+app.add_typer(config.app, name="config", rich_help_panel=RUNS)
+app.add_typer(data.app, name="data", rich_help_panel=RUNS)
+app.add_typer(run.app, name="run", rich_help_panel=RUNS)
+app.add_typer(masks.app, name="masks", rich_help_panel=RUNS)
+
+
+def _print_version(wanted: bool) -> bool:
+    if wanted:
+        typer.echo(f"wildrayzer {__version__}")
+        raise typer.Exit
+    return wanted
 
 
 @app.callback()
-def root() -> None:
-    """WildRayZer: novel view synthesis of dynamic scenes, learned without labels."""
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit")
+    ] = False,
+) -> None:
+    """WildRayZer: novel view synthesis of dynamic scenes, learned without labels.
+
+    The workflow itself is started with `snakemake`. These commands prepare a run, show its results and use its models.
+    """

@@ -1,4 +1,4 @@
-"""Commands around the public checkpoints: import, export, verify, describe."""
+"""`wildrayzer released`: import, export and verify public checkpoints; describe a network."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -6,39 +6,39 @@ from typing import Annotated
 
 import typer
 
-from wildrayzer.cli.errors import reported
+from wildrayzer.cli.messages import reported
 from wildrayzer.config.sections.model import ModelConfig
 
-app = typer.Typer()
+app = typer.Typer(no_args_is_help=True, help="Import, export, verify and describe public checkpoints.")
 
 
 class CanonicalView(StrEnum):
-    """View whose camera is the origin."""
+    """View whose camera is the world frame."""
 
     first = "first"
     middle = "middle"
 
 
-Checkpoint = Annotated[Path, typer.Argument(help="The release's file, for example wildrayzer_2view.pt.")]
+Checkpoint = Annotated[Path, typer.Argument(help="File of the release, such as wildrayzer_2view.pt")]
 CanonicalOption = Annotated[
-    CanonicalView, typer.Option(help="View whose camera is the origin: WildRayZer's is first, RayZer's middle.")
+    CanonicalView, typer.Option(help="View whose camera is the world frame: first in WildRayZer, middle in RayZer")
 ]
 
 
-@app.command()
+@app.command("import")
 def import_released(
     checkpoint: Checkpoint,
-    out: Annotated[Path, typer.Option(help="Checkpoint folder to write.")],
-    inputs: Annotated[int, typer.Option(min=1, help="Input views the checkpoint was trained for.")] = 2,
+    out: Annotated[Path, typer.Option(help="Checkpoint folder to write")],
+    inputs: Annotated[int, typer.Option(min=1, help="Input views that the checkpoint was trained with")] = 2,
     targets: Annotated[
-        int, typer.Option(min=1, help="Target views it was trained with: WildRayZer's has 6, RayZer's of DL3DV 8.")
+        int, typer.Option(min=1, help="Target views it was trained with: 6 for WildRayZer, 8 for RayZer on DL3DV")
     ] = 6,
     canonical: CanonicalOption = CanonicalView.first,
-    image_size: Annotated[int, typer.Option(min=8, help="Side of the square images, in pixels.")] = 256,
+    image_size: Annotated[int, typer.Option(min=8, help="Side of the square images in pixels")] = 256,
 ) -> None:
-    """Turn a released checkpoint into one of ours.
+    """Convert a released checkpoint into a checkpoint folder.
 
-    Sizes are read off the weights. The file is memory-mapped and nothing but weights is read from it. On an error
+    Sizes are inferred from the weights. The file is memory-mapped, and only weights are read from it. After an error
     nothing is written.
     """
     from wildrayzer.models.cost.parameters import parameter_counts
@@ -58,12 +58,15 @@ def import_released(
     typer.echo(f"written  {out}")
 
 
-@app.command()
+@app.command("export")
 def export_released(
-    directory: Annotated[Path, typer.Argument(help="Checkpoint folder.")],
-    out: Annotated[Path, typer.Option(help="File to write.")],
+    directory: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Checkpoint folder")],
+    out: Annotated[Path, typer.Option(help="File to write")],
 ) -> None:
-    """Turn one of our checkpoints into a file that the release loads. An imported checkpoint comes back bit by bit."""
+    """Convert a checkpoint folder into a file that the release loads.
+
+    An imported checkpoint comes back bit for bit.
+    """
     from wildrayzer.released.convert import export_released as convert
 
     with reported():
@@ -71,24 +74,24 @@ def export_released(
     typer.echo(f"written  {out}, {number} tensors")
 
 
-@app.command()
+@app.command("verify")
 def verify_released(
     checkpoint: Checkpoint,
-    images: Annotated[Path, typer.Option(help="NPZ with images [B,V,3,H,W] in [0, 1], inputs first.")],
-    expected: Annotated[Path, typer.Option(help="NPZ with the outputs to compare with, any of those described below.")],
-    inputs: Annotated[int, typer.Option(min=1, help="How many of the views are inputs.")],
+    images: Annotated[Path, typer.Option(help="NPZ with images [B,V,3,H,W] in [0, 1], inputs first")],
+    expected: Annotated[Path, typer.Option(help="NPZ with expected outputs, any of those listed above")],
+    inputs: Annotated[int, typer.Option(min=1, help="Number of input views")],
     canonical: CanonicalOption = CanonicalView.first,
     mask_threshold: Annotated[
-        float | None, typer.Option(help="Motion probability above which a token is masked; released: 0.1.")
+        float | None, typer.Option(help="Motion probability above which a token is masked; 0.1 in the release")
     ] = None,
-    backbone: Annotated[Path | None, typer.Option(help="Local Hugging Face folder of a DINOv3 model.")] = None,
-    tolerance: Annotated[float, typer.Option(min=0.0, help="Largest absolute difference allowed.")] = 1e-4,
+    backbone: Annotated[Path | None, typer.Option(help="Local Hugging Face folder of a DINOv3 model")] = None,
+    tolerance: Annotated[float, typer.Option(min=0.0, help="Largest absolute difference allowed")] = 1e-4,
 ) -> None:
-    """Run a released checkpoint and compare with recorded outputs; exit code 1 past the tolerance.
+    """Run a released checkpoint and compare with expected outputs.
 
-    Known outputs: c2w [B,V,4,4], fxfycxcy [B·V,4], render [B,T,3,H,W], render_input [B,K,3,H,W],
-    input_mask_logits [B·K,1,H,W], target_mask_logits [B·T,1,H,W], input_patch_mask [B·K,1,h,w].
-    With a motion head the release itself is right for batches of one only.
+    Exit code 1 if a difference exceeds the tolerance. Outputs: c2w [B,V,4,4], fxfycxcy [B·V,4], render [B,T,3,H,W],
+    render_input [B,K,3,H,W], input_mask_logits [B·K,1,H,W], target_mask_logits [B·T,1,H,W],
+    input_patch_mask [B·K,1,h,w]. With a motion head, the released code itself is correct only for batches of one.
     """
     from wildrayzer.released.verify import verify_released as verify
 
@@ -112,7 +115,9 @@ def verify_released(
 
 @app.command()
 def describe(
-    source: Annotated[Path, typer.Argument(help="A configuration file, or a checkpoint folder.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="CONFIG_OR_CHECKPOINT", help="Configuration file or checkpoint folder")
+    ],
 ) -> None:
     """Print the sizes of a network and its parameter counts by part."""
     from wildrayzer.checkpoint import read_manifest
@@ -130,7 +135,7 @@ def describe(
 
 
 def _sizes(config: ModelConfig) -> str:
-    """What the weights of a network tell of it, in one line."""
+    """The sizes of a network in one line."""
     blocks = f"{config.camera_blocks} + {config.scene_blocks} + {config.decoder_blocks}"
     head = "no motion head" if config.motion_head is None else f"motion head of {config.motion_head.blocks} blocks"
     return (

@@ -1,17 +1,14 @@
-"""`wildrayzer render`: unposed photos or a video in, views without what moves out."""
+"""`wildrayzer render`: unposed photos or a video in, views without moving objects out."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from wildrayzer.cli.devices import Device
-from wildrayzer.cli.errors import reported
-
-app = typer.Typer()
+from wildrayzer.cli.messages import reported, warn
+from wildrayzer.cli.options import Device
 
 
-@app.command()
 def render(
     checkpoint: Annotated[Path, typer.Argument(help="Checkpoint folder, such as results/demo/round1/joint/checkpoint")],
     images: Annotated[
@@ -22,22 +19,23 @@ def render(
     masks: Annotated[bool, typer.Option("--masks", help="Write motion masks")] = False,
     plucker: Annotated[bool, typer.Option("--plucker", help="Write Plücker rays and their diagnostics")] = False,
     inputs: Annotated[
-        int | None, typer.Option(min=1, help="Input views; default: the most the checkpoint was trained with")
+        int | None, typer.Option(min=1, help="Input views [default: the most that the checkpoint was trained with]")
     ] = None,
-    frames: Annotated[int, typer.Option(min=2, help="Frames taken of a video, evenly spread")] = 10,
-    path_frames: Annotated[int, typer.Option(min=2, help="Frames of the camera path, 24 a second")] = 96,
+    frames: Annotated[int, typer.Option(min=2, help="Frames to take from a video, evenly spaced")] = 10,
+    path_frames: Annotated[int, typer.Option(min=2, help="Frames of the camera path, 24 per second")] = 96,
     backbone: Annotated[
         str | None, typer.Option(help="Local Hugging Face folder of the DINOv3 model, for motion heads that use it")
     ] = None,
-    device: Annotated[Device, typer.Option(help="auto takes a CUDA device where there is one")] = Device.auto,
+    device: Annotated[Device, typer.Option(help="auto takes a CUDA device if there is one")] = Device.auto,
     force: Annotated[
-        bool, typer.Option("--force", help="Render view counts the checkpoint was not trained with")
+        bool, typer.Option("--force", help="Render numbers of views that the checkpoint was not trained with")
     ] = False,
 ) -> None:
-    """Render unposed views without what moves: pictures, and a page that shows everything.
+    """Render photos or a video without moving objects.
 
-    Inputs are evenly spread over the views given; the other views lend their cameras alone. Pictures of any size are
-    cropped to the middle square and resized, as the frame store does it.
+    Writes images and a page that shows them all. Cameras are estimated. Inputs are evenly spaced among the given views;
+    of the other views only the cameras are used. Images of any size are cropped to the central square and resized, as
+    in the frame store.
     """
     from wildrayzer.tools.render.checks import RenderOptions
     from wildrayzer.tools.render.render import render as run
@@ -50,13 +48,13 @@ def render(
     with reported():
         about = run(checkpoint, images, out, options, device=pick_device(device.value))
     for text in about["forced"]:
-        typer.secho(f"forced   {text}", err=True, fg=typer.colors.YELLOW)
+        warn(f"forced   {text}")
     views = about["views"]
     cropped = [view for view in views if view["kept"] < 1]
     if cropped:
         least = min(view["kept"] for view in cropped)
         typer.echo(
-            f"cropped  {len(cropped)} of {len(views)} pictures to the middle square, at least {least:.0%} is kept"
+            f"cropped  {len(cropped)} of {len(views)} images to the central square, at least {least:.0%} is kept"
         )
     if not about["gated"]:
         typer.echo(f"nothing is removed: {about['checkpoint']} {about['why_not_gated']}")

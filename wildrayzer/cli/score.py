@@ -1,4 +1,4 @@
-"""`wildrayzer score`: the masked metrics for anybody's renderings."""
+"""`wildrayzer score`: masked metrics of any renderings."""
 
 import json
 from pathlib import Path
@@ -6,12 +6,9 @@ from typing import Annotated
 
 import typer
 
-from wildrayzer.cli.errors import reported
-
-app = typer.Typer()
+from wildrayzer.cli.messages import reported
 
 
-@app.command()
 def score(
     truth: Annotated[Path, typer.Option(help="NPZ with images [N,3,H,W], floating point in [0, 1]")],
     prediction: Annotated[Path, typer.Option(help="NPZ with images [N,3,H,W], as the truth")],
@@ -20,11 +17,11 @@ def score(
         Path | None, typer.Option(help="VGG-16 weights for LPIPS (torchvision's vgg16-397923af.pth)")
     ] = None,
 ) -> None:
-    """Score renderings: PSNR, SSIM and LPIPS on the full frame, the static and the transient region.
+    """Score any renderings: PSNR, SSIM and LPIPS by region.
 
-    Prints JSON: definitions, means, numbers of empty masks and values of each image. A region without pixels scores
-    NaN, a picture that equals its truth an infinite PSNR (written as the literals NaN and Infinity); both are left out
-    of the mean and are counted.
+    Regions are the full frame, the static and the transient pixels. Prints JSON: definitions, means, numbers of empty
+    masks, and the values of each image. A region without pixels scores NaN. An image that equals its truth has an
+    infinite PSNR. Both are written as the literals NaN and Infinity, excluded from the mean, and counted.
     """
     from wildrayzer.evaluation.methods.renderings import check_sizes, read_images, read_mask, score_renderings
     from wildrayzer.evaluation.metrics.lpips import load_lpips

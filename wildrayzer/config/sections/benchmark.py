@@ -35,7 +35,7 @@ class ExternalRenderings(Section):
 
 
 class ExternalCheckpoint(Section):
-    """Another checkpoint as row NAME, such as one that `wildrayzer import-released` wrote."""
+    """Another checkpoint as row NAME, such as one that `wildrayzer released import` wrote."""
 
     affects = "result"
 

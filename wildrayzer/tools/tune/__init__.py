@@ -1,1 +1,1 @@
-"""What `wildrayzer tune` reads and draws."""
+"""What `wildrayzer masks tune` reads and draws."""

@@ -1,4 +1,4 @@
-"""Where `wildrayzer tune` finds what belongs to a cache: its options, frame store, calibration and name."""
+"""Where `wildrayzer masks tune` finds what belongs to a cache: its options, frame store, calibration and name."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

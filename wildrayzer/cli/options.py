@@ -1,4 +1,4 @@
-"""The option `--device` of commands that compute."""
+"""Options that several commands share."""
 
 from enum import StrEnum
 

@@ -1,0 +1,135 @@
+"""The command line as a whole: help, version, completion, colours, and the names that commands had before."""
+
+import os
+import pty
+import subprocess
+import sys
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from tests.helpers.tiny_run import TINY
+from wildrayzer import __version__
+from wildrayzer.cli.main import RENAMED, app
+
+COMMANDS = typer.main.get_command(app).commands
+FAULTY = ("-c", "from wildrayzer.cli.main import app; app()", "config", "check", "missing.yaml")
+
+
+def run(*words):
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def found(words):
+    """The command of these words."""
+    first, *rest = words.split()
+    return COMMANDS[first].commands[rest[0]] if rest else COMMANDS[first]
+
+
+@pytest.mark.parametrize("option", ["-h", "--help"])
+def test_help_lists_every_command_and_no_old_name(option):
+    text = run(option).output
+    lines = [line.strip("│ ").split()[0] for line in text.splitlines() if line.startswith("│ ") and line.strip("│ ")]
+    assert set(COMMANDS) == {"config", "data", "masks", "released", "render", "run", "score"} <= set(lines)
+    assert not set(RENAMED) & set(lines)
+    assert run("masks", "tune", option).exit_code == 0
+
+
+def test_a_line_of_help_is_one_line():
+    every = [
+        *COMMANDS.values(),
+        *(one for group in COMMANDS.values() for one in getattr(group, "commands", {}).values()),
+    ]
+    assert len(every) >= 20
+    for command in every:
+        first = (command.help or "").split("\n\n")[0]
+        assert "\n" not in first, command.name
+        assert first.endswith("."), command.name
+        assert len(first) <= 80, command.name
+
+
+def test_the_version_is_the_packages():
+    result = run("--version")
+    assert (result.exit_code, result.output) == (0, f"wildrayzer {__version__}\n")
+
+
+def test_the_shell_completes_groups_and_their_commands_and_no_old_name():
+    for typed, offered in (("wildrayzer ", set(COMMANDS)), ("wildrayzer masks in", {"inspect"})):
+        environment = {
+            **os.environ,
+            "_WILDRAYZER_COMPLETE": "complete_bash",
+            "COMP_WORDS": typed,
+            "COMP_CWORD": str(typed.count(" ")),
+        }
+        command = [sys.executable, "-c", "from wildrayzer.cli.main import app; app(prog_name='wildrayzer')"]
+        result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert set(result.stdout.split()) == offered
+        assert result.stderr == ""
+
+
+@pytest.mark.parametrize("old", RENAMED)
+def test_an_old_name_leads_to_the_new_one_with_a_warning(old):
+    new, _ = RENAMED[old]
+    result = run(old, "--help")
+    assert result.exit_code == 0
+    assert f"warning: `wildrayzer {old}" in result.stderr
+    assert f"is now `wildrayzer {new}" in result.stderr
+    assert result.stdout == run(*new.split(), "--help").stdout
+    assert found(new).help.split("\n")[0] in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("old", "option", "joined"),
+    [("plan", "--config", False), ("plan", "--config", True), ("summary", "--configfile", True)],
+)
+def test_the_old_option_is_the_argument_config(tmp_path, old, option, joined):
+    missing = tmp_path / "missing.yaml"
+    words = [f"{option}={missing}"] if joined else [option, missing]
+    result = run(old, "--results", "a=b", *words)
+    assert result.exit_code == 2
+    assert f"warning: `wildrayzer {old} {option} CONFIG` is now `wildrayzer run {old} CONFIG`" in result.stderr
+    assert str(missing) in result.stderr.split("error: ")[1]
+
+
+def test_old_and_new_command_print_the_same(monkeypatch):
+    old, new = run("describe", TINY), run("released", "describe", TINY)
+    assert new.exit_code == old.exit_code == 0
+    assert old.stdout == new.stdout
+    assert new.stderr == ""
+
+
+def test_config_is_the_first_argument_wherever_a_command_needs_one():
+    for words in ("config check", "data check", "run plan", "run summary"):
+        first = next(one for one in found(words).params if one.param_type_name == "argument")
+        assert first.metavar.startswith("CONFIG"), words
+
+
+def output_on_a_terminal(**environment):
+    """What an error looks like where stderr is a terminal."""
+    inner, outer = pty.openpty()
+    kept = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "TERM")}
+    try:
+        subprocess.run(
+            [sys.executable, *FAULTY], env={**kept, "TERM": "xterm", **environment}, stderr=outer, check=False
+        )
+        return os.read(inner, 10_000).decode()
+    finally:
+        os.close(inner)
+        os.close(outer)
+
+
+def test_errors_are_red_unless_the_user_or_the_terminal_says_no():
+    red = "\x1b[31m"
+    assert red in output_on_a_terminal()
+    for environment in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
+        text = output_on_a_terminal(**environment)
+        assert text.startswith("error: ")
+        assert "\x1b" not in text
+
+
+def test_help_loads_nothing_slow():
+    code = "import sys; from typer.testing import CliRunner; from wildrayzer.cli.main import app; "
+    code += "CliRunner().invoke(app, ['--help']); print({'torch', 'pandas', 'transformers', 'zarr'} & set(sys.modules))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "set()"

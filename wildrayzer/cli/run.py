@@ -1,0 +1,91 @@
+"""`wildrayzer run`: what a run will cost, what came out of it, and its spread over seeds."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from wildrayzer.cli.messages import reported
+
+app = typer.Typer(no_args_is_help=True, help="Plan a run; show its tables; compare runs of several seeds.")
+
+Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="Configuration of the run, such as config/demo.yaml")]
+Results = Annotated[Path, typer.Option(help="Folder of all runs")]
+
+
+@app.command()
+def plan(
+    configfile: Config,
+    against: Annotated[Path | None, typer.Option(help="Folder of a finished run to compare the plan with")] = None,
+    share: Annotated[
+        float | None, typer.Option(help="Share of the GPU's nominal rate that jobs reach", min=0.01)
+    ] = None,
+    rate: Annotated[float | None, typer.Option(help="Measured bfloat16 rate of a GPU in TFLOP/s", min=0.01)] = None,
+    pretrained: Annotated[str | None, typer.Option(help="Replaces `pretrained` of the configuration")] = None,
+    results: Results = Path("results"),
+) -> None:
+    """Print jobs, GPU-hours, walltime and disk space of every stage.
+
+    The assumptions behind the numbers are printed below them. For a GPU configuration, times follow from operation
+    counts and nominal or measured rates. For a CPU configuration, a matrix product and a training step are timed here
+    first.
+    """
+    from wildrayzer.config import load_config
+    from wildrayzer.run.layout import RunLayout
+    from wildrayzer.tools.planning.cost_table import assumptions, comparison, cost_table
+    from wildrayzer.tools.planning.forecast import cpu_rates, forecast, gpu_rates, loader_lines
+    from wildrayzer.tools.planning.jobs import planned_stages
+    from wildrayzer.tools.planning.split_sizes import split_sizes
+
+    with reported():
+        config = load_config(configfile)
+        if pretrained is not None:
+            config = config.model_copy(update={"pretrained": pretrained})
+        sizes = split_sizes(config, RunLayout(config.name, str(results)))
+        stages = planned_stages(config, sizes)
+        rates = (
+            gpu_rates(config, share=share, rate=None if rate is None else rate * 1e12)
+            if config.compute.gpus > 0
+            else cpu_rates(config, stages)
+        )
+        forecasts = forecast(stages, rates)
+        typer.echo(cost_table(forecasts))
+        typer.echo("\nAssumptions:\n" + assumptions(rates, {name: size.origin for name, size in sizes.items()}))
+        for line in loader_lines(config, forecasts):
+            typer.echo(line)
+        if against is not None:
+            typer.echo(f"\nAgainst {against}:\n" + comparison(forecasts, against))
+
+
+@app.command()
+def summary(
+    configfile: Config,
+    name: Annotated[
+        str | None, typer.Option(help="Name of the run, if snakemake was called with `--config name=NAME`")
+    ] = None,
+    results: Results = Path("results"),
+) -> None:
+    """Show the benchmark tables of a run and the path of its report."""
+    from wildrayzer.config import load_config
+    from wildrayzer.run.layout import RunLayout
+    from wildrayzer.stages.report import print_summary
+
+    with reported():
+        config = load_config(configfile)
+        print_summary(config=config, layout=RunLayout(name or config.name, str(results)))
+
+
+@app.command()
+def seeds(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs, such as results/demo")
+    ],
+) -> None:
+    """Compare runs of one configuration under several seeds.
+
+    Prints a Markdown table: each run with its intervals, and the spread over the runs.
+    """
+    from wildrayzer.evaluation.tables.seeds import seeds_table
+
+    with reported():
+        typer.echo(seeds_table(runs))
