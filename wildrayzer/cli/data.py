@@ -110,8 +110,8 @@ def ingest(
     """Make a data set of your own videos and folders of images.
 
     Every stage of the workflow runs on it. Frames are upright (rotation and EXIF orientation applied) and stored as
-    lossless PNG. Sources that cannot be used are skipped with a reason, and images and videos of a kind that is not read
-    are left out by name; the exit code is then 1. An interrupted call resumes with the same command.
+    lossless PNG. Sources that cannot be used are skipped with a reason, and images and videos of a kind that is not
+    read are left out by name; the exit code is then 1. An interrupted call resumes with the same command.
     """
     from wildrayzer.data.ingest.clips import IngestOptions
     from wildrayzer.data.ingest.run_config import CONFIG, config_text
