@@ -1,9 +1,9 @@
 """Masked LPIPS in both definitions, from a local VGG-16 file (paper, supplement B.2, Eq. 7).
 
-The linear heads are those packaged with `lpips` (version 0.1); the backbone must be given, nothing is downloaded.
+The linear heads (version 0.1) are those of the package `lpips`, copied with their licence into `lpips_heads/`. The
+backbone must be given, nothing is downloaded.
 """
 
-import importlib.util
 import pickle
 import re
 from pathlib import Path
@@ -134,10 +134,7 @@ def _backbone(state: dict[str, object], path: Path) -> dict[str, Tensor]:
 
 
 def _packaged_heads() -> dict[str, Tensor]:
-    """The five linear heads of the `lpips` distribution, read without importing it (it needs torchvision)."""
-    spec = importlib.util.find_spec("lpips")
-    if spec is None or not spec.submodule_search_locations:
-        raise ValueError("LPIPS needs the package lpips for its linear heads; install it or leave the weights out")
-    heads = Path(spec.submodule_search_locations[0]) / "weights" / "v0.1" / "vgg.pth"
+    """The linear heads of the five levels, by the names of `MaskedLPIPS`."""
+    heads = Path(__file__).with_name("lpips_heads") / "vgg.pth"
     state = torch.load(heads, map_location="cpu", weights_only=True)
     return {f"head{level}": state[f"lin{level}.model.1.weight"] for level in range(len(LEVEL_ENDS))}

@@ -1,8 +1,8 @@
 """Makes `import torchvision` work where its compiled operators cannot be loaded.
 
 torchvision 0.28.0 is published only as a CUDA build. With a CPU build of torch its shared library does not load, and
-its Python part then fails with "operator torchvision::nms does not exist". lpips imports torchvision and transformers
-looks for it, so both need these operators declared first.
+its Python part then fails with "operator torchvision::nms does not exist". transformers looks for torchvision, so it
+needs these operators declared first.
 """
 
 import importlib.util
@@ -22,7 +22,7 @@ _declared: list[torch.library.Library] = []
 def ensure_torchvision() -> None:
     """Declare `torchvision::nms` and `torchvision::qnms` if torchvision's own library cannot be loaded.
 
-    Call it before the first import of lpips, transformers or torchvision; calling it again costs nothing. The operators
+    Call it before the first import of transformers or torchvision; calling it again costs nothing. The operators
     are declared, not implemented: calling one still fails, and nothing in this package does.
     """
     if _declared or "torchvision" in sys.modules:
