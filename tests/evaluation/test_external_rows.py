@@ -308,8 +308,8 @@ def test_rows_of_sets_follow_truth_and_files():
     assert CONFIGURED.inputs_of("wide") == (16,)
     assert CONFIGURED.inputs_of("wide", "released") == ()
     assert CONFIGURED.inputs_of("dynamic_test", "released") == (2,)
-    assert CONFIGURED.job_options("wide")["targets"] == 8
-    assert CONFIGURED.job_options("wide")["index"] == {"wide": "even.json"}
+    assert CONFIGURED.for_set("wide").targets == 8
+    assert CONFIGURED.for_set("wide").index == {"wide": "even.json"}
     assert set(ROW_SPECS) >= set(CONFIGURED.methods)
 
 

@@ -153,6 +153,14 @@ class SourceTable(Record):
                     return name, part
         return None
 
+    def published_counts(self, name: str | None) -> tuple[int | None, int | None]:
+        """Published numbers of scenes and frames of a split's `source`, written SOURCE/PART; None where not known."""
+        if name is None:
+            return None, None
+        source, _, part = name.partition("/")
+        known = self.sources[source].parts[part]
+        return known.scenes, known.frames
+
     def source(self, name: str) -> Source:
         """A source by name.
 

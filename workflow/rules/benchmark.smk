@@ -32,11 +32,13 @@ rule score_views:
         runtime=240,
         nodes=1,
     params:
-        benchmark=lambda wildcards: CFG.benchmark.job_options(wildcards.split),
+        benchmark=lambda wildcards: deciding_options(
+            CFG.benchmark.for_set(wildcards.split)
+        ),
         spec=lambda wildcards: vars(row_spec(wildcards.method, CFG.benchmark)),
-        features=section("features"),
+        features=deciding_options(CFG.features),
         variant=SCORES.ablation,
-        device=CFG.compute.device,
+        version=STAGE_VERSIONS["score_views"],
         outside=files_of_row,
     message:
         "Scoring {wildcards.method} on {wildcards.split} with {wildcards.inputs} input views"
@@ -68,7 +70,9 @@ if SCORES.ablation is None:
             mem_mb=1_000,
             runtime=15,
         params:
-            benchmark=lambda wildcards: CFG.benchmark.job_options(wildcards.split),
+            benchmark=lambda wildcards: deciding_options(
+                CFG.benchmark.for_set(wildcards.split)
+            ),
         message:
             "Writing down the evaluation windows of {wildcards.split} with {wildcards.inputs} input views"
         script:

@@ -21,7 +21,8 @@ rule score_masks:
         mem_mb=2_000,
         runtime=60,
     params:
-        pseudo_masks=section("pseudo_masks"),
+        pseudo_masks=deciding_options(CFG.pseudo_masks),
+        version=STAGE_VERSIONS["score_masks"],
         inputs=CFG.residuals.inputs,
         variant=SCORES.ablation,
     message:
@@ -60,10 +61,12 @@ rule score_input_masks:
         runtime=120,
         nodes=1,
     params:
-        benchmark=lambda wildcards: CFG.benchmark.job_options(wildcards.split),
-        features=section("features"),
+        benchmark=lambda wildcards: deciding_options(
+            CFG.benchmark.for_set(wildcards.split)
+        ),
+        features=deciding_options(CFG.features),
+        version=STAGE_VERSIONS["score_input_masks"],
         variant=SCORES.ablation,
-        device=CFG.compute.device,
         patch_size=CFG.model.patch_size,
         outside=files_of_masks,
         inputs=lambda wildcards: CFG.benchmark.inputs_of(
@@ -96,11 +99,11 @@ if RUN.makes("pretrain"):
             runtime=60,
             nodes=1,
         params:
-            benchmark={
-                **CFG.benchmark.job_options(CFG.data.of(role="static", purpose="test")[0]),
-                "bootstrap": CFG.benchmark.bootstrap,
-            },
-            device=CFG.compute.device,
+            benchmark=deciding_options(
+                CFG.benchmark.for_set(CFG.data.of(role="static", purpose="test")[0])
+            ),
+            bootstrap=CFG.benchmark.bootstrap,
+            version=STAGE_VERSIONS["score_renderer"],
             split=CFG.data.of(role="static", purpose="test")[0],
             inputs=CFG.benchmark.inputs[0],
         message:

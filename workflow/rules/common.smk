@@ -10,7 +10,13 @@ from wildrayzer.run.expected import (
     compared_files,
     expected_scores,
 )
+from wildrayzer.run.job_options import (
+    deciding_options,
+    training_sections,
+    ungated,
+)
 from wildrayzer.run.layout import RunLayout
+from wildrayzer.run.stage_versions import STAGE_VERSIONS
 from wildrayzer.datasets.required import check_sources
 from wildrayzer.datasets.table import load_table
 
@@ -31,23 +37,10 @@ wildcard_constraints:
     part=r"\d{5}",
 
 
-def section(name):
-    """A configuration section as plain data: a rule's `params:` holds what it depends on and nothing else."""
-    value = getattr(CFG, name)
-    return None if value is None else value.model_dump(mode="json")
-
-
 def gpu_resources(count=1):
     """Resources of a GPU job; none on a CPU run."""
     wanted, model = min(count, CFG.compute.gpus), CFG.compute.gpu_model
     return {"gpu": wanted, **({"gpu_model": model} if wanted and model else {})}
-
-
-def ungated(model):
-    """The model section without the threshold of the motion head's gate, for jobs that do not gate."""
-    head = model["motion_head"]
-    kept = head and {name: head[name] for name in head if name != "threshold"}
-    return {**model, "motion_head": kept}
 
 
 def training_threads(recipe):
@@ -55,27 +48,29 @@ def training_threads(recipe):
     return CFG.stage(recipe).threads or CFG.compute.threads
 
 
-def training_job(recipe):
-    """What a training job is told beside its files."""
-    names = {"seed", "model", "perceptual"}
-    if recipe in ("distill", "masked", "joint"):
-        names |= {"features"}
-    if recipe == "joint" or CFG.stage(recipe).paste_share:
-        names |= {"paste"}
-    shared = CFG.model_dump(mode="json", include=names)
-    if recipe in ("pretrain", "unmasked"):
-        shared["model"] = ungated(shared["model"])
-    return {
-        "recipe": recipe,
-        "stage": CFG.stage(recipe).model_dump(mode="json"),
-        **shared,
-        "device": CFG.compute.device,
-        "processes": CFG.world_size,
-        "nodes": CFG.compute.nodes,
-        "compile": CFG.compute.compile,
-        "activation_gb": CFG.compute.activation_gb,
-        "preload_mb": CFG.data.store.preload_mb,
-    }
+def training_options(recipe):
+    """Options that decide the weights of a training stage, by section."""
+    sections = training_sections(CFG, recipe)
+    return {name: deciding_options(one) for name, one in sections.items()}
+
+
+def training_splits(recipe):
+    """Splits and cut-outs that a training stage learns from, and the stage that it starts from."""
+    stage = CFG.stage(recipe)
+    learned = {"static": CFG.data.static_train}
+    if stage.dynamic_share:
+        learned["dynamic"] = CFG.data.dynamic_train
+    if stage.paste_share:
+        learned["cutouts"] = CFG.data.coco.annotations
+    if recipe == "joint":
+        learned["parent"] = "masked" if CFG.masked else "distill"
+    return learned
+
+
+def validation_store():
+    """Frames that training is watched on: they must be there, and changed ones are no reason to train again."""
+    splits = CFG.data.of(role="static", purpose="test")[:1]
+    return [ancient(RUN.store(split)) for split in splits]
 
 
 def weight_files(*, perceptual=False, features=False, lpips=False):
@@ -132,16 +127,17 @@ def renderer_of(round_number):
     )
 
 
-def embedded_params(split):
+def embedded_options(split):
     """What an embedded split depends on: the generator's options, its own, and those of the split it repeats."""
-    made = CFG.data.embedded.model_dump(mode="json", exclude={"splits", "cutouts"})
-    names = [split, CFG.data.embedded.splits[split].reuse_seed_of]
-    splits = {
-        name: CFG.data.embedded.splits[name].model_dump(mode="json")
-        for name in names
-        if name
-    }
-    return {**made, "splits": splits}
+    embedded = CFG.data.embedded
+    names = filter(None, [split, embedded.splits[split].reuse_seed_of])
+    options = deciding_options(
+        embedded.model_copy(
+            update={"splits": {name: embedded.splits[name] for name in names}}
+        )
+    )
+    options.pop("cutouts", None)
+    return options
 
 
 def parts_of(split, stage="residuals"):

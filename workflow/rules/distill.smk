@@ -31,7 +31,11 @@ rule train_distill:
     resources:
         **training_resources(),
     params:
-        job=training_job("distill"),
+        recipe="distill",
+        seed=CFG.seed,
+        options=training_options("distill"),
+        splits=training_splits("distill"),
+        version=STAGE_VERSIONS["train"],
         state=RUN.state("distill", "{round}"),
     message:
         f"Distilling the motion head: {CFG.distill.steps} steps, round {{wildcards.round}}"

@@ -19,10 +19,10 @@ rule prepare_split:
         mem_mb=lambda wildcards, threads: 1_200 + 800 * threads,
         runtime=1_440,
     params:
-        split=lambda wildcards: CFG.data.splits[wildcards.split].model_dump(mode="json"),
-        store=CFG.data.store.model_dump(mode="json", exclude={"preload_mb"}),
+        split=lambda wildcards: deciding_options(CFG.data.splits[wildcards.split]),
+        store=deciding_options(CFG.data.store),
         image_size=CFG.model.image_size,
-        expected=lambda wildcards: expected_counts(wildcards.split),
+        version=STAGE_VERSIONS["frames"],
     message:
         "Preparing the frame store of {wildcards.split}"
     script:
@@ -45,7 +45,11 @@ rule plan_windows:
         mem_mb=1_000,
         runtime=30,
     params:
-        residuals=CFG.residuals.model_dump(mode="json", include={"targets", "inputs"}),
+        residuals={
+            "targets": CFG.residuals.targets,
+            "inputs": CFG.residuals.inputs,
+        },
+        version=STAGE_VERSIONS["windows"],
     message:
         "Writing down the residual windows of {wildcards.split}"
     script:

@@ -41,16 +41,6 @@ def source_message(name, there):
     return f"{'Asking you for' if source.provide else 'Fetching'} {source.title}"
 
 
-def expected_counts(split):
-    """Published numbers of scenes and frames of a split, where the table of sources has them."""
-    name = CFG.data.splits[split].source
-    if name is None:
-        return {"scenes": None, "frames": None}
-    source, _, part = name.partition("/")
-    known = TABLE.sources[source].parts[part]
-    return {"scenes": known.scenes, "frames": known.frames}
-
-
 def raw_of(split):
     """A split in its outside layout."""
     path = CFG.data.splits[split].path

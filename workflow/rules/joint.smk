@@ -10,9 +10,7 @@ rule train_joint:
         dynamic_store=RUN.store(CFG.data.dynamic_train),
         residuals=RUN.residuals("{round}", CFG.data.dynamic_train),
         pixel_masks=RUN.pixel_masks("{round}", CFG.data.dynamic_train),
-        validation_store=[
-            RUN.store(split) for split in CFG.data.of(role="static", purpose="test")[:1]
-        ],
+        validation_store=validation_store(),
     output:
         checkpoint=directory(RUN.checkpoint("joint", "{round}")),
         metrics=RUN.metrics("joint", "{round}"),
@@ -27,7 +25,11 @@ rule train_joint:
     resources:
         **training_resources(),
     params:
-        job=training_job("joint"),
+        recipe="joint",
+        seed=CFG.seed,
+        options=training_options("joint"),
+        splits=training_splits("joint"),
+        version=STAGE_VERSIONS["train"],
         state=RUN.state("joint", "{round}"),
     message:
         f"Joint training with copy-paste: {CFG.joint.steps} steps, round {{wildcards.round}}"

@@ -10,10 +10,7 @@ if CFG.masked is not None:
             dynamic_store=RUN.store(CFG.data.dynamic_train),
             residuals=RUN.residuals("{round}", CFG.data.dynamic_train),
             pixel_masks=RUN.pixel_masks("{round}", CFG.data.dynamic_train),
-            validation_store=[
-                RUN.store(split)
-                for split in CFG.data.of(role="static", purpose="test")[:1]
-            ],
+            validation_store=validation_store(),
         output:
             checkpoint=directory(RUN.checkpoint("masked", "{round}")),
             metrics=RUN.metrics("masked", "{round}"),
@@ -28,7 +25,11 @@ if CFG.masked is not None:
         resources:
             **training_resources(),
         params:
-            job=training_job("masked"),
+            recipe="masked",
+            seed=CFG.seed,
+            options=training_options("masked"),
+            splits=training_splits("masked"),
+            version=STAGE_VERSIONS["train"],
             state=RUN.state("masked", "{round}"),
         message:
             f"Masked reconstruction: {CFG.masked.steps} steps, round {{wildcards.round}}"

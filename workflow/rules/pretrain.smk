@@ -6,10 +6,7 @@ if CFG.pretrained is None:
         input:
             static_store=RUN.store(CFG.data.static_train),
             weights=weight_files(perceptual=True),
-            validation_store=[
-                RUN.store(split)
-                for split in CFG.data.of(role="static", purpose="test")[:1]
-            ],
+            validation_store=validation_store(),
         output:
             checkpoint=directory(RUN.checkpoint("pretrain")),
             metrics=RUN.metrics("pretrain"),
@@ -24,7 +21,11 @@ if CFG.pretrained is None:
         resources:
             **training_resources(),
         params:
-            job=training_job("pretrain"),
+            recipe="pretrain",
+            seed=CFG.seed,
+            options=training_options("pretrain"),
+            splits=training_splits("pretrain"),
+            version=STAGE_VERSIONS["train"],
             state=RUN.state("pretrain"),
         message:
             f"Pretraining the static renderer: {CFG.pretrain.steps} steps of {CFG.pretrain.batch} samples"
@@ -49,7 +50,8 @@ else:
             mem_mb=2_000,
             runtime=15,
         params:
-            model=ungated(section("model")),
+            pretrained=CFG.pretrained,
+            model=deciding_options(ungated(CFG.model)),
         message:
             f"Taking the static renderer from {CFG.pretrained}"
         script:

@@ -20,7 +20,9 @@ rule calibrate_threshold:
         mem_mb=2_000,
         runtime=30,
     params:
-        pseudo_masks=section("pseudo_masks"),
+        splits=CFG.data.of(purpose="calibration"),
+        pseudo_masks=deciding_options(CFG.pseudo_masks),
+        version=STAGE_VERSIONS["pseudo_masks"],
     message:
         f"Calibrating the absolute test to a false-positive rate of {CFG.pseudo_masks.false_positive_rate}"
     script:
@@ -48,7 +50,8 @@ rule vote_masks:
         mem_mb=2_000,
         runtime=60,
     params:
-        pseudo_masks=section("pseudo_masks"),
+        pseudo_masks=deciding_options(CFG.pseudo_masks),
+        version=STAGE_VERSIONS["pseudo_masks"],
     message:
         "Voting on the clusters of {wildcards.split} ({wildcards.source})"
     script:

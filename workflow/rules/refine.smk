@@ -25,7 +25,8 @@ rule refine_masks:
         mem_mb=4_000,
         runtime=240,
     params:
-        refine=CFG.refine.model_dump(mode="json", exclude={"shards"}),
+        refine=deciding_options(CFG.refine),
+        version=STAGE_VERSIONS["refine"],
     message:
         "Refining the masks of {wildcards.split} ({wildcards.source})"
     script:
@@ -71,7 +72,8 @@ if CFG.refine.shards > 1:
             mem_mb=4_000,
             runtime=240,
         params:
-            refine=CFG.refine.model_dump(mode="json", exclude={"shards"}),
+            refine=deciding_options(CFG.refine),
+            version=STAGE_VERSIONS["refine"],
         message:
             "Refining {wildcards.split} ({wildcards.source}), part {wildcards.part} of {wildcards.parts}"
         script:

@@ -32,7 +32,8 @@ rule write_report:
         mem_mb=4_000,
         runtime=60,
     params:
-        config=CFG.model_dump(mode="json", exclude={"watch"}),
+        config=deciding_options(CFG),
+        version=STAGE_VERSIONS["report"],
         ablations=ablations_made(),
     message:
         "Writing the report"

@@ -32,9 +32,9 @@ rule residual_part:
         runtime=480,
         nodes=1,
     params:
-        residuals=CFG.residuals.model_dump(mode="json", exclude={"shards"}),
-        features=section("features"),
-        device=CFG.compute.device,
+        residuals=deciding_options(CFG.residuals),
+        features=deciding_options(CFG.features),
+        version=STAGE_VERSIONS["residuals"],
     message:
         "Residuals of {wildcards.split} ({wildcards.source}), part {wildcards.part} of {wildcards.parts}"
     script:

@@ -60,7 +60,8 @@ if CFG.data.embedded is not None:
             mem_mb=2_000,
             runtime=60,
         params:
-            embedded=lambda wildcards: embedded_params(wildcards.split),
+            embedded=lambda wildcards: embedded_options(wildcards.split),
+            version=STAGE_VERSIONS["embedded"],
             image_size=CFG.model.image_size,
         message:
             "Generating the embedded split {wildcards.split}"
@@ -82,7 +83,10 @@ if CFG.data.embedded is not None:
             mem_mb=1_000,
             runtime=30,
         params:
-            embedded=CFG.data.embedded.model_dump(mode="json", exclude={"splits"}),
+            embedded=deciding_options(
+                CFG.data.embedded.model_copy(update={"splits": {}})
+            ),
+            version=STAGE_VERSIONS["embedded"],
         message:
             "Generating cut-outs in COCO's layout"
         script:

@@ -36,7 +36,8 @@ rule write_tables:
         mem_mb=1_000,
         runtime=15,
     params:
-        config=MAIN.model_dump(mode="json", exclude={"watch"}),
+        config=deciding_options(MAIN),
+        version=STAGE_VERSIONS["tables"],
         ablation=SCORES.ablation,
     message:
         "Writing the benchmark tables"

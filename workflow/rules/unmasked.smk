@@ -7,9 +7,7 @@ rule train_unmasked:
         static_store=RUN.store(CFG.data.static_train),
         weights=weight_files(perceptual=True),
         dynamic_store=RUN.store(CFG.data.dynamic_train),
-        validation_store=[
-            RUN.store(split) for split in CFG.data.of(role="static", purpose="test")[:1]
-        ],
+        validation_store=validation_store(),
     output:
         checkpoint=directory(RUN.checkpoint("unmasked", "{round}")),
         metrics=RUN.metrics("unmasked", "{round}"),
@@ -24,7 +22,11 @@ rule train_unmasked:
     resources:
         **training_resources(),
     params:
-        job=training_job("unmasked"),
+        recipe="unmasked",
+        seed=CFG.seed,
+        options=training_options("unmasked"),
+        splits=training_splits("unmasked"),
+        version=STAGE_VERSIONS["train"],
         state=RUN.state("unmasked", "{round}"),
     message:
         "Control: the same data and as many steps as masked and joint training, without masks"

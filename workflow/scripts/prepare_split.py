@@ -1,10 +1,13 @@
 """Prepare a frame store."""
 
-from wildrayzer.config import SplitConfig, StoreConfig
+from wildrayzer.datasets.table import load_table
+from wildrayzer.run.job_options import completed, run_config
 from wildrayzer.run.logs import job_log
 from wildrayzer.stages.prepare import prepare_split
 
-split = SplitConfig(**snakemake.params.split)
+data = run_config(snakemake.config).data
+split = completed(snakemake.params.split, data.splits[snakemake.wildcards.split])
+scenes, frames = load_table(data.sources).published_counts(split.source)
 
 with job_log(snakemake.log[0]):
     prepare_split(
@@ -13,8 +16,8 @@ with job_log(snakemake.log[0]):
         split.path or snakemake.input.raw,
         snakemake.output.store,
         image_size=snakemake.params.image_size,
-        store=StoreConfig(**snakemake.params.store),
+        store=completed(snakemake.params.store, data.store),
         processes=snakemake.threads,
-        expected_scenes=snakemake.params.expected["scenes"],
-        expected_frames=snakemake.params.expected["frames"],
+        expected_scenes=scenes,
+        expected_frames=frames,
     )

@@ -1,6 +1,6 @@
 """Refine patch masks to pixel masks."""
 
-from wildrayzer.config import RefineConfig
+from wildrayzer.run.job_options import completed, run_config
 from wildrayzer.run.logs import job_log
 from wildrayzer.stages.refine import refine_masks
 
@@ -8,7 +8,7 @@ with job_log(snakemake.log[0]):
     refine_masks(
         patch_masks_path=snakemake.input.masks,
         store_path=snakemake.input.store,
-        config=RefineConfig(**snakemake.params.refine),
+        config=completed(snakemake.params.refine, run_config(snakemake.config).refine),
         out_path=snakemake.output.masks,
         workers=snakemake.threads,
     )

@@ -1,6 +1,6 @@
 """Refine the patch masks of one part of a split."""
 
-from wildrayzer.config import RefineConfig
+from wildrayzer.run.job_options import completed, run_config
 from wildrayzer.run.logs import job_log
 from wildrayzer.stages.refine import refine_part
 
@@ -8,7 +8,7 @@ with job_log(snakemake.log[0]):
     refine_part(
         patch_masks_path=snakemake.input.masks,
         store_path=snakemake.input.store,
-        config=RefineConfig(**snakemake.params.refine),
+        config=completed(snakemake.params.refine, run_config(snakemake.config).refine),
         part=int(snakemake.wildcards.part),
         parts=int(snakemake.wildcards.parts),
         out_path=snakemake.output.part,

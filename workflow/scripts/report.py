@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from wildrayzer.config import parse_config
+from wildrayzer.run.job_options import completed, run_config
 from wildrayzer.run.layout import RunLayout
 from wildrayzer.run.logs import job_log
 from wildrayzer.stages.report import write_report
 
 with job_log(snakemake.log[0]):
     out = Path(snakemake.output[0])
-    config = parse_config(snakemake.params.config)
+    config = completed(snakemake.params.config, run_config(snakemake.config))
     # output is ROOT/NAME/report/index.html
     write_report(config=config, layout=RunLayout(config.name, str(out.parents[2])), out=out)

@@ -2,10 +2,12 @@
 
 import torch
 
-from wildrayzer.config import FeaturesConfig, ResidualsConfig
+from wildrayzer.run.job_options import completed, run_config
 from wildrayzer.run.logs import job_log
 from wildrayzer.stages.residuals import compute_residuals
 from wildrayzer.training.distributed import pick_device
+
+config = run_config(snakemake.config)
 
 with job_log(snakemake.log[0]):
     torch.set_num_threads(snakemake.threads)
@@ -13,11 +15,11 @@ with job_log(snakemake.log[0]):
         checkpoint_dir=snakemake.input.checkpoint,
         store_path=snakemake.input.store,
         windows_path=snakemake.input.windows,
-        config=ResidualsConfig(**snakemake.params.residuals),
-        features=FeaturesConfig(**snakemake.params.features),
+        config=completed(snakemake.params.residuals, config.residuals),
+        features=completed(snakemake.params.features, config.features),
         predictor=snakemake.wildcards.source,
         part=int(snakemake.wildcards.part),
         parts=int(snakemake.wildcards.parts),
         out_path=snakemake.output.part,
-        device=pick_device(snakemake.params.device),
+        device=pick_device(config.compute.device),
     )

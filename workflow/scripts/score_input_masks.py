@@ -2,18 +2,21 @@
 
 import torch
 
-from wildrayzer.config import BenchmarkConfig, FeaturesConfig
+from wildrayzer.run.job_options import completed, run_config
 from wildrayzer.run.logs import job_log
 from wildrayzer.stages.score_inputs import cosegmented, head_masks, masks_from_files, score_input_masks
 from wildrayzer.training.distributed import pick_device
 
+config = run_config(snakemake.config)
+benchmark = completed(snakemake.params.benchmark, config.benchmark.for_set(snakemake.wildcards.split))
+
 with job_log(snakemake.log[0]):
     torch.set_num_threads(snakemake.threads)
-    name, device = snakemake.wildcards.name, pick_device(snakemake.params.device)
+    name, device = snakemake.wildcards.name, pick_device(config.compute.device)
     checkpoint, outside = snakemake.input.get("checkpoint"), snakemake.input.get("outside")
     options = {
-        "config": BenchmarkConfig(**snakemake.params.benchmark),
-        "features": FeaturesConfig(**snakemake.params.features),
+        "config": benchmark,
+        "features": completed(snakemake.params.features, config.features),
         "device": device,
     }
     if checkpoint:

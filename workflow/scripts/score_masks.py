@@ -1,6 +1,6 @@
 """Score the pseudo-masks of a split."""
 
-from wildrayzer.config import PseudoMasksConfig
+from wildrayzer.run.job_options import completed, run_config
 from wildrayzer.run.logs import job_log
 from wildrayzer.stages.score_masks import score_masks
 
@@ -12,7 +12,7 @@ with job_log(snakemake.log[0]):
         residuals_path=snakemake.input.residuals,
         patch_masks_path=snakemake.input.patch_masks,
         pixel_masks_path=snakemake.input.get("pixel_masks") or None,
-        config=PseudoMasksConfig(**snakemake.params.pseudo_masks),
+        config=completed(snakemake.params.pseudo_masks, run_config(snakemake.config).pseudo_masks),
         inputs=snakemake.params.inputs,
         scores=snakemake.output.scores,
         manifest=snakemake.output.manifest,

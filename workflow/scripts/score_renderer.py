@@ -2,10 +2,16 @@
 
 import torch
 
-from wildrayzer.config import BenchmarkConfig
+from wildrayzer.run.job_options import completed, run_config
 from wildrayzer.run.logs import job_log
 from wildrayzer.stages.score_renderer import score_renderer_health
 from wildrayzer.training.distributed import pick_device
+
+config = run_config(snakemake.config)
+benchmark = completed(
+    {**snakemake.params.benchmark, "bootstrap": snakemake.params.bootstrap},
+    config.benchmark.for_set(snakemake.params.split),
+)
 
 with job_log(snakemake.log[0]):
     torch.set_num_threads(snakemake.threads)
@@ -14,7 +20,7 @@ with job_log(snakemake.log[0]):
         inputs=snakemake.params.inputs,
         store_path=snakemake.input.store,
         checkpoint_dir=snakemake.input.checkpoint,
-        config=BenchmarkConfig(**snakemake.params.benchmark),
+        config=benchmark,
         out=snakemake.output.scores,
-        device=pick_device(snakemake.params.device),
+        device=pick_device(config.compute.device),
     )

@@ -2,11 +2,14 @@
 
 import torch
 
-from wildrayzer.config import BenchmarkConfig, FeaturesConfig
+from wildrayzer.run.job_options import completed, run_config
 from wildrayzer.run.logs import job_log
 from wildrayzer.run.row_specs import RowSpec
 from wildrayzer.stages.score import score_method
 from wildrayzer.training.distributed import pick_device
+
+config = run_config(snakemake.config)
+benchmark = completed(snakemake.params.benchmark, config.benchmark.for_set(snakemake.wildcards.split))
 
 with job_log(snakemake.log[0]):
     torch.set_num_threads(snakemake.threads)
@@ -16,13 +19,13 @@ with job_log(snakemake.log[0]):
         inputs=int(snakemake.wildcards.inputs),
         store_path=snakemake.input.store,
         checkpoint_dir=snakemake.input.get("checkpoint") or None,
-        config=BenchmarkConfig(**snakemake.params.benchmark),
-        features=FeaturesConfig(**snakemake.params.features),
+        config=benchmark,
+        features=completed(snakemake.params.features, config.features),
         scores=snakemake.output.scores,
         manifest=snakemake.output.manifest,
         panels=snakemake.output.panels,
         spec=RowSpec(**snakemake.params.spec),
         folder=snakemake.input.get("outside") or None,
         variant=snakemake.params.variant,
-        device=pick_device(snakemake.params.device),
+        device=pick_device(config.compute.device),
     )

@@ -3,6 +3,7 @@
 import time
 from pathlib import Path
 
+from wildrayzer.run.job_options import completed, run_config, training_sections
 from wildrayzer.run.logs import job_log
 from wildrayzer.training.stopping import time_to_leave
 
@@ -22,9 +23,23 @@ with job_log(snakemake.log[0]):
     masks = first(snakemake.input.get("pixel_masks"))
     names = ("parent", "dynamic_store", "residuals", "validation_store")
     files = {name: first(snakemake.input.get(name)) for name in names}
+    config = run_config(snakemake.config)
+    compute = config.compute
+    sections = {
+        name: completed(snakemake.params.options[name], section)
+        for name, section in training_sections(config, snakemake.params.recipe).items()
+    }
     train(
         TrainingJob(
-            **snakemake.params.job,
+            recipe=snakemake.params.recipe,
+            seed=snakemake.params.seed,
+            **sections,
+            device=compute.device,
+            processes=compute.world_size,
+            nodes=compute.nodes,
+            compile=compute.compile,
+            activation_gb=compute.activation_gb,
+            preload_mb=config.data.store.preload_mb,
             **files,
             static_store=snakemake.input.static_store,
             masks=str(Path(masks).parent) if masks else None,
@@ -35,7 +50,6 @@ with job_log(snakemake.log[0]):
             metrics=snakemake.output.metrics,
             threads=snakemake.threads,
             leave_at=LEAVE_AT,
-            # no params: how a run is watched changes nothing of it, so a change must rerun nothing
-            watch=snakemake.config.get("watch") or {},
+            watch=config.watch,
         )
     )

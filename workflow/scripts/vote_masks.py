@@ -1,13 +1,13 @@
 """Vote on clusters."""
 
-from wildrayzer.config import PseudoMasksConfig
+from wildrayzer.run.job_options import completed, run_config
 from wildrayzer.run.logs import job_log
 from wildrayzer.stages.patch_masks import vote_masks
 
 with job_log(snakemake.log[0]):
     vote_masks(
         residuals_path=snakemake.input.residuals,
-        config=PseudoMasksConfig(**snakemake.params.pseudo_masks),
+        config=completed(snakemake.params.pseudo_masks, run_config(snakemake.config).pseudo_masks),
         thresholds_path=snakemake.input.get("thresholds") or None,
         out_path=snakemake.output.masks,
     )

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from wildrayzer.config import parse_config
 from wildrayzer.evaluation.tables.tables import TableContext
+from wildrayzer.run.expected import expected_scores
+from wildrayzer.run.job_options import completed
 from wildrayzer.run.logs import job_log
 from wildrayzer.stages.tables import load_tables, write_tables
 
@@ -13,6 +14,6 @@ with job_log(snakemake.log[0]):
         scores,
         [str(Path(path).with_suffix(".json")) for path in scores],
         [snakemake.input.health],
-        TableContext.from_config(parse_config(snakemake.params.config)),
+        TableContext.from_config(completed(snakemake.params.config, expected_scores(snakemake.config)[0])),
     )
     write_tables(tables, Path(snakemake.output[0]).parent)

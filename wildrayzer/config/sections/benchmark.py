@@ -1,7 +1,7 @@
 """Scoring, tables and report."""
 
 import re
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -158,12 +158,12 @@ class BenchmarkConfig(Section):
         own = self.checkpoints[row].inputs if row in self.checkpoints else None
         return counts if own is None else tuple(count for count in counts if count in own)
 
-    def job_options(self, name: str) -> dict[str, Any]:
-        """What scoring the set `name` depends on: other rows and other sets are of no consequence to it."""
+    def for_set(self, name: str) -> "BenchmarkConfig":
+        """The options that scoring the set `name` depends on: other rows and sets are of no consequence to it."""
         own = self.set_of(name)
-        options = self.model_dump(
-            mode="json",
-            include={"coseg", "force_inputs", "lpips_weights", "mask_threshold", "min_distance", "panels", "seed"},
+        kept = {"coseg", "force_inputs", "lpips_weights", "mask_threshold", "min_distance", "panels", "seed"}
+        return BenchmarkConfig(
+            **{option: getattr(self, option) for option in kept},
+            targets=own.targets or self.targets,
+            index={} if own.index is None else {name: own.index},
         )
-        index = {} if own.index is None else {name: own.index}
-        return {**options, "targets": own.targets or self.targets, "index": index}
