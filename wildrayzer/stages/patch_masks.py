@@ -18,9 +18,9 @@ from wildrayzer.pseudo_masks.cache.part_stores import join_residual_parts
 from wildrayzer.pseudo_masks.cache.writer import CacheWriter
 from wildrayzer.pseudo_masks.calibration import AbsoluteThresholds
 from wildrayzer.pseudo_masks.patch_masks import PREDICTION_DIGESTS, calibrate_on, check_thresholds, vote_frames
+from wildrayzer.run.stage_versions import STAGE_VERSIONS
 
-STAGE_VERSION = 1
-"""Raised when a change of code changes patch masks."""
+STAGE_VERSION = STAGE_VERSIONS["pseudo_masks"]
 
 
 def join_residuals(

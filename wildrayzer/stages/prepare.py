@@ -20,11 +20,11 @@ from wildrayzer.io.digests import digest_json
 from wildrayzer.io.disk_space import writing
 from wildrayzer.io.files import read_json, write_bytes_atomic, write_json
 from wildrayzer.io.folders import private_folder, put_in_place, remove_leftovers
+from wildrayzer.run.stage_versions import STAGE_VERSIONS
 
 logger = logging.getLogger(__name__)
 
-STAGE_VERSION = 1
-"""Counts changes of this stage's code that alter its results."""
+STAGE_VERSION = STAGE_VERSIONS["frames"]
 _STALE = 24 * 3600
 """Seconds after which parts made with other options are removed."""
 

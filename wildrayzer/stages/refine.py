@@ -22,9 +22,9 @@ from wildrayzer.pseudo_masks.cache.part_stores import MaskPart, joined_attribute
 from wildrayzer.pseudo_masks.cache.writer import CacheWriter
 from wildrayzer.pseudo_masks.patch_masks import PREDICTION_DIGESTS
 from wildrayzer.pseudo_masks.refinement import Job, refine_frames
+from wildrayzer.run.stage_versions import STAGE_VERSIONS
 
-STAGE_VERSION = 1
-"""Raised when a change of code changes pixel masks."""
+STAGE_VERSION = STAGE_VERSIONS["refine"]
 
 _FRAMES_AT_ONCE = 32
 

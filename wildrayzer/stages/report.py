@@ -10,11 +10,11 @@ from wildrayzer.io.files import write_bytes_atomic
 from wildrayzer.report.report import build_report
 from wildrayzer.report.sections.benchmark import read_tables
 from wildrayzer.run.layout import RunLayout
+from wildrayzer.run.stage_versions import STAGE_VERSIONS
 
 logger = logging.getLogger(__name__)
 
-STAGE_VERSION = 1
-"""Raised when a change of code changes the report."""
+STAGE_VERSION = STAGE_VERSIONS["report"]
 
 
 def write_report(*, config: RunConfig, layout: RunLayout, out: str | Path) -> None:

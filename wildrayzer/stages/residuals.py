@@ -28,11 +28,11 @@ from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone
 from wildrayzer.pseudo_masks.cache.writer import CacheWriter
 from wildrayzer.pseudo_masks.predictors import Predictor, predict
 from wildrayzer.pseudo_masks.residual_maps import WindowMaps, window_maps
+from wildrayzer.run.stage_versions import STAGE_VERSIONS
 
 logger = logging.getLogger(__name__)
 
-STAGE_VERSION = 2
-"""Raised when a change of code changes residual maps or clusters."""
+STAGE_VERSION = STAGE_VERSIONS["residuals"]
 
 
 def compute_residuals(

@@ -18,10 +18,10 @@ from wildrayzer.evaluation.metrics.view_synthesis import REGIONS, score_batch
 from wildrayzer.evaluation.tables.scores import describe_split, rows_of, write_scores
 from wildrayzer.models.precision import keep_float32
 from wildrayzer.run.row_specs import RowSpec
+from wildrayzer.run.stage_versions import STAGE_VERSIONS
 
 DEFINED = {**IMAGE_DEFINITIONS, **DEFINITIONS}
-STAGE_VERSION = 3
-"""Raised when a change of code changes scores."""
+STAGE_VERSION = STAGE_VERSIONS["score_views"]
 
 
 def score_method(

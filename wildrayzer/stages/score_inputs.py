@@ -20,9 +20,9 @@ from wildrayzer.evaluation.metrics.masks import MASK_DEFINITIONS, score_frames, 
 from wildrayzer.evaluation.tables.scores import describe_split, rows_of, write_scores
 from wildrayzer.models.precision import keep_float32
 from wildrayzer.pseudo_masks.backbones.build import build_backbone
+from wildrayzer.run.stage_versions import STAGE_VERSIONS
 
-STAGE_VERSION = 1
-"""Raised when a change of code changes scores."""
+STAGE_VERSION = STAGE_VERSIONS["score_input_masks"]
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from wildrayzer.evaluation.metrics.masks import (
 )
 from wildrayzer.evaluation.tables.scores import describe_split, rows_of, write_scores
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks, PixelMasks, ResidualMaps
+from wildrayzer.run.stage_versions import STAGE_VERSIONS
 
-STAGE_VERSION = 1
-"""Raised when a change of code changes scores."""
+STAGE_VERSION = STAGE_VERSIONS["score_masks"]
 
 
 def score_masks(

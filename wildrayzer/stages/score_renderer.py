@@ -15,9 +15,9 @@ from wildrayzer.evaluation.tables.scores import describe_split
 from wildrayzer.io.files import write_json
 from wildrayzer.io.provenance import code_versions
 from wildrayzer.models.precision import keep_float32
+from wildrayzer.run.stage_versions import STAGE_VERSIONS
 
-STAGE_VERSION = 2
-"""Raised when a change of code changes the figures."""
+STAGE_VERSION = STAGE_VERSIONS["score_renderer"]
 
 
 def score_renderer_health(
