@@ -1,7 +1,7 @@
 """What a job reads of the configuration.
 
-Options that decide a job's results travel as Snakemake params, so that a changed one makes the job run again. The other
-options (`rounding`, `speed`, `observation`) are read from the configuration when the job runs. They never redo anything.
+Options that decide results travel as Snakemake params, so that a changed one makes the job run again. The other options
+(`rounding`, `speed`, `observation`) are read from the configuration when the job runs; they never redo anything.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,13 @@
 """Before the first job: do the caches found belong to this run, does the cluster fit, does nothing old still work here?"""
 
-from wildrayzer.tools.cluster.resources import JobRequest, read_partitions, unschedulable
+from wildrayzer.tools.cluster.resources import (
+    JobRequest,
+    read_partitions,
+    unschedulable,
+)
 from wildrayzer.tools.cluster.leftover_jobs import cancel_left_over
 from wildrayzer.run.origins import foreign_caches
+from wildrayzer.run.redo import refusals, repeated_jobs, report_lines
 
 
 def check_origins():
@@ -43,8 +48,12 @@ def check_arrays():
 onstart:
     on_slurm = workflow.executor_plugin.name == "slurm"
     try:
-        faults = check_origins()
+        again = repeated_jobs(workflow.dag)
+        faults = check_origins() + refusals(again, redo=config.get("redo"))
         faults += check_arrays() + check_cluster() if on_slurm else []
+        if not faults:
+            for line in report_lines(again):
+                logger.warning(line)
         if on_slurm and not faults:
             cancel_left_over(
                 workflow.workdir_init, workflow.scheduler._executor.run_uuid

@@ -16,6 +16,7 @@ from wildrayzer.run.job_options import (
     ungated,
 )
 from wildrayzer.run.layout import RunLayout
+from wildrayzer.run.redo import allowed_stages
 from wildrayzer.run.stage_versions import STAGE_VERSIONS
 from wildrayzer.datasets.required import check_sources
 from wildrayzer.datasets.table import load_table
@@ -26,6 +27,7 @@ try:
     CFG, RUN = SCORES.config, SCORES.layout
     TABLE = load_table(CFG.data.sources)
     check_sources(CFG, TABLE)
+    allowed_stages(config.get("redo"))
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 

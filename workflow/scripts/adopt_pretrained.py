@@ -6,5 +6,5 @@ from wildrayzer.training.starting_weights import adopt_pretrained
 
 options = completed(snakemake.params.model, ungated(run_config(snakemake.config).model))
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], dict(snakemake.params.items())):
     adopt_pretrained(snakemake.input.checkpoint, snakemake.output.checkpoint, model=options)

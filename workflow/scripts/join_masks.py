@@ -3,7 +3,7 @@
 from wildrayzer.run.logs import job_log
 from wildrayzer.stages.refine import join_masks
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], dict(snakemake.params.items())):
     join_masks(
         snakemake.input.parts,
         patch_masks_path=snakemake.input.masks,

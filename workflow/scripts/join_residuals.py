@@ -3,7 +3,7 @@
 from wildrayzer.run.logs import job_log
 from wildrayzer.stages.patch_masks import join_residuals
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], dict(snakemake.params.items())):
     join_residuals(
         snakemake.input.parts,
         windows_path=snakemake.input.windows,

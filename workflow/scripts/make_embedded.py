@@ -4,7 +4,7 @@ from wildrayzer.config import EmbeddedConfig
 from wildrayzer.run.logs import job_log
 from wildrayzer.stages.prepare import make_embedded
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], dict(snakemake.params.items())):
     make_embedded(
         EmbeddedConfig(**snakemake.params.embedded),
         image_size=snakemake.params.image_size,

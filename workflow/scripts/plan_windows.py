@@ -5,6 +5,6 @@ from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.sampling.windows import WindowList
 from wildrayzer.run.logs import job_log
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], dict(snakemake.params.items())):
     windows = WindowList.build(FrameStore(snakemake.input.store), ResidualsConfig(**snakemake.params.residuals))
     windows.save(snakemake.output.windows)

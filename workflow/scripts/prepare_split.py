@@ -9,7 +9,7 @@ data = run_config(snakemake.config).data
 split = completed(snakemake.params.split, data.splits[snakemake.wildcards.split])
 scenes, frames = load_table(data.sources).published_counts(split.source)
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], dict(snakemake.params.items())):
     prepare_split(
         split,
         # the run's link to a source's part is what the job waits for; messages and the report name the place itself

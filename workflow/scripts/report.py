@@ -7,7 +7,7 @@ from wildrayzer.run.layout import RunLayout
 from wildrayzer.run.logs import job_log
 from wildrayzer.stages.report import write_report
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], dict(snakemake.params.items())):
     out = Path(snakemake.output[0])
     config = completed(snakemake.params.config, run_config(snakemake.config))
     # output is ROOT/NAME/report/index.html

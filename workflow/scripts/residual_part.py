@@ -9,7 +9,7 @@ from wildrayzer.training.distributed import pick_device
 
 config = run_config(snakemake.config)
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], dict(snakemake.params.items())):
     torch.set_num_threads(snakemake.threads)
     compute_residuals(
         checkpoint_dir=snakemake.input.checkpoint,

@@ -10,7 +10,7 @@ from wildrayzer.training.distributed import pick_device
 config = run_config(snakemake.config)
 benchmark = completed(snakemake.params.benchmark, config.benchmark.for_set(snakemake.wildcards.split))
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], dict(snakemake.params.items())):
     torch.set_num_threads(snakemake.threads)
     name, device = snakemake.wildcards.name, pick_device(config.compute.device)
     checkpoint, outside = snakemake.input.get("checkpoint"), snakemake.input.get("outside")

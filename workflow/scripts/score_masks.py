@@ -4,7 +4,7 @@ from wildrayzer.run.job_options import completed, run_config
 from wildrayzer.run.logs import job_log
 from wildrayzer.stages.score_masks import score_masks
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], dict(snakemake.params.items())):
     score_masks(
         split=snakemake.wildcards.split,
         source=snakemake.wildcards.source,

@@ -13,7 +13,7 @@ benchmark = completed(
     config.benchmark.for_set(snakemake.params.split),
 )
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], dict(snakemake.params.items())):
     torch.set_num_threads(snakemake.threads)
     score_renderer_health(
         split=snakemake.params.split,

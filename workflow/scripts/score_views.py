@@ -11,7 +11,7 @@ from wildrayzer.training.distributed import pick_device
 config = run_config(snakemake.config)
 benchmark = completed(snakemake.params.benchmark, config.benchmark.for_set(snakemake.wildcards.split))
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], dict(snakemake.params.items())):
     torch.set_num_threads(snakemake.threads)
     score_method(
         snakemake.wildcards.method,

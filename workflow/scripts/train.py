@@ -15,7 +15,7 @@ def first(value):
     return value if isinstance(value, str) or value is None else next(iter(value), None)
 
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], dict(snakemake.params.items())):
     # only now: the walltime counts while torch is loaded
     from wildrayzer.stages.train import train
     from wildrayzer.training.job import TrainingJob

@@ -7,7 +7,7 @@ from wildrayzer.stages.evaluation_index import write_index
 config = run_config(snakemake.config)
 benchmark = completed(snakemake.params.benchmark, config.benchmark.for_set(snakemake.wildcards.split))
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], dict(snakemake.params.items())):
     write_index(
         snakemake.wildcards.split,
         inputs=int(snakemake.wildcards.inputs),

@@ -8,7 +8,7 @@ from wildrayzer.run.job_options import completed
 from wildrayzer.run.logs import job_log
 from wildrayzer.stages.tables import load_tables, write_tables
 
-with job_log(snakemake.log[0]):
+with job_log(snakemake.log[0], dict(snakemake.params.items())):
     scores = list(snakemake.input.scores)
     tables = load_tables(
         scores,

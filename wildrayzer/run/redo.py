@@ -1,0 +1,216 @@
+"""What a call of the workflow would make again although it is finished, because of which options, and at what cost.
+
+Every job records its params beside its log when it ends. Compared with the params of the next call, the record says
+which options have changed.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wildrayzer.io.files import read_json, write_json
+
+STAGES = (
+    "frames", "pretrain", "residuals", "pseudo_masks", "refine", "distill", "masked", "joint", "unmasked", "scores",
+    "benchmark_tables", "report",
+)  # fmt: skip
+"""Names that `redo=` takes, in the order of the workflow."""
+
+_RULES = {
+    "make_embedded": "frames", "make_cutouts": "frames", "prepare_split": "frames", "plan_windows": "frames",
+    "train_pretrain": "pretrain", "adopt_pretrained": "pretrain",
+    "residual_part": "residuals", "join_residuals": "residuals",
+    "calibrate_threshold": "pseudo_masks", "vote_masks": "pseudo_masks",
+    "refine_masks": "refine", "refine_part": "refine", "join_masks": "refine",
+    "train_distill": "distill", "train_masked": "masked", "train_joint": "joint", "train_unmasked": "unmasked",
+    "score_views": "scores", "score_masks": "scores", "score_input_masks": "scores", "score_renderer": "scores",
+    "write_index": "scores", "write_tables": "benchmark_tables", "write_report": "report",
+}  # fmt: skip
+"""Stage of every rule that computes something."""
+
+LONG_SECONDS = 3600.0
+"""A finished stage that took longer is made again only where the call names it."""
+
+
+@dataclass(frozen=True)
+class RepeatedJob:
+    """A finished job that is to run again."""
+
+    stage: str
+    """One of `STAGES`, in an ablation with its name behind it."""
+    changes: tuple[str, ...]
+    """Options that have changed since the job finished, such as `pretrain.steps: 6 → 8`."""
+    seconds: float
+    """How long the job took; 0 where that is not known."""
+    forced: bool
+    """Whether the call names the job, as `--forcerun` does."""
+
+    @property
+    def name(self) -> str:
+        """Stage without the ablation."""
+        return self.stage.partition(" ")[0]
+
+
+def record_params(log: str | Path, params: Mapping[str, Any]) -> None:
+    """Record the params of a job that has finished, beside its log."""
+    write_json(_record(log), dict(params))
+
+
+def repeated_jobs(dag: Any) -> list[RepeatedJob]:
+    """Finished jobs that Snakemake is about to run again.
+
+    Args:
+        dag: Snakemake's graph of jobs, evaluated.
+    """
+    found = []
+    for job in dag.needrun_jobs():
+        prefix, rule = _split_rule(job.rule.name)
+        if rule is None or not _finished(job):
+            continue
+        changes = changed_options(_read_record(job.log[0]), dict(job.params.items()), rule, job.wildcards_dict)
+        stage = _RULES[rule] + (f" ({prefix})" if prefix else "")
+        found.append(RepeatedJob(stage, tuple(changes), _seconds(job.benchmark), bool(dag.reason(job).forced)))
+    return sorted(found, key=lambda one: STAGES.index(one.name))
+
+
+def allowed_stages(redo: Any) -> frozenset[str]:
+    """Stages that a call may make again: those named by `redo` and all later ones, which follow from them.
+
+    Args:
+        redo: a name, several with commas between, or a list of names; None allows none.
+
+    Raises:
+        ValueError: a name that is no stage.
+    """
+    names = [] if redo is None else redo.split(",") if isinstance(redo, str) else list(redo)
+    wrong = [name for name in names if name not in STAGES]
+    if wrong:
+        raise ValueError(f"--config redo={wrong[0]}: no stage of this name; known: {', '.join(STAGES)}")
+    first = min((STAGES.index(name) for name in names), default=len(STAGES))
+    return frozenset(STAGES[first:])
+
+
+def refusals(jobs: Sequence[RepeatedJob], *, redo: Any) -> list[str]:
+    """Why a call must not start: finished stages of more than an hour that it would make again and does not name."""
+    forced = {job.name for job in jobs if job.forced}
+    allowed = allowed_stages(redo) | allowed_stages(sorted(forced))
+    totals = _by_stage(jobs)
+    long = [stage for stage, own in totals.items() if sum(job.seconds for job in own) > LONG_SECONDS]
+    refused = [stage for stage in long if stage.partition(" ")[0] not in allowed]
+    if not refused:
+        return []
+    first = refused[0].partition(" ")[0]
+    return [
+        *report_lines(jobs),
+        f"{', '.join(refused)} took more than an hour and would be made again; if that is meant, add `--config "
+        f"redo={first}` (or to your other --config options), else take the change back; "
+        "`wildrayzer run diff CONFIG` shows all of it",
+    ]
+
+
+def report_lines(jobs: Iterable[RepeatedJob]) -> list[str]:
+    """One line per stage that is made again: jobs, time that they took, and the options that cause it."""
+    lines = []
+    for stage, own in _by_stage(jobs).items():
+        seconds = sum(job.seconds for job in own)
+        changes = list(dict.fromkeys(change for job in own for change in job.changes))
+        shown = "; ".join(changes[:6]) + (f"; and {len(changes) - 6} more" if len(changes) > 6 else "")
+        cause = shown or ("the call asks for it" if any(job.forced for job in own) else "follows from what precedes it")
+        jobs_text = f"{len(own)} job{'s' if len(own) > 1 else ''}"
+        lines.append(f"made again: {stage} ({jobs_text}, {_duration(seconds)} when last run): {cause}")
+    return lines
+
+
+def changed_options(
+    before: Mapping[str, Any] | None, now: Mapping[str, Any], rule: str, wildcards: Mapping[str, str]
+) -> list[str]:
+    """Options whose value differs, as `name: before → now`; `default` stands for a value that is not recorded.
+
+    Args:
+        before: params that the job recorded, None where it recorded none.
+        now: params of the job.
+        rule: its rule.
+        wildcards: of the job.
+    """
+    if before is None:
+        return []
+    old, new = _flat(before), _flat(json.loads(json.dumps(dict(now), default=str)))
+    changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
+    return [
+        f"{_option(name, rule, wildcards)}: {old.get(name, 'default')} → {new.get(name, 'default')}" for name in changed
+    ]
+
+
+def _option(name: str, rule: str, wildcards: Mapping[str, str]) -> str:
+    """Full name of an option, from its place among the params of a rule."""
+    first, _, rest = name.partition(".")
+    sections = {
+        "stage": rule.removeprefix("train_"),
+        "embedded": "data.embedded",
+        "store": "data.store",
+        "split": f"data.splits.{wildcards.get('split', '')}",
+    }
+    if first in ("options", "config"):
+        return _option(rest, rule, wildcards)
+    if first == "version":
+        return f"version of the stage {_RULES[rule]}"
+    return f"{sections.get(first, first)}.{rest}" if rest else first
+
+
+def _flat(value: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, inner in value.items():
+        if isinstance(inner, Mapping):
+            found.update(_flat(inner, f"{prefix}{name}."))
+        else:
+            found[f"{prefix}{name}"] = inner
+    return found
+
+
+def _by_stage(jobs: Iterable[RepeatedJob]) -> dict[str, list[RepeatedJob]]:
+    stages: dict[str, list[RepeatedJob]] = {}
+    for job in jobs:
+        stages.setdefault(job.stage, []).append(job)
+    return stages
+
+
+def _split_rule(name: str) -> tuple[str, str | None]:
+    """An ablation's name, empty for the run itself, and the rule; None for a rule that computes nothing."""
+    for rule in _RULES:
+        if name == rule or name.endswith(f"_{rule}"):
+            return name.removesuffix(rule).removesuffix("_"), rule
+    return "", None
+
+
+def _finished(job: Any) -> bool:
+    """Whether a job has finished before: its outputs are there, or its record where outputs are removed after use."""
+    kept = [Path(path) for path in job.output if not getattr(path, "flags", {}).get("temp")]
+    return all(path.exists() for path in kept) if kept else _record(job.log[0]).is_file()
+
+
+def _record(log: str | Path) -> Path:
+    return Path(log).with_suffix(".params.json")
+
+
+def _read_record(log: str | Path) -> dict[str, Any] | None:
+    path = _record(log)
+    record = read_json(path) if path.is_file() else None
+    return record if isinstance(record, dict) else None
+
+
+def _seconds(benchmark: str | None) -> float:
+    """Run time in Snakemake's benchmark file of a job."""
+    path = Path(benchmark or "")
+    rows = path.read_text(encoding="utf-8").splitlines() if benchmark and path.is_file() else []
+    try:
+        return sum(float(row.split("\t")[0]) for row in rows[1:])
+    except ValueError:
+        return 0.0
+
+
+def _duration(seconds: float) -> str:
+    if seconds >= 3600:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"
