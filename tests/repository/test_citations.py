@@ -89,3 +89,9 @@ def test_files_that_pages_name_exist(page):
     folders = (ROOT, ROOT / "wildrayzer", ROOT / "wildrayzer" / "tools")
     named = {name for name in named_files(page) if not name.startswith(own)}
     assert {name for name in named if not any((folder / name).is_file() for folder in folders)} == set()
+
+
+def test_the_readme_is_short_and_names_ten_files_to_read():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 150
+    assert [int(number) for number in re.findall(r"^(\d+)\. \[`", text, flags=re.MULTILINE)] == list(range(1, 11))
