@@ -14,6 +14,7 @@ import yaml
 import wildrayzer
 from wildrayzer.cli.main import app
 from wildrayzer.config import TRAINING_STAGES, RunConfig, load_config, walk
+from wildrayzer.config.sections.ablations import BUILT_IN
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -83,7 +84,8 @@ def test_links_lead_somewhere(document):
 
 
 def commands_in(document: Path) -> list[list[str]]:
-    blocks = re.findall(r"```\n(.*?)```", document.read_text(), flags=re.DOTALL)
+    fenced = re.findall(r"```(\w*)\n(.*?)```", document.read_text(encoding="utf-8"), flags=re.DOTALL)
+    blocks = [block for language, block in fenced if not language]
     lines = [line.split("#")[0] for block in blocks for line in block.splitlines()]
     return [part.replace(".venv/bin/", "").split() for line in lines for part in line.split("&&") if part.strip()]
 
@@ -92,6 +94,7 @@ def commands_in(document: Path) -> list[list[str]]:
 def test_commands_in_documents_exist(document):
     group = typer.main.get_command(app)
     targets = set(re.findall(r"^rule (\w+):", (ROOT / "Snakefile").read_text(), flags=re.MULTILINE))
+    targets |= {f"ablation_{name}" for name in BUILT_IN}
     makefile = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     for words in commands_in(document):
         if words[0] == "wildrayzer":
