@@ -220,7 +220,7 @@ def test_every_part_says_what_made_it(cache):
     assert "grabcut False" in rows["pixel_masks", "options"].what
     assert rows["patch_masks", "residuals"].digest == rows["residuals", "itself"].digest
     assert rows["patch_masks", "thresholds"].what == "no absolute test"
-    assert not [one for one in rows.values() if one.state in ("differs", "not at hand")]
+    assert not [one for one in rows.values() if one.state in ("differs", "not available")]
 
 
 def test_provenance_follows_what_lies_in_the_run(copied):
@@ -230,7 +230,7 @@ def test_provenance_follows_what_lies_in_the_run(copied):
     changed = WindowList(listed["store_digest"], 2, 3, tuple(listed["lengths"]), (), {})
     changed.save(base / "windows" / f"{SPLIT}.json")
     rows = {(one.group, one.name): one.state for one in origins(copied)}
-    assert rows["residuals", "renderer"] == "not at hand"
+    assert rows["residuals", "renderer"] == "not available"
     assert rows["residuals", "windows"] == "differs"
     result = command(copied, "--provenance")
     assert result.exit_code == 0

@@ -45,7 +45,7 @@ class NoPerceptual(PerceptualLoss):
 class PyramidPerceptual(PerceptualLoss):
     """Mean absolute difference of image gradients over an average-pooled pyramid.
 
-    Differs from the paper: stands in for VGG-19 where its weights are not at hand. Each level halves the one before;
+    Differs from the paper: stands in for VGG-19 where its weights are not available. Each level halves the one before;
     only kept pixels enter a pooled pixel, so no gradient reaches an excluded one; horizontal and vertical forward
     differences are weighted by the kept shares of the two pixels and averaged over the places of a level, then levels.
     """

@@ -147,7 +147,7 @@ def summary_page(shown: Shown, checks: list[Check], origins: list[Origin], notes
 
 PROVENANCE_TEXT = (
     "Digests are recorded when a part is written and compared when it is read. fits: what lies in the run's folder has "
-    "this digest. differs: it has another one. not at hand: it is not there. recorded: nothing to compare with."
+    "this digest. differs: it has another one. not available: it does not exist. recorded: nothing to compare with."
 )
 
 

@@ -13,7 +13,7 @@ from wildrayzer.pseudo_masks.cache.writer import unfinished
 from wildrayzer.pseudo_masks.calibration import AbsoluteThresholds
 from wildrayzer.tools.inspect.files import UNREADABLE
 
-State = Literal["fits", "differs", "not at hand", "damaged", "recorded"]
+State = Literal["fits", "differs", "not available", "damaged", "recorded"]
 KINDS: tuple[type[CacheGroup], ...] = (ResidualMaps, PatchMasks, PixelMasks)
 _PARENTS = {"residuals": "residuals.zarr", "patch_masks": "patch_masks.zarr"}
 _VERSIONS = {"code": "residuals", "voting": "pseudo_masks", "refine": "refine"}
@@ -94,7 +94,7 @@ def _explain(
 ) -> tuple[str, State]:
     if name in _PARENTS:
         parent = groups.get(name)
-        return _PARENTS[name], "not at hand" if parent is None else _compare(parent.digest, digest)
+        return _PARENTS[name], "not available" if parent is None else _compare(parent.digest, digest)
     if name == "renderer":
         return _renderer(place, digest)
     if name == "backbone":
@@ -114,7 +114,7 @@ def _renderer(place: CacheLocation, digest: str) -> tuple[str, State]:
         return "control in place of a renderer", "recorded"
     folder, damaged = _search(place, digest)
     if folder is None:
-        return "; ".join(["no checkpoint of the run has these weights", *damaged]), "not at hand"
+        return "; ".join(["no checkpoint of the run has these weights", *damaged]), "not available"
     manifest = read_manifest(folder)
     return f"{place.show(folder)}: {manifest.stage}, step {manifest.step}", "fits"
 
@@ -133,7 +133,7 @@ def _of_run(place: CacheLocation, name: str, digest: str) -> tuple[str, State]:
     own = place.path.parents[1] / path.name
     path = own if name == "thresholds" and own.exists() else path
     if not path.exists():
-        return f"{place.show(path)} does not exist", "not at hand"
+        return f"{place.show(path)} does not exist", "not available"
     readers: dict[str, Callable[[Path], Any]] = {
         "store": FrameStore, "windows": WindowList.load, "thresholds": AbsoluteThresholds.load
     }  # fmt: skip
