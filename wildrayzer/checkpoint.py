@@ -132,8 +132,8 @@ def read_manifest(directory: str | Path) -> CheckpointManifest:
         raise ValueError(f"{path}: damaged manifest ({faults}); write the checkpoint again") from None
 
 
-def load_tensors(directory: str | Path, *, device: str | torch.device = "cpu") -> dict[str, Tensor]:
-    """A checkpoint's weights by name, after their digest has been compared with the manifest's.
+def check_weights(directory: str | Path) -> Path:
+    """The weights file of a checkpoint, after its digest has been compared with the manifest's.
 
     Raises:
         ValueError: as `read_manifest`, or missing, damaged or exchanged weights.
@@ -148,6 +148,16 @@ def load_tensors(directory: str | Path, *, device: str | torch.device = "cpu") -
             f"{path}: digest {found}, but the manifest says {manifest.weights_digest}; the weights are damaged or "
             "belong to another checkpoint, write it again"
         )
+    return path
+
+
+def load_tensors(directory: str | Path, *, device: str | torch.device = "cpu") -> dict[str, Tensor]:
+    """A checkpoint's weights by name, after their digest has been compared with the manifest's.
+
+    Raises:
+        ValueError: as `read_manifest`, or missing, damaged or exchanged weights.
+    """
+    path = check_weights(directory)
     try:
         return dict(load_file(path, device=str(device)))
     except SafetensorError as error:

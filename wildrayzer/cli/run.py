@@ -10,6 +10,7 @@ from wildrayzer.cli.messages import reported
 app = typer.Typer(no_args_is_help=True, help="Plan a run; show its tables; compare runs of several seeds.")
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="Configuration of the run, such as config/demo.yaml")]
+Workflow = Annotated[Path, typer.Option(help="The workflow; results lie below the working directory")]
 Results = Annotated[Path, typer.Option(help="Folder of all runs")]
 
 
@@ -55,6 +56,39 @@ def plan(
             typer.echo(line)
         if against is not None:
             typer.echo(f"\nAgainst {against}:\n" + comparison(forecasts, against))
+
+
+@app.command()
+def diff(configfile: Config, snakefile: Workflow = Path("Snakefile")) -> None:
+    """List what the next call of the workflow makes again, and because of which changed options.
+
+    Nothing is run. The exit code is 1 if anything that is finished would be made again.
+    """
+    from wildrayzer.tools.reruns import difference
+
+    with reported():
+        lines = difference(configfile, snakefile=snakefile)
+    typer.echo("\n".join(lines) or "Nothing that is finished would be made again.")
+    raise typer.Exit(bool(lines))
+
+
+@app.command()
+def adopt(
+    configfile: Config,
+    snakefile: Workflow = Path("Snakefile"),
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Take results of other options or of an earlier version as they are")
+    ] = False,
+) -> None:
+    """Take the results of a copied or moved run as they are, after comparing sizes and digests.
+
+    Copying gives files new times, which Snakemake would take for changes. Call this once in the new place.
+    """
+    from wildrayzer.tools.reruns import adopt as adopt_run
+
+    with reported():
+        count = adopt_run(configfile, snakefile=snakefile, keep=keep)
+    typer.echo(f"{count} finished jobs taken as they are; `snakemake -n` shows what is left to do.")
 
 
 @app.command()

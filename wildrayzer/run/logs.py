@@ -4,13 +4,13 @@ import logging
 import sys
 import traceback
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from wildrayzer.io.locks import LockHeldError, locked
-from wildrayzer.run.redo import record_params
+from wildrayzer.run.redo import record_job
 
 _FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -21,12 +21,8 @@ def ignore_time_stamps() -> None:
 
 
 @contextmanager
-def job_log(path: str | Path, params: Mapping[str, Any] | None = None) -> Iterator[None]:
+def job_log(path: str | Path) -> Iterator[None]:
     """Log to `path` and to standard error while the context lasts; an exception ends up in the file as well.
-
-    Args:
-        path: the log.
-        params: what decides the job's results, recorded beside the log when the job ends well.
 
     Raises:
         ValueError: the same job runs already: a Snakemake that was killed can leave its jobs behind, and two processes
@@ -35,8 +31,21 @@ def job_log(path: str | Path, params: Mapping[str, Any] | None = None) -> Iterat
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with _alone(Path(path)), _logging(path):
         yield
-        if params is not None:
-            record_params(path, params)
+
+
+@contextmanager
+def workflow_job(job: Any) -> Iterator[None]:
+    """The same for a job of the workflow; its params and the size of its outputs are recorded when it ends well.
+
+    Args:
+        job: the `snakemake` object of a script.
+
+    Raises:
+        ValueError: as `job_log`.
+    """
+    with job_log(job.log[0]):
+        yield
+    record_job(job.log[0], dict(job.params.items()), map(str, job.output))
 
 
 @contextmanager

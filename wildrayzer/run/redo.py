@@ -53,9 +53,25 @@ class RepeatedJob:
         return self.stage.partition(" ")[0]
 
 
-def record_params(log: str | Path, params: Mapping[str, Any]) -> None:
-    """Record the params of a job that has finished, beside its log."""
-    write_json(_record(log), dict(params))
+def record_job(log: str | Path, params: Mapping[str, Any], outputs: Iterable[str]) -> None:
+    """Record the params of a job that has finished, and the size of its outputs, beside its log."""
+    write_json(_record(log), {"params": dict(params), "outputs": {path: _extent(path) for path in outputs}})
+
+
+def damaged_outputs(folder: str | Path) -> list[str]:
+    """Outputs below a run's folder that are not as large as when their jobs finished, one line each.
+
+    Outputs that are gone as a whole are not named: their jobs run again when something needs them.
+    """
+    lines = []
+    for file in sorted(Path(folder).glob("**/logs/**/*.params.json")):
+        for path, extent in _read(file)["outputs"].items():
+            if Path(path).exists() and _extent(path) != extent:
+                lines.append(
+                    f"{path} has {_shown(_extent(path))}, but {_shown(extent)} when its job finished: it was copied in "
+                    "part or changed; copy it again, or delete it and have it made again"
+                )
+    return lines
 
 
 def repeated_jobs(dag: Any) -> list[RepeatedJob]:
@@ -69,10 +85,36 @@ def repeated_jobs(dag: Any) -> list[RepeatedJob]:
         prefix, rule = _split_rule(job.rule.name)
         if rule is None or not _finished(job):
             continue
-        changes = changed_options(_read_record(job.log[0]), dict(job.params.items()), rule, job.wildcards_dict)
+        changes = changed_options(recorded_params(job), dict(job.params.items()), rule, job.wildcards_dict)
         stage = _RULES[rule] + (f" ({prefix})" if prefix else "")
         found.append(RepeatedJob(stage, tuple(changes), _seconds(job.benchmark), bool(dag.reason(job).forced)))
     return sorted(found, key=lambda one: STAGES.index(one.name))
+
+
+@dataclass(frozen=True)
+class FinishedJob:
+    """A job of the workflow whose outputs are there."""
+
+    log: str
+    params: dict[str, Any]
+    outputs: tuple[str, ...]
+    differences: tuple[str, ...]
+    """Where the record of the job differs from the configuration, or that it has none."""
+
+
+def finished_jobs(dag: Any) -> list[FinishedJob]:
+    """All finished jobs in Snakemake's graph, up to date or not."""
+    found = []
+    for job in dag.jobs:
+        _, rule = _split_rule(job.rule.name)
+        outputs = tuple(str(path) for path in job.output if Path(path).exists())
+        if rule is None or not outputs:
+            continue
+        before, params = recorded_params(job), dict(job.params.items())
+        missing = () if before is not None else (f"{outputs[0]}: its options were not recorded (earlier version)",)
+        changes = changed_options(before, params, rule, job.wildcards_dict)
+        found.append(FinishedJob(str(job.log[0]), params, outputs, (*missing, *changes)))
+    return found
 
 
 def allowed_stages(redo: Any) -> frozenset[str]:
@@ -143,6 +185,16 @@ def changed_options(
     ]
 
 
+def recorded_params(job: Any) -> dict[str, Any] | None:
+    """Params that a job of Snakemake recorded when it finished; None where it recorded none.
+
+    Raises:
+        ValueError: the record is damaged.
+    """
+    path = _record(job.log[0])
+    return _read(path)["params"] if path.is_file() else None
+
+
 def _option(name: str, rule: str, wildcards: Mapping[str, str]) -> str:
     """Full name of an option, from its place among the params of a rule."""
     first, _, rest = name.partition(".")
@@ -194,10 +246,28 @@ def _record(log: str | Path) -> Path:
     return Path(log).with_suffix(".params.json")
 
 
-def _read_record(log: str | Path) -> dict[str, Any] | None:
-    path = _record(log)
-    record = read_json(path) if path.is_file() else None
-    return record if isinstance(record, dict) else None
+def _read(path: Path) -> dict[str, dict[str, Any]]:
+    """A job's record.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    record = read_json(path)
+    if not isinstance(record, dict) or not all(isinstance(record.get(name), dict) for name in ("params", "outputs")):
+        raise ValueError(f"{path}: no record of a job; delete the file, the job's results can stay")
+    return record
+
+
+def _extent(path: str | Path) -> list[int]:
+    """Number of files and bytes at a path; hidden files, such as Snakemake's time stamps, do not count."""
+    root = Path(path)
+    files = root.rglob("*") if root.is_dir() else [root]
+    sizes = [file.stat().st_size for file in files if file.is_file() and not file.name.startswith(".")]
+    return [len(sizes), sum(sizes)]
+
+
+def _shown(extent: Sequence[int]) -> str:
+    return f"{extent[0]} files of {extent[1]} bytes"
 
 
 def _seconds(benchmark: str | None) -> float:

@@ -1,10 +1,10 @@
 """Calibrate the absolute test on static clips."""
 
 from wildrayzer.run.job_options import completed, run_config
-from wildrayzer.run.logs import job_log
+from wildrayzer.run.logs import workflow_job
 from wildrayzer.stages.patch_masks import calibrate_threshold
 
-with job_log(snakemake.log[0], dict(snakemake.params.items())):
+with workflow_job(snakemake):
     calibrate_threshold(
         snakemake.input.residuals,
         config=completed(snakemake.params.pseudo_masks, run_config(snakemake.config).pseudo_masks),

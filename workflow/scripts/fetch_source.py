@@ -2,9 +2,9 @@
 
 from wildrayzer.datasets.fetch import fetch_source, link_part
 from wildrayzer.datasets.table import load_table
-from wildrayzer.run.logs import job_log
+from wildrayzer.run.logs import workflow_job
 
-with job_log(snakemake.log[0], dict(snakemake.params.items())):
+with workflow_job(snakemake):
     table, name, parts = load_table(snakemake.params.table), snakemake.params.source, snakemake.params.parts
     fetch_source(table, name, parts=parts)
     for part, link in zip(parts, snakemake.output, strict=True):

@@ -1,9 +1,9 @@
 """Join the parts of a split's residuals."""
 
-from wildrayzer.run.logs import job_log
+from wildrayzer.run.logs import workflow_job
 from wildrayzer.stages.patch_masks import join_residuals
 
-with job_log(snakemake.log[0], dict(snakemake.params.items())):
+with workflow_job(snakemake):
     join_residuals(
         snakemake.input.parts,
         windows_path=snakemake.input.windows,

@@ -1,10 +1,10 @@
 """Generate an embedded split."""
 
 from wildrayzer.config import EmbeddedConfig
-from wildrayzer.run.logs import job_log
+from wildrayzer.run.logs import workflow_job
 from wildrayzer.stages.prepare import make_embedded
 
-with job_log(snakemake.log[0], dict(snakemake.params.items())):
+with workflow_job(snakemake):
     make_embedded(
         EmbeddedConfig(**snakemake.params.embedded),
         image_size=snakemake.params.image_size,

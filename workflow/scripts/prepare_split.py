@@ -2,14 +2,14 @@
 
 from wildrayzer.datasets.table import load_table
 from wildrayzer.run.job_options import completed, run_config
-from wildrayzer.run.logs import job_log
+from wildrayzer.run.logs import workflow_job
 from wildrayzer.stages.prepare import prepare_split
 
 data = run_config(snakemake.config).data
 split = completed(snakemake.params.split, data.splits[snakemake.wildcards.split])
 scenes, frames = load_table(data.sources).published_counts(split.source)
 
-with job_log(snakemake.log[0], dict(snakemake.params.items())):
+with workflow_job(snakemake):
     prepare_split(
         split,
         # the run's link to a source's part is what the job waits for; messages and the report name the place itself

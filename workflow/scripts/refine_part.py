@@ -1,10 +1,10 @@
 """Refine the patch masks of one part of a split."""
 
 from wildrayzer.run.job_options import completed, run_config
-from wildrayzer.run.logs import job_log
+from wildrayzer.run.logs import workflow_job
 from wildrayzer.stages.refine import refine_part
 
-with job_log(snakemake.log[0], dict(snakemake.params.items())):
+with workflow_job(snakemake):
     refine_part(
         patch_masks_path=snakemake.input.masks,
         store_path=snakemake.input.store,

@@ -4,10 +4,10 @@ from pathlib import Path
 
 from wildrayzer.run.job_options import completed, run_config
 from wildrayzer.run.layout import RunLayout
-from wildrayzer.run.logs import job_log
+from wildrayzer.run.logs import workflow_job
 from wildrayzer.stages.report import write_report
 
-with job_log(snakemake.log[0], dict(snakemake.params.items())):
+with workflow_job(snakemake):
     out = Path(snakemake.output[0])
     config = completed(snakemake.params.config, run_config(snakemake.config))
     # output is ROOT/NAME/report/index.html

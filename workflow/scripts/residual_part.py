@@ -3,13 +3,13 @@
 import torch
 
 from wildrayzer.run.job_options import completed, run_config
-from wildrayzer.run.logs import job_log
+from wildrayzer.run.logs import workflow_job
 from wildrayzer.stages.residuals import compute_residuals
 from wildrayzer.training.distributed import pick_device
 
 config = run_config(snakemake.config)
 
-with job_log(snakemake.log[0], dict(snakemake.params.items())):
+with workflow_job(snakemake):
     torch.set_num_threads(snakemake.threads)
     compute_residuals(
         checkpoint_dir=snakemake.input.checkpoint,

@@ -3,14 +3,14 @@
 import torch
 
 from wildrayzer.run.job_options import completed, run_config
-from wildrayzer.run.logs import job_log
+from wildrayzer.run.logs import workflow_job
 from wildrayzer.stages.score_inputs import cosegmented, head_masks, masks_from_files, score_input_masks
 from wildrayzer.training.distributed import pick_device
 
 config = run_config(snakemake.config)
 benchmark = completed(snakemake.params.benchmark, config.benchmark.for_set(snakemake.wildcards.split))
 
-with job_log(snakemake.log[0], dict(snakemake.params.items())):
+with workflow_job(snakemake):
     torch.set_num_threads(snakemake.threads)
     name, device = snakemake.wildcards.name, pick_device(config.compute.device)
     checkpoint, outside = snakemake.input.get("checkpoint"), snakemake.input.get("outside")

@@ -1,10 +1,10 @@
 """Score the pseudo-masks of a split."""
 
 from wildrayzer.run.job_options import completed, run_config
-from wildrayzer.run.logs import job_log
+from wildrayzer.run.logs import workflow_job
 from wildrayzer.stages.score_masks import score_masks
 
-with job_log(snakemake.log[0], dict(snakemake.params.items())):
+with workflow_job(snakemake):
     score_masks(
         split=snakemake.wildcards.split,
         source=snakemake.wildcards.source,

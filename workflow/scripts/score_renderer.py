@@ -3,7 +3,7 @@
 import torch
 
 from wildrayzer.run.job_options import completed, run_config
-from wildrayzer.run.logs import job_log
+from wildrayzer.run.logs import workflow_job
 from wildrayzer.stages.score_renderer import score_renderer_health
 from wildrayzer.training.distributed import pick_device
 
@@ -13,7 +13,7 @@ benchmark = completed(
     config.benchmark.for_set(snakemake.params.split),
 )
 
-with job_log(snakemake.log[0], dict(snakemake.params.items())):
+with workflow_job(snakemake):
     torch.set_num_threads(snakemake.threads)
     score_renderer_health(
         split=snakemake.params.split,

@@ -3,7 +3,7 @@
 import torch
 
 from wildrayzer.run.job_options import completed, run_config
-from wildrayzer.run.logs import job_log
+from wildrayzer.run.logs import workflow_job
 from wildrayzer.run.row_specs import RowSpec
 from wildrayzer.stages.score import score_method
 from wildrayzer.training.distributed import pick_device
@@ -11,7 +11,7 @@ from wildrayzer.training.distributed import pick_device
 config = run_config(snakemake.config)
 benchmark = completed(snakemake.params.benchmark, config.benchmark.for_set(snakemake.wildcards.split))
 
-with job_log(snakemake.log[0], dict(snakemake.params.items())):
+with workflow_job(snakemake):
     torch.set_num_threads(snakemake.threads)
     score_method(
         snakemake.wildcards.method,

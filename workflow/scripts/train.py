@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 from wildrayzer.run.job_options import completed, run_config, training_sections
-from wildrayzer.run.logs import job_log
+from wildrayzer.run.logs import workflow_job
 from wildrayzer.training.stopping import time_to_leave
 
 LEAVE_AT = time_to_leave(snakemake.resources.runtime, begun=time.time())
@@ -15,7 +15,7 @@ def first(value):
     return value if isinstance(value, str) or value is None else next(iter(value), None)
 
 
-with job_log(snakemake.log[0], dict(snakemake.params.items())):
+with workflow_job(snakemake):
     # only now: the walltime counts while torch is loaded
     from wildrayzer.stages.train import train
     from wildrayzer.training.job import TrainingJob

@@ -1,10 +1,10 @@
 """Vote on clusters."""
 
 from wildrayzer.run.job_options import completed, run_config
-from wildrayzer.run.logs import job_log
+from wildrayzer.run.logs import workflow_job
 from wildrayzer.stages.patch_masks import vote_masks
 
-with job_log(snakemake.log[0], dict(snakemake.params.items())):
+with workflow_job(snakemake):
     vote_masks(
         residuals_path=snakemake.input.residuals,
         config=completed(snakemake.params.pseudo_masks, run_config(snakemake.config).pseudo_masks),

@@ -5,10 +5,10 @@ from pathlib import Path
 from wildrayzer.evaluation.tables.tables import TableContext
 from wildrayzer.run.expected import expected_scores
 from wildrayzer.run.job_options import completed
-from wildrayzer.run.logs import job_log
+from wildrayzer.run.logs import workflow_job
 from wildrayzer.stages.tables import load_tables, write_tables
 
-with job_log(snakemake.log[0], dict(snakemake.params.items())):
+with workflow_job(snakemake):
     scores = list(snakemake.input.scores)
     tables = load_tables(
         scores,

@@ -1,0 +1,149 @@
+"""What a changed option redoes is what it declares; nothing else is a reason to run a finished job again."""
+
+import contextlib
+import copy
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import yaml
+
+from tests.helpers.tiny_run import ROOT, TINY
+from wildrayzer.config import ConfigError, RunConfig, parse_config
+from wildrayzer.config.base import effect_of
+from wildrayzer.config.walk import Option, inner_section, options, without_null
+from wildrayzer.tools.reruns import evaluated_workflow
+
+NOT_SHOWN = {
+    "name": "results go to another folder, so that nothing there is finished",
+    "rounds": "a second round is new work; the first one stays as it is",
+    "pretrained": "a checkpoint takes the place of pretraining: another rule with the same output",
+    "benchmark.lpips_weights": "needs a weights file; scoring waits for it",
+    "perceptual.weights": "needs a weights file; training waits for it",
+    "features.weights": "read by dinov3 only",
+    "data.static_train": "needs a second split of this role and purpose",
+    "data.dynamic_train": "needs a second split of this role and purpose",
+    "data.splits.*.source": "needs a source of outside data",
+    "benchmark.index": "needs an index file; scoring waits for it",
+    "data.coco.annotations": "goes with data.coco.images; both must be there",
+    "data.coco.images": "goes with data.coco.annotations; both must be there",
+}
+"""Options that decide results and whose effect a change of that option alone cannot show in the tiny run, and why."""
+
+TOGETHER: dict[str, dict[str, Any]] = {
+    "data.splits.*.layout": {"data.splits.static_test.layout": "pixelsplat", "data.splits.static_test.path": "raw"},
+    "data.splits.*.path": {"data.splits.static_test.layout": "pixelsplat", "data.splits.static_test.path": "raw"},
+    "model.camera_encoder": {"model.camera_encoder": "pairwise", "model.view_embedding": "type"},
+    "model.matching_init": {
+        "model.camera_encoder": "pairwise",
+        "model.view_embedding": "type",
+        "model.matching_init": True,
+    },
+    "residuals.ssim_size": {"residuals.ssim_size": 7},
+    "benchmark.inputs": {"benchmark.inputs": [2, 3], "benchmark.force_inputs": True},
+    "benchmark.pictures": {"benchmark.pictures": ["static_test"]},
+    "benchmark.ablations": {"benchmark.ablations": ["dino_only"]},
+}
+"""Options that need a certain value, or another option with them."""
+
+
+@contextlib.contextmanager
+def inside(folder: Path) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def rules_to_run(folder: Path, raw: dict[str, Any], file: Path) -> set[str]:
+    file.write_text(yaml.safe_dump(raw), encoding="utf-8")
+    with inside(folder), evaluated_workflow(file, snakefile=ROOT / "Snakefile") as graph:
+        return {job.rule.name for job in graph.needrun_jobs() if not job.rule.norun}
+
+
+def other_values(value: Any, annotation: Any) -> Iterator[Any]:
+    """Values of an option's type other than the given one; some break a bound."""
+    kind = without_null(annotation)
+    if kind is not annotation and value is not None:
+        yield None
+    if get_origin(kind) is Literal:
+        yield from (choice for choice in get_args(kind) if choice != value)
+    elif kind is bool:
+        yield not value
+    elif kind is int:
+        yield from (value * 2, value + 1, value - 1, 4) if value is not None else (1, 2, 4, 1000)
+    elif kind is float:
+        yield from (value * 0.9, value + 0.1, value + 1.0) if value is not None else (0.5, 1.0)
+    elif kind is str:
+        yield "x"
+    elif get_origin(kind) is tuple:
+        inner = get_args(kind)[0]
+        if get_origin(inner) is Literal:
+            yield from ([*value, choice] for choice in get_args(inner) if choice not in value)
+            yield [*value][:-1]
+        elif inner is str:
+            yield [*value, "person"]
+        else:
+            yield from ([*value[:-1], other] for other in other_values(value[-1], inner))
+            yield [*value, max(value) + 1]
+
+
+def with_value(raw: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    attempt = copy.deepcopy(raw)
+    *names, last = path.split(".")
+    place = attempt
+    for name in names:
+        place = place.setdefault(name, {})
+    place[last] = value
+    return attempt
+
+
+def places(section: Any, path: list[str]) -> Iterator[tuple[str, Any]]:
+    """Full names of an option in a configuration, one for each name that the user has chosen, and their values."""
+    name, *rest = path
+    if section is None:
+        return
+    if name == "*":
+        for key in section:
+            yield from ((f"{key}.{inner}", value) for inner, value in places(section[key], rest))
+    elif rest:
+        yield from ((f"{name}.{inner}", value) for inner, value in places(getattr(section, name), rest))
+    else:
+        yield name, getattr(section, name)
+
+
+def changed(raw: dict[str, Any], option: Option) -> dict[str, Any] | None:
+    """The configuration with another valid value of one option; None if the tiny run has no such section."""
+    if option.path in TOGETHER:
+        for path, value in TOGETHER[option.path].items():
+            raw = with_value(raw, path, value)
+        parse_config(raw)
+        return raw
+    found = list(places(parse_config(raw), option.path.split(".")))
+    for path, value in found:
+        for other in other_values(value, option.field.annotation):
+            attempt = with_value(raw, path, other)
+            with contextlib.suppress(ConfigError):
+                parse_config(attempt)
+                return attempt
+    assert not found, f"{option.path}: no other valid value found"
+    return None
+
+
+def plain_options() -> list[Option]:
+    return [option for option in options(RunConfig) if inner_section(option.field.annotation)[0] is None]
+
+
+def test_every_option_redoes_what_its_effect_says(finished, tmp_path):
+    raw = yaml.safe_load(TINY.read_text(encoding="utf-8"))
+    wrong = {}
+    for option in plain_options():
+        if option.path in NOT_SHOWN or (other := changed(raw, option)) is None:
+            continue
+        again = rules_to_run(finished, other, tmp_path / "changed.yaml")
+        if bool(again) != (effect_of(option.section, option.name) == "result"):
+            wrong[option.path] = (effect_of(option.section, option.name), sorted(again))
+    assert wrong == {}
