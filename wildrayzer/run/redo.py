@@ -275,7 +275,7 @@ def _seconds(benchmark: str | None) -> float:
     path = Path(benchmark or "")
     rows = path.read_text(encoding="utf-8").splitlines() if benchmark and path.is_file() else []
     try:
-        return sum(float(row.split("\t")[0]) for row in rows[1:])
+        return sum((float(row.split("\t")[0]) for row in rows[1:]), 0.0)
     except ValueError:
         return 0.0
 
