@@ -22,7 +22,7 @@ from wildrayzer.models import WildRayZer
 from wildrayzer.report.sections.ablations import ablation_blocks
 from wildrayzer.run.expected import ExpectedScores, ablation_scores, compared_files, expected_scores
 from wildrayzer.run.layout import RunLayout
-from wildrayzer.stages.tables import load_tables, write_tables
+from wildrayzer.stages.write_tables import load_tables, write_tables
 
 RAW = yaml.safe_load(Path("tests/resources/tiny.yaml").read_text())
 

@@ -13,8 +13,9 @@ from wildrayzer.data.frame_store.store import FrameStore, FrameStoreWriter
 from wildrayzer.data.preparation.report import sheet_path
 from wildrayzer.data.preparation.statistics import SplitFacts, camera_travel, camera_turn, scene_facts
 from wildrayzer.data.readers.base import Scene
+from wildrayzer.report.page.contact_sheets import SHEET_FRAMES, contact_sheet
 from wildrayzer.report.page.page import Figures, TextTable
-from wildrayzer.report.sections.data import SHEET_FRAMES, contact_sheet, data_report
+from wildrayzer.report.sections.data_sets import data_report
 from wildrayzer.run.layout import RunLayout
 from wildrayzer.stages.prepare import make_embedded, prepare_split
 

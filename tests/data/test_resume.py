@@ -21,7 +21,7 @@ from wildrayzer.data.readers.pixelsplat import PixelSplatReader
 from wildrayzer.io.disk_space import DiskFullError
 from wildrayzer.stages.prepare import prepare_split
 
-importlib.import_module("wildrayzer.report.sections.data")  # here once, not in every forked process
+importlib.import_module("wildrayzer.report.page.contact_sheets")  # here once, not in every forked process
 FORK = multiprocessing.get_context("fork")
 SCENES = 12
 

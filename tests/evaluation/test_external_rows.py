@@ -14,15 +14,17 @@ from wildrayzer.config.sections.benchmark import BenchmarkConfig, CosegConfig
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.evaluation.methods.coseg import border_saliency, cosegment, enlarge
 from wildrayzer.evaluation.methods.external import MASK_SUFFIXES, ExternalFiles
-from wildrayzer.evaluation.methods.methods import read_windows, windows_of
+from wildrayzer.evaluation.methods.input_masks import cosegmented, masks_from_files
+from wildrayzer.evaluation.scoring import ScoringJob
 from wildrayzer.evaluation.tables.scores import read_scores
 from wildrayzer.evaluation.tables.tables import TableContext, build_tables
+from wildrayzer.evaluation.window_batches import read_windows, windows_of
 from wildrayzer.io.digests import digest_folder
 from wildrayzer.io.files import read_json, write_json
 from wildrayzer.run.row_specs import ROW_SPECS, RowSpec, folder_of, row_spec, rows_of_set
-from wildrayzer.stages.evaluation_index import write_index
-from wildrayzer.stages.score_inputs import cosegmented, masks_from_files, score_input_masks
-from wildrayzer.stages.tables import load_tables
+from wildrayzer.stages.score_input_masks import score_input_masks
+from wildrayzer.stages.score_views import write_index
+from wildrayzer.stages.write_tables import load_tables
 
 FINISHED = RowSpec(None, entry="theirs", finished=True)
 GATED = RowSpec("pretrain", gate="file", entry="sav")
@@ -168,13 +170,16 @@ def test_folders_that_hold_nothing_of_use(tmp_path, store_path):
         ExternalFiles(tmp_path / "empty", MASK_SUFFIXES).masks("scene0", [3], size=SIZE)
 
 
+def mask_job(tmp_path, store_path):
+    return ScoringJob(
+        split="pairs_test", inputs=2, store_path=store_path, scores=tmp_path / "m.csv", manifest=tmp_path / "m.json"
+    )
+
+
 @pytest.mark.parametrize("suffix", [".png", ".npy"])
 def test_masks_from_files_are_scored_and_gate_as_true_masks_do(tmp_path, store_path, checkpoint, suffix):  # noqa: F811
     folder = write_masks(tmp_path / "sav", store_path, suffix=suffix)
-    score_input_masks(
-        masks_from_files("sav", folder), split="pairs_test", inputs=2, store_path=store_path, config=CONFIG,
-        scores=tmp_path / "m.csv", manifest=tmp_path / "m.json",
-    )  # fmt: skip
+    score_input_masks(mask_job(tmp_path, store_path), masks_from_files("sav", folder), config=CONFIG)
     scores = read_scores([tmp_path / "m.csv"])
     assert set(scores["method"]) == {"file:sav"}
     assert set(scores[scores["metric"] == "iou"]["value"]) == {1.0}
@@ -190,10 +195,7 @@ def test_masks_of_another_size(tmp_path, store_path):
     folder = write_masks(tmp_path / "sav", store_path)
     broken(folder, np.zeros((8, 8), np.uint8))
     with pytest.raises(ValueError, match=re.escape("the mask has shape (8, 8), the stored frames need (16, 16)")):
-        score_input_masks(
-            masks_from_files("sav", folder), split="pairs_test", inputs=2, store_path=store_path, config=CONFIG,
-            scores=tmp_path / "m.csv", manifest=tmp_path / "m.json",
-        )  # fmt: skip
+        score_input_masks(mask_job(tmp_path, store_path), masks_from_files("sav", folder), config=CONFIG)
 
 
 def views_with_an_object(object_in=(0, 1)):
@@ -237,11 +239,8 @@ def test_enlarged_masks_keep_their_patches():
 
 
 def test_cosegmentation_as_rows(tmp_path, store_path, checkpoint):  # noqa: F811
-    source = cosegmented(config=CONFIG, features=FEATURES, patch_size=4)
-    score_input_masks(
-        source, split="pairs_test", inputs=2, store_path=store_path, config=CONFIG, scores=tmp_path / "m.csv",
-        manifest=tmp_path / "m.json",
-    )  # fmt: skip
+    masks = cosegmented(config=CONFIG, features=FEATURES, patch_size=4)
+    score_input_masks(mask_job(tmp_path, store_path), masks, config=CONFIG)
     scores = read_scores([tmp_path / "m.csv"])
     assert set(scores["method"]) == {"coseg"}
     paths = run_method(tmp_path, store_path, "static_coseg", checkpoint)

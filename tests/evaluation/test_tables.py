@@ -25,7 +25,7 @@ from wildrayzer.evaluation.tables.published import PUBLISHED, published_for
 from wildrayzer.evaluation.tables.scores import read_manifests, read_scores, write_scores
 from wildrayzer.evaluation.tables.tables import TableContext, build_tables, intersect
 from wildrayzer.evaluation.tables.text import PIPED_WIDTH, latex, markdown, print_tables, table_console
-from wildrayzer.stages.tables import FILES, load_tables, write_tables
+from wildrayzer.stages.write_tables import FILES, load_tables, write_tables
 
 KINDS = {"dynamic_test": "moving", "pairs_test": "pairs", "frozen_test": "frozen", "dre10k_test": "moving"}
 CONTEXT = TableContext(

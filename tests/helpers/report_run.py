@@ -22,10 +22,11 @@ from wildrayzer.pseudo_masks.cache.cache import PatchMasks, ResidualMaps
 from wildrayzer.pseudo_masks.cache.writer import CacheWriter
 from wildrayzer.run.expected import ablation_scores, training_runs
 from wildrayzer.run.layout import RunLayout
-from wildrayzer.stages.score import score_method
-from wildrayzer.stages.score_masks import score_masks
+from wildrayzer.run.row_specs import ROW_SPECS
+from wildrayzer.stages.score_masks import MaskScoringJob, score_masks
 from wildrayzer.stages.score_renderer import score_renderer_health
-from wildrayzer.stages.tables import load_tables, write_tables
+from wildrayzer.stages.score_views import ViewScoringJob, score_views
+from wildrayzer.stages.write_tables import load_tables, write_tables
 from wildrayzer.training.metrics_log import MetricsLog
 
 SIZE, PATCH, FRAMES, SCENES = 16, 4, 8, 3
@@ -165,22 +166,24 @@ def make_scores(config: RunConfig, layout: RunLayout) -> None:
     for split in config.data.of(purpose="test"):
         for method in METHODS:
             scores = Path(layout.view_scores(method, split, 2))
-            score_method(
-                method, split=split, inputs=2, store_path=layout.store(split),
+            job = ViewScoringJob(
+                row=method, spec=ROW_SPECS[method], split=split, inputs=2, store_path=layout.store(split),
                 checkpoint_dir=layout.checkpoint(*stages[method]) if method in stages else None, config=section,
                 features=config.features, scores=scores, manifest=scores.with_suffix(".json"),
                 panels=scores.with_suffix(".npz"),
             )  # fmt: skip
+            score_views(job)
             files.append(scores)
     for split in MASK_SPLITS:
         if split != config.data.dynamic_train:
             scores = Path(layout.mask_scores("renderer", split))
-            score_masks(
-                split=split, source="renderer", store_path=layout.store(split),
+            masks = MaskScoringJob(
+                split=split, predictor="renderer", store_path=layout.store(split),
                 residuals_path=layout.residuals(1, split), patch_masks_path=layout.patch_masks(1, split),
                 pixel_masks_path=layout.pixel_masks(1, split), config=config.pseudo_masks, inputs=2, scores=scores,
                 manifest=scores.with_suffix(".json"),
             )  # fmt: skip
+            score_masks(masks)
             files.append(scores)
     score_renderer_health(
         split="static_test", inputs=2, store_path=layout.store("static_test"),

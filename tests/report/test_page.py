@@ -8,7 +8,9 @@ import pytest
 
 from tests.helpers.report_run import small_config, svg_texts
 from wildrayzer.evaluation.tables.rows import Table
+from wildrayzer.evaluation.tables.text import parse_tables
 from wildrayzer.report.page.charts import chart, legend_above, plain
+from wildrayzer.report.page.contact_sheets import spread
 from wildrayzer.report.page.page import Column, Gallery, GalleryRow, Note, Section, TextTable, render_page
 from wildrayzer.report.page.pictures import (
     cluster_picture,
@@ -20,12 +22,11 @@ from wildrayzer.report.page.pictures import (
     resize,
     strip,
 )
-from wildrayzer.report.page.sheets import spread
+from wildrayzer.report.run_files import MaskFiles
 from wildrayzer.report.sections import distributions
-from wildrayzer.report.sections.benchmark import parse_tables
 from wildrayzer.report.sections.distributions import SplitMasks, mask_distributions
-from wildrayzer.report.sections.facts import describe
-from wildrayzer.report.sections.gallery import MaskFiles, galleries
+from wildrayzer.report.sections.gallery import galleries
+from wildrayzer.report.sections.run_info import describe
 from wildrayzer.run.expected import training_runs
 from wildrayzer.run.layout import RunLayout
 
@@ -142,7 +143,7 @@ def test_masks_of_controls_alone_and_splits_without_windows_are_said(monkeypatch
     made = {"dynamic_test": Masks([0, -1]), "pairs_test": Masks([-1, -1]), "frozen_test": Masks([-1])}
     share = np.array([0.5])
     monkeypatch.setattr(
-        MaskFiles, "open", staticmethod(lambda layout, config, split, source="renderer": made.get(split))
+        MaskFiles, "open", staticmethod(lambda layout, config, split, predictor="renderer": made.get(split))
     )
     monkeypatch.setattr(
         distributions, "_measure", lambda files, source: SplitMasks("dynamic_test", source, share, share, share, None)
@@ -182,6 +183,6 @@ def test_text_is_escaped_and_empty_places_stay_empty():
     assert "<img" not in html
 
 
-def test_a_gallery_has_a_picture_a_column():
-    with pytest.raises(AssertionError, match="a picture a column"):
+def test_a_gallery_has_one_picture_per_column():
+    with pytest.raises(AssertionError, match="one picture per column"):
         Gallery("t", "x", (Column("a"), Column("b")), (GalleryRow("row", (None,)),))

@@ -18,9 +18,10 @@ from typer.testing import CliRunner
 
 from tests.helpers.report_run import make_run, small_config, svg_texts
 from wildrayzer.cli.main import app
+from wildrayzer.evaluation.tables.text import print_summary
 from wildrayzer.report.sections.relations import binned
 from wildrayzer.run.layout import RunLayout
-from wildrayzer.stages.report import print_summary, write_report
+from wildrayzer.stages.write_report import write_report
 
 SECTIONS = ["run", "data", "training", "masks", "benchmark", "relations", "ablations", "pictures"]
 VOID = {"meta", "img", "link", "br", "hr"}

@@ -21,7 +21,7 @@ def test_stages_without_a_network_need_no_torch():
 
 
 def test_tables_need_neither_torch_nor_stores():
-    code = "import wildrayzer.stages.tables, wildrayzer.evaluation.tables.text"
+    code = "import wildrayzer.stages.write_tables, wildrayzer.evaluation.tables.text"
     assert imported(code, (*NO_TORCH, "zarr")) == ""
 
 

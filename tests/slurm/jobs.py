@@ -185,11 +185,11 @@ def import_all() -> None:
 
     import wildrayzer.stages.patch_masks
     import wildrayzer.stages.prepare
-    import wildrayzer.stages.report
-    import wildrayzer.stages.score
     import wildrayzer.stages.score_masks
-    import wildrayzer.stages.tables
-    import wildrayzer.stages.train  # noqa: F401
+    import wildrayzer.stages.score_views
+    import wildrayzer.stages.train
+    import wildrayzer.stages.write_report
+    import wildrayzer.stages.write_tables  # noqa: F401
 
     torch.set_num_threads(1)
     cv2.setNumThreads(1)

@@ -13,17 +13,21 @@ from wildrayzer.config.sections.masks import PseudoMasksConfig
 from wildrayzer.config.sections.model import ModelConfig, MotionHeadConfig
 from wildrayzer.data.frame_store.store import FrameStore, FrameStoreWriter
 from wildrayzer.data.sampling.index_file import EvaluationWindow
-from wildrayzer.evaluation.methods.methods import check_method, read_windows, render_method
+from wildrayzer.evaluation.methods.input_masks import head_masks
+from wildrayzer.evaluation.methods.render_method import check_method, render_method
 from wildrayzer.evaluation.metrics.masks import best_threshold, score_frames
 from wildrayzer.evaluation.metrics.view_synthesis import score_batch, target_regions
+from wildrayzer.evaluation.scoring import ScoringJob
 from wildrayzer.evaluation.tables.scores import COLUMNS, read_manifests, read_scores
+from wildrayzer.evaluation.window_batches import read_windows
 from wildrayzer.io.files import read_json, write_json
 from wildrayzer.models import WildRayZer
 from wildrayzer.pseudo_masks.cache.writer import CacheWriter
-from wildrayzer.stages.score import score_method
-from wildrayzer.stages.score_inputs import head_masks, score_input_masks
-from wildrayzer.stages.score_masks import score_masks
+from wildrayzer.run.row_specs import ROW_SPECS
+from wildrayzer.stages.score_input_masks import score_input_masks
+from wildrayzer.stages.score_masks import MaskScoringJob, score_masks
 from wildrayzer.stages.score_renderer import score_renderer_health
+from wildrayzer.stages.score_views import ViewScoringJob, score_views
 
 SIZE, FRAMES, SCENES = 16, 8, 3
 CONFIG = BenchmarkConfig(inputs=(2,), targets=3, min_distance=4, panels=2, bootstrap=100)
@@ -158,16 +162,18 @@ def test_methods_that_a_split_cannot_serve(tmp_path):
         check_method("static_true_masks", store)
 
 
-def run_method(tmp_path, store_path, method="nearest", checkpoint=None, inputs=2, config=CONFIG, **options):
+def run_method(tmp_path, store_path, method="nearest", checkpoint=None, inputs=2, config=CONFIG, spec=None, **options):
     paths = {name: tmp_path / f"{method}.{name}" for name in ("csv", "json", "npz")}
-    score_method(
-        method, split="pairs_test", inputs=inputs, store_path=store_path, checkpoint_dir=checkpoint, config=config,
-        features=FEATURES, scores=paths["csv"], manifest=paths["json"], panels=paths["npz"], **options,
+    job = ViewScoringJob(
+        row=method, spec=spec or ROW_SPECS[method], split="pairs_test", inputs=inputs, store_path=store_path,
+        checkpoint_dir=checkpoint, config=config, features=FEATURES, scores=paths["csv"], manifest=paths["json"],
+        panels=paths["npz"], **options,
     )  # fmt: skip
+    score_views(job)
     return paths
 
 
-def test_score_method_writes_tidy_rows_manifest_and_panels(tmp_path, store_path, checkpoint):
+def test_score_views_writes_tidy_rows_manifest_and_panels(tmp_path, store_path, checkpoint):
     paths = run_method(tmp_path, store_path, "joint", checkpoint)
     scores = read_scores([paths["csv"]])
     assert tuple(scores.columns) == COLUMNS
@@ -220,7 +226,9 @@ def test_an_index_file_may_mix_numbers_of_targets(tmp_path, store_path, checkpoi
 def test_untrained_number_of_inputs_is_refused_unless_forced(tmp_path, store_path, checkpoint):
     with pytest.raises(ValueError, match=r"benchmark\.inputs = 3: .* was trained with \[2\] input views"):
         run_method(tmp_path, store_path, "static", checkpoint, inputs=3)
-    paths = run_method(tmp_path, store_path, "static", checkpoint, inputs=3, force=True)
+    paths = run_method(
+        tmp_path, store_path, "static", checkpoint, inputs=3, config=CONFIG.model_copy(update={"force_inputs": True})
+    )
     assert read_json(paths["json"])["forced"]
     with pytest.raises(ValueError, match="name its folder"):
         run_method(tmp_path, store_path, "static")
@@ -250,8 +258,9 @@ def test_renderings_that_are_not_finite_are_refused(tmp_path, store_path):
     with pytest.raises(ValueError, match=r"^renderer health: renderings of 3 windows are not finite"):
         score_renderer_health(**arguments, config=CONFIG, out=tmp_path / "health.json")
     names = {name: tmp_path / name for name in ("scores", "manifest", "panels")}
+    job = ViewScoringJob(row="static", spec=ROW_SPECS["static"], **arguments, config=CONFIG, features=FEATURES, **names)
     with pytest.raises(ValueError, match=r"^static: renderings of 3 windows are not finite, the first of scene0"):
-        score_method("static", **arguments, config=CONFIG, features=FEATURES, **names)
+        score_views(job)
     assert {path.name for path in tmp_path.iterdir()} & {"health.json", *names} == set()
 
 
@@ -294,11 +303,12 @@ def write_caches(folder, store, mask):
 
 
 def run_masks(tmp_path, store_path, **paths):
-    score_masks(
-        split="pairs_test", source="renderer", store_path=store_path, residuals_path=paths.get("r", tmp_path / "r"),
+    job = MaskScoringJob(
+        split="pairs_test", predictor="renderer", store_path=store_path, residuals_path=paths.get("r", tmp_path / "r"),
         patch_masks_path=tmp_path / "p", pixel_masks_path=tmp_path / "x", config=PseudoMasksConfig(), inputs=2,
         scores=tmp_path / "m.csv", manifest=tmp_path / "m.json",
     )  # fmt: skip
+    score_masks(job)
 
 
 def test_score_masks(tmp_path, store_path):
@@ -348,10 +358,11 @@ def test_threshold_without_foreground_falls_back(tmp_path):
 
 
 def run_head(tmp_path, store_path, checkpoint, *, inputs=2, config=CONFIG, **options):
-    score_input_masks(
-        head_masks("joint", checkpoint, config=config, features=FEATURES), split="pairs_test", inputs=inputs,
-        store_path=store_path, config=config, scores=tmp_path / "h.csv", manifest=tmp_path / "h.json", **options,
+    job = ScoringJob(
+        split="pairs_test", inputs=inputs, store_path=store_path, scores=tmp_path / "h.csv",
+        manifest=tmp_path / "h.json", **options,
     )  # fmt: skip
+    score_input_masks(job, head_masks("joint", checkpoint, config=config, features=FEATURES), config=config)
     return read_scores([tmp_path / "h.csv"]), read_json(tmp_path / "h.json")
 
 

@@ -15,10 +15,10 @@ from torch.utils._pytree import tree_leaves
 
 from tests.training.test_objective import CONFIG, batch
 from wildrayzer.config import CropPretextConfig
-from wildrayzer.evaluation.methods.methods import WindowBatch, render_method
-from wildrayzer.evaluation.methods.renderings import image_metrics
+from wildrayzer.evaluation.methods.render_method import render_method
 from wildrayzer.evaluation.metrics.lpips import CONVOLUTIONS, MaskedLPIPS
-from wildrayzer.evaluation.metrics.view_synthesis import target_regions
+from wildrayzer.evaluation.metrics.view_synthesis import image_metrics, target_regions
+from wildrayzer.evaluation.window_batches import WindowBatch
 from wildrayzer.geometry.interpolate import interpolate_cameras
 from wildrayzer.geometry.rays import plucker_rays
 from wildrayzer.images.ssim import ssim_map

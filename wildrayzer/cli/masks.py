@@ -163,7 +163,7 @@ def tune(
     from wildrayzer.evaluation.tuning.options import option_sets, parse_sweep
     from wildrayzer.evaluation.tuning.sweep import check_split
     from wildrayzer.evaluation.tuning.sweep import tune as score_sets
-    from wildrayzer.evaluation.tuning.table import write_tables
+    from wildrayzer.evaluation.tuning.sweep_tables import write_tables
     from wildrayzer.tools.tune.caches import TuningCaches
     from wildrayzer.tools.tune.chart import write_plots
 

@@ -101,8 +101,8 @@ def summary(
 ) -> None:
     """Show the benchmark tables of a run and the path of its report."""
     from wildrayzer.config import load_config
+    from wildrayzer.evaluation.tables.text import print_summary
     from wildrayzer.run.layout import RunLayout
-    from wildrayzer.stages.report import print_summary
 
     with reported():
         config = load_config(configfile)

@@ -23,7 +23,7 @@ def score(
     masks, and the values of each image. A region without pixels scores NaN. An image that equals its truth has an
     infinite PSNR. Both are written as the literals NaN and Infinity, excluded from the mean, and counted.
     """
-    from wildrayzer.evaluation.methods.renderings import check_sizes, read_images, read_mask, score_renderings
+    from wildrayzer.evaluation.methods.npz_renderings import check_sizes, read_images, read_mask, score_renderings
     from wildrayzer.evaluation.metrics.lpips import load_lpips
 
     with reported():

@@ -1,19 +1,18 @@
-"""The report: which sections there are, and what each says."""
+"""The report: its sections, in order, and their introductions."""
 
 from pathlib import Path
 
 from wildrayzer.config import RunConfig
 from wildrayzer.report.page.page import Block, Note, Section, render_page
-from wildrayzer.report.page.sheets import contact_sheets, data_table
 from wildrayzer.report.sections.ablations import ablation_blocks
 from wildrayzer.report.sections.benchmark import benchmark_blocks, health_block
-from wildrayzer.report.sections.curves import last_sheet, stage_figures
-from wildrayzer.report.sections.data import data_report
+from wildrayzer.report.sections.curves import last_sheet, stage_plots
+from wildrayzer.report.sections.data_sets import contact_sheets, data_report, data_table
 from wildrayzer.report.sections.distributions import mask_distributions
-from wildrayzer.report.sections.facts import checkpoints, costs, deviations, machine, stand_ins, summary
 from wildrayzer.report.sections.gallery import galleries, how_masks_are_made
 from wildrayzer.report.sections.panels import panel_blocks
 from wildrayzer.report.sections.relations import relations
+from wildrayzer.report.sections.run_info import checkpoints, costs, deviations, machine, stand_ins, summary
 from wildrayzer.run.expected import stage_name, training_runs
 from wildrayzer.run.layout import RunLayout
 
@@ -21,7 +20,7 @@ from wildrayzer.run.layout import RunLayout
 def build_report(config: RunConfig, layout: RunLayout) -> str:
     """The whole page as HTML.
 
-    What a run has not made yet is left out with a sentence that says so.
+    What a run has not made yet is left out, with a sentence in its place.
 
     Raises:
         ValueError: an artefact is damaged, or does not belong to the others.
@@ -61,17 +60,17 @@ def build_report(config: RunConfig, layout: RunLayout) -> str:
 
 
 _TRAINING = (
-    "One plot a quantity and stage. The renderer is judged on held-out static clips beside what needs no renderer; the "
-    "motion head's IoU is with its labels, its truth comes in the benchmark."
+    "One plot per quantity and stage. The renderer is compared on held-out static clips with predictions that need no "
+    "renderer. The motion head's IoU is with its labels; its IoU with true masks is in the benchmark."
 )
 _BENCHMARK = (
     "Means over frames with standard errors, differences with 95% intervals, both from resampling scenes. First "
-    "whether the static renderer's cameras mean anything, then the claims, then the tables."
+    "whether the static renderer's cameras carry information, then the claims, then the tables."
 )
 _RELATIONS = "Small movers are hard to find, and a poor rendering hides what moves: the same scores, frame by frame."
 _ABLATIONS = (
-    "The run with a few options changed. What comes before the first change is the run's own. Ablations that are part "
-    "of the run's tables have their figures in the benchmark above, the others here."
+    "The run with a few options changed. Stages before the first change are shared with the run. Ablations that are "
+    "part of the run's tables have their metrics in the benchmark above, the others here."
 )
 _PICTURES = (
     "static: the pretrained renderer. joint: the full method, its inputs gated by its own motion head. unmasked: "
@@ -98,7 +97,7 @@ def _training(config: RunConfig, layout: RunLayout) -> list[Block]:
             why = f"taken from {config.pretrained}, not trained in this run" if taken else "no metrics file yet"
             blocks.append(Note(f"{name}: {why}, so its curves are left out."))
             continue
-        blocks.append(stage_figures(metrics, name))
+        blocks.append(stage_plots(metrics, name))
         sheet = last_sheet(metrics, config, "pretrain: last validation pictures") if stage == "pretrain" else None
         if sheet is not None:
             blocks.append(sheet)

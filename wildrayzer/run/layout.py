@@ -1,4 +1,4 @@
-"""Where a run keeps its files: the one place that knows, for the workflow, the command line and the report."""
+"""Paths of a run's files, for the workflow, the command line and the report."""
 
 from pathlib import PurePosixPath
 
@@ -18,7 +18,7 @@ class RunLayout:
         return str(self.base.joinpath(*map(str, parts)))
 
     def source(self, name: str, part: str) -> str:
-        """Link to a part of a source of outside data, which lies in its place below resources/."""
+        """Link to a part of an outside data set, whose files are below resources/."""
         return self._path("sources", name, part)
 
     def raw(self, split: str) -> str:
@@ -63,7 +63,7 @@ class RunLayout:
         return str(self._stage(stage, number) / "checkpoint")
 
     def metrics(self, stage: str, number: int | str | None = None) -> str:
-        """Training figures of a stage as JSON lines."""
+        """Training metrics of a stage as JSON lines."""
         return str(self._stage(stage, number) / "metrics.jsonl")
 
     def state(self, stage: str, number: int | str | None = None) -> str:
@@ -73,7 +73,7 @@ class RunLayout:
 
     def masks(self, number: int | str, split: str, predictor: str = "renderer", *, part: str = "residuals") -> str:
         """Pseudo-mask cache of a split: residuals.zarr, patch_masks.zarr, pixel_masks.zarr; `part` is the stage that
-        makes the one that is meant."""
+        makes the group in question."""
         return str(self._stage("masks", number, part) / split / predictor)
 
     def residual_part(self, number: int | str, split: str, predictor: str, part: str, parts: int | str) -> str:

@@ -1,4 +1,4 @@
-"""Logging of a workflow job: everything to the job's log file, progress and warnings to the terminal as well."""
+"""Logging of a workflow job: everything to the job's log file, and progress and warnings also to the terminal."""
 
 import logging
 import sys
@@ -29,7 +29,7 @@ def job_log(path: str | Path) -> Iterator[None]:
             must not write the same files.
     """
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with _alone(Path(path)), _logging(path):
+    with _locked(Path(path)), _logging(path):
         yield
 
 
@@ -49,8 +49,8 @@ def workflow_job(job: Any) -> Iterator[None]:
 
 
 @contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold a lock beside the log; it ends with the process, however that ends."""
+def _locked(path: Path) -> Iterator[None]:
+    """Hold a lock beside the log; the operating system releases it when the process ends, in whatever way."""
     lock = path.with_name(f".{path.name}.lock")
     with ExitStack() as stack:
         try:
@@ -67,7 +67,7 @@ def _alone(path: Path) -> Iterator[None]:
 def _logging(path: str | Path) -> Iterator[None]:
     root = logging.getLogger()
     before, level = list(root.handlers), root.level
-    file, terminal = logging.FileHandler(path, mode="w"), logging.StreamHandler(sys.stderr)
+    file, terminal = logging.FileHandler(path, mode="w", encoding="utf-8"), logging.StreamHandler(sys.stderr)
     file.setFormatter(logging.Formatter(_FORMAT))
     terminal.setFormatter(logging.Formatter("%(message)s"))
     root.handlers, root.level = [file, terminal], logging.INFO
@@ -76,7 +76,7 @@ def _logging(path: str | Path) -> Iterator[None]:
             ignore_time_stamps()
             yield
     except BaseException:
-        with Path(path).open("a") as stream:
+        with Path(path).open("a", encoding="utf-8") as stream:
             stream.write(traceback.format_exc())
         raise
     finally:

@@ -1,4 +1,4 @@
-"""Do the caches that a run finds in its folder belong to it: asked before a job starts, from the digests they hold."""
+"""Whether the caches in a run's folder belong to it: checked before a job starts, by the digests that they hold."""
 
 from collections.abc import Container, Iterable
 from pathlib import Path
@@ -12,13 +12,13 @@ from wildrayzer.run.layout import RunLayout
 def foreign_caches(
     layout: RunLayout, *, rounds: int, masks: Iterable[tuple[str, str]], remade: Container[str] = ()
 ) -> list[str]:
-    """What lies in the run's folder and was made from another renderer, frame store or cache than the one beside it.
+    """Caches in the run's folder that were made from another renderer, frame store or cache than the one beside them.
 
     Args:
         layout: of the run.
         rounds: rounds of the run.
-        masks: splits, and what stands in for the rendering, whose caches are looked at.
-        remade: paths that jobs will make anew; these may be anything.
+        masks: (split, predictor) of the caches to check.
+        remade: paths that jobs will make again; these are not checked.
 
     Returns:
         A line for each such cache, naming it and the digests that differ.
@@ -51,8 +51,8 @@ def foreign_caches(
 def _attributes(path: str) -> dict[str, Any] | None:
     """Attributes of a complete group; None where there is none."""
     file = Path(path) / "zarr.json"
-    found: dict[str, Any] = read_json(file)["attributes"] if file.is_file() else {}
-    return found if "digest" in found else None
+    attributes: dict[str, Any] = read_json(file)["attributes"] if file.is_file() else {}
+    return attributes if "digest" in attributes else None
 
 
 def _digest(path: str) -> str | None:

@@ -156,7 +156,7 @@ def _prepare(
 def _join(
     split: SplitConfig, job: Preparation, out_path: Path, before: tuple[int, int] | None, report: dict[str, Any]
 ) -> None:
-    from wildrayzer.report.sections.data import contact_sheet
+    from wildrayzer.report.page.contact_sheets import contact_sheet
 
     for purpose in ("joining", "old"):
         remove_leftovers(out_path, purpose)

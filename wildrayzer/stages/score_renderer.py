@@ -9,9 +9,9 @@ import torch
 from wildrayzer.checkpoint import load_checkpoint
 from wildrayzer.config.sections.benchmark import BenchmarkConfig
 from wildrayzer.data.frame_store.store import PRELOAD_MB, FrameStore
-from wildrayzer.evaluation.methods.methods import WindowBatch, window_batches, windows_of
 from wildrayzer.evaluation.metrics.camera_health import renderer_health
 from wildrayzer.evaluation.tables.scores import describe_split
+from wildrayzer.evaluation.window_batches import WindowBatch, window_batches, windows_of
 from wildrayzer.io.files import write_json
 from wildrayzer.io.provenance import code_versions
 from wildrayzer.models.precision import keep_float32

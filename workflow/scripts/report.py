@@ -5,7 +5,7 @@ from pathlib import Path
 from wildrayzer.run.job_options import completed, run_config
 from wildrayzer.run.layout import RunLayout
 from wildrayzer.run.logs import workflow_job
-from wildrayzer.stages.report import write_report
+from wildrayzer.stages.write_report import write_report
 
 with workflow_job(snakemake):
     out = Path(snakemake.output[0])

@@ -2,9 +2,11 @@
 
 import torch
 
+from wildrayzer.evaluation.methods.input_masks import cosegmented, head_masks, masks_from_files
+from wildrayzer.evaluation.scoring import ScoringJob
 from wildrayzer.run.job_options import completed, run_config
 from wildrayzer.run.logs import workflow_job
-from wildrayzer.stages.score_inputs import cosegmented, head_masks, masks_from_files, score_input_masks
+from wildrayzer.stages.score_input_masks import score_input_masks
 from wildrayzer.training.distributed import pick_device
 
 config = run_config(snakemake.config)
@@ -20,19 +22,17 @@ with workflow_job(snakemake):
         "device": device,
     }
     if checkpoint:
-        source = head_masks(name, checkpoint, **options)
+        masks = head_masks(name, checkpoint, **options)
     elif outside:
-        source = masks_from_files(name, outside)
+        masks = masks_from_files(name, outside)
     else:
-        source = cosegmented(**options, patch_size=snakemake.params.patch_size)
-    score_input_masks(
-        source,
+        masks = cosegmented(**options, patch_size=snakemake.params.patch_size)
+    job = ScoringJob(
         split=snakemake.wildcards.split,
         inputs=snakemake.params.inputs,
         store_path=snakemake.input.store,
-        config=options["config"],
         scores=snakemake.output.scores,
         manifest=snakemake.output.manifest,
-        device=device,
         variant=snakemake.params.variant,
     )
+    score_input_masks(job, masks, config=options["config"], device=device)

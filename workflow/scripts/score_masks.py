@@ -2,12 +2,12 @@
 
 from wildrayzer.run.job_options import completed, run_config
 from wildrayzer.run.logs import workflow_job
-from wildrayzer.stages.score_masks import score_masks
+from wildrayzer.stages.score_masks import MaskScoringJob, score_masks
 
 with workflow_job(snakemake):
-    score_masks(
+    job = MaskScoringJob(
         split=snakemake.wildcards.split,
-        source=snakemake.wildcards.source,
+        predictor=snakemake.wildcards.source,
         store_path=snakemake.input.store,
         residuals_path=snakemake.input.residuals,
         patch_masks_path=snakemake.input.patch_masks,
@@ -18,3 +18,4 @@ with workflow_job(snakemake):
         manifest=snakemake.output.manifest,
         variant=snakemake.params.variant,
     )
+    score_masks(job)

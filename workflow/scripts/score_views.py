@@ -5,7 +5,7 @@ import torch
 from wildrayzer.run.job_options import completed, run_config
 from wildrayzer.run.logs import workflow_job
 from wildrayzer.run.row_specs import RowSpec
-from wildrayzer.stages.score import score_method
+from wildrayzer.stages.score_views import ViewScoringJob, score_views
 from wildrayzer.training.distributed import pick_device
 
 config = run_config(snakemake.config)
@@ -13,8 +13,9 @@ benchmark = completed(snakemake.params.benchmark, config.benchmark.for_set(snake
 
 with workflow_job(snakemake):
     torch.set_num_threads(snakemake.threads)
-    score_method(
-        snakemake.wildcards.method,
+    job = ViewScoringJob(
+        row=snakemake.wildcards.method,
+        spec=RowSpec(**snakemake.params.spec),
         split=snakemake.wildcards.split,
         inputs=int(snakemake.wildcards.inputs),
         store_path=snakemake.input.store,
@@ -24,8 +25,8 @@ with workflow_job(snakemake):
         scores=snakemake.output.scores,
         manifest=snakemake.output.manifest,
         panels=snakemake.output.panels,
-        spec=RowSpec(**snakemake.params.spec),
         folder=snakemake.input.get("outside") or None,
         variant=snakemake.params.variant,
         device=pick_device(config.compute.device),
     )
+    score_views(job)

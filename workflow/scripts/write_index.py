@@ -2,7 +2,7 @@
 
 from wildrayzer.run.job_options import completed, run_config
 from wildrayzer.run.logs import workflow_job
-from wildrayzer.stages.evaluation_index import write_index
+from wildrayzer.stages.score_views import write_index
 
 config = run_config(snakemake.config)
 benchmark = completed(snakemake.params.benchmark, config.benchmark.for_set(snakemake.wildcards.split))

@@ -6,7 +6,7 @@ from wildrayzer.evaluation.tables.tables import TableContext
 from wildrayzer.run.expected import expected_scores
 from wildrayzer.run.job_options import completed
 from wildrayzer.run.logs import workflow_job
-from wildrayzer.stages.tables import load_tables, write_tables
+from wildrayzer.stages.write_tables import load_tables, write_tables
 
 with workflow_job(snakemake):
     scores = list(snakemake.input.scores)

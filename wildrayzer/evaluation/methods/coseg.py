@@ -3,7 +3,7 @@
 The baseline that gates a static renderer without any training. Clusters are formed over the patches of all input views
 together; a cluster is foreground if it stands out from the views' borders in most views. Differs from the paper, which
 names the baseline and does not describe it: published co-segmentation takes saliency from a transformer's class
-attention, which DINOv3 features do not give; here it is the distance from the mean feature of the view's border patches.
+attention, which DINOv3 features do not give. Here it is the distance from the mean feature of the view's border.
 """
 
 import numpy as np
@@ -61,13 +61,16 @@ def cosegment(
     """
     flat = features.flatten(2, 3)
     directions = quantised_directions(flat, centre=centre, anchor=anchor)
-    found = kmeans(directions, clusters=config.clusters, iterations=_ITERATIONS, seeds=seeds)
-    labels = found.reshape(flat.shape[:3]).astype(np.int64)
+    # Clusters are formed over the patches of all views of a window together.
+    clusters = kmeans(directions, clusters=config.clusters, iterations=_ITERATIONS, seeds=seeds)
+    labels = clusters.reshape(flat.shape[:3]).astype(np.int64)
+    # Sum of saliency and number of patches of each (window, view, cluster).
     saliency = border_saliency(features, centre=centre).flatten(2).double().cpu().numpy()
     sums, counts = (np.zeros((*labels.shape[:2], config.clusters)) for _ in range(2))
     batch, view, _ = np.indices(labels.shape)
     np.add.at(sums, (batch, view, labels), saliency)
     np.add.at(counts, (batch, view, labels), 1.0)
+    # A cluster is foreground if its mean saliency is high in enough views; its patches in every view are then marked.
     salient = (counts > 0) & (sums > config.saliency * counts)
     foreground = salient.mean(axis=1) >= config.share - 1e-9
     chosen = np.take_along_axis(foreground[:, None].repeat(labels.shape[1], 1), labels, axis=2)

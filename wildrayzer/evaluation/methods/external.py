@@ -45,11 +45,11 @@ class ExternalFiles:
     def find(self, scene: str, frame: int) -> Path | None:
         """File of a frame, or None."""
         names = self._files_of(scene)
-        found = (names.get(f"{frame:05d}{suffix}") for suffix in self.suffixes)
-        return next((path for path in found if path is not None), None)
+        paths = (names.get(f"{frame:05d}{suffix}") for suffix in self.suffixes)
+        return next((path for path in paths if path is not None), None)
 
     def _files_of(self, scene: str) -> dict[str, Path]:
-        """Files of a scene by their names in lower case, which come before others that differ in case alone."""
+        """Files of a scene by their names in lower case, which come before others that differ only in case."""
         if scene not in self._names:
             folder = self.folder / scene
             files = sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []

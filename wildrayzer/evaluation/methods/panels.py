@@ -1,14 +1,16 @@
 """Pictures that a scoring job keeps for the report."""
 
+import math
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from wildrayzer.evaluation.methods.methods import WindowBatch
-from wildrayzer.evaluation.metrics.view_synthesis import panel
+from wildrayzer.evaluation.window_batches import WindowBatch
 from wildrayzer.io.files import write_bytes_atomic
 from wildrayzer.models import ViewSynthesis
 
@@ -25,7 +27,7 @@ class Panels:
 
     def add(
         self,
-        rendering: torch.Tensor,
+        rendering: Float[Tensor, "b t 3 h w"],
         batch: WindowBatch,
         scores: dict[str, dict[str, list[float]]],
         result: ViewSynthesis | None,
@@ -38,7 +40,7 @@ class Panels:
         psnr = np.reshape(ranked.get("psnr", unknown), (len(batch.scenes), -1))
         middle = batch.num_inputs + rendering.shape[1] // 2
         for number, scene in enumerate(batch.scenes):
-            pictures = {name: value.numpy() for name, value in panel(rendering, batch, number, result=result).items()}
+            pictures = {name: value.numpy() for name, value in _panel(rendering, batch, number, result=result).items()}
             shown = {"scene": scene, "frame": int(batch.frames[number, middle]), **pictures}
             if len(self.first) < self.limit:
                 self.first.append(shown)
@@ -55,3 +57,26 @@ class Panels:
         buffer = BytesIO()
         np.savez_compressed(buffer, **arrays)
         write_bytes_atomic(path, buffer.getvalue())
+
+
+def _panel(
+    rendering: Float[Tensor, "b t 3 h w"], batch: WindowBatch, window: int, *, result: ViewSynthesis | None = None
+) -> dict[str, Tensor]:
+    """One window's pictures for the report, uint8: inputs `[k h w 3]`, and of its middle target `[h w 3]` the frame as
+    recorded, the truth and the rendering; `token_mask` `[k g g]`, 1 = input token replaced, where the method gates."""
+    target = rendering.shape[1] // 2
+
+    def picture(image: Tensor) -> Tensor:
+        return (image.clamp(0, 1) * 255).round().to(torch.uint8).movedim(-3, -1).cpu()
+
+    gated = {}
+    if result is not None and result.token_mask is not None:
+        mask = result.token_mask[window]
+        gated["token_mask"] = mask.unflatten(-1, (math.isqrt(mask.shape[-1]), -1)).to(torch.uint8).cpu()
+    return {
+        **gated,
+        "inputs": picture(batch.images[window, : batch.num_inputs]),
+        "recorded": picture(batch.images[window, batch.num_inputs + target]),
+        "truth": picture(batch.truth[window, target]),
+        "rendering": picture(rendering[window, target]),
+    }

@@ -26,7 +26,7 @@ class RenderedView:
     number: int
     """Place among the views given."""
     is_input: bool
-    """Its pixels may enter renderings; else it lends its camera alone."""
+    """Its pixels may enter renderings; else only its camera is used."""
     rendering: Float[Tensor, "3 h w"]
     """In [0, 1], on the CPU like the rest."""
     cameras: Cameras
@@ -94,19 +94,20 @@ def render_views(
         device: where to compute.
     """
     every = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 255
-    k, found, scene = len(inputs), {}, None
+    k, views, scene = len(inputs), {}, None
+    # Each pass renders one group of targets; the first pass also gives the inputs' renderings and the scene.
     for group in passes(len(images), inputs, targets):
         batch = every[[*inputs, *group]][None]
         features = None if backbone is None or not gated else backbone(batch[0])[None]
         result = model(batch, k, features=features, motion=gated, render_inputs=True)
         if scene is None:
             scene = _scene(model, batch[:, :k], result, np.argsort(inputs).tolist())
-            found = {number: _view(result, place, number, True) for place, number in enumerate(inputs)}
+            views = {number: _view(result, place, number, True) for place, number in enumerate(inputs)}
         for place, number in enumerate(group, start=k):
-            if number not in found:
-                found[number] = _view(result, place, number, False)
+            if number not in views:
+                views[number] = _view(result, place, number, False)
     assert scene is not None
-    return [found[number] for number in sorted(found)], scene
+    return [views[number] for number in sorted(views)], scene
 
 
 def _view(result: ViewSynthesis, place: int, number: int, is_input: bool) -> RenderedView:

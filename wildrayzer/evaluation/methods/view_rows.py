@@ -11,9 +11,10 @@ from torch import Tensor
 from wildrayzer.checkpoint import load_checkpoint
 from wildrayzer.config.sections.benchmark import CosegConfig
 from wildrayzer.config.sections.features import FeaturesConfig
-from wildrayzer.evaluation.methods.coseg import cosegment, enlarge
 from wildrayzer.evaluation.methods.external import ExternalFiles
-from wildrayzer.evaluation.methods.methods import WindowBatch, load_backbone, render_method
+from wildrayzer.evaluation.methods.input_masks import coseg_masks, file_masks
+from wildrayzer.evaluation.methods.render_method import load_backbone, render_method
+from wildrayzer.evaluation.window_batches import WindowBatch
 from wildrayzer.models import ViewSynthesis, WildRayZer
 from wildrayzer.pseudo_masks.backbones.build import build_backbone
 from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone
@@ -102,29 +103,8 @@ class ViewRow:
     def _read(self, batch: WindowBatch) -> Float[Tensor, "b t 3 h w"]:
         assert self.files is not None
         size, targets = batch.images.shape[-1], batch.frames[:, batch.num_inputs :]
-        found = [
+        renderings = [
             self.files.renderings(scene, frames.tolist(), size=size)
             for scene, frames in zip(batch.scenes, targets, strict=True)
         ]
-        return torch.from_numpy(np.stack(found)).permute(0, 1, 4, 2, 3).to(batch.images.device)
-
-
-def coseg_masks(batch: WindowBatch, backbone: FeatureBackbone, config: CosegConfig) -> UInt8[np.ndarray, "b k h w"]:
-    """Co-segmentation masks of a batch's input views, 1 = transient; each window's depend on it alone."""
-    inputs = batch.images[:, : batch.num_inputs]
-    features = backbone(inputs.flatten(0, 1)).unflatten(0, inputs.shape[:2])
-    seeds = batch.frames.sum(axis=1).tolist()
-    found = cosegment(features, config, centre=backbone.centre, anchor=backbone.anchor, seeds=seeds)
-    return enlarge(found, inputs.shape[-1])
-
-
-def file_masks(batch: WindowBatch, files: ExternalFiles) -> UInt8[np.ndarray, "b k h w"]:
-    """Masks of a batch's input views from files, 1 = transient.
-
-    Raises:
-        ValueError: broken files, or files of another size.
-    """
-    size, inputs = batch.images.shape[-1], batch.frames[:, : batch.num_inputs]
-    return np.stack(
-        [files.masks(scene, frames.tolist(), size=size) for scene, frames in zip(batch.scenes, inputs, strict=True)]
-    )
+        return torch.from_numpy(np.stack(renderings)).permute(0, 1, 4, 2, 3).to(batch.images.device)

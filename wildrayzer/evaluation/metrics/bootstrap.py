@@ -47,7 +47,7 @@ def bootstrap_mean(values: pd.Series, scenes: pd.Series, *, resamples: int, seed
     """Mean over frames, and a percentile interval from resampling whole scenes.
 
     Args:
-        values: one value a frame; those that enter no mean (`enters_mean`) are skipped and counted.
+        values: one value per frame; those that enter no mean (`enters_mean`) are skipped and counted.
         scenes: the scene of each frame.
         resamples: bootstrap draws.
         seed: same seed, same interval.
@@ -63,7 +63,7 @@ def paired_difference(first: pd.DataFrame, second: pd.DataFrame, *, resamples: i
     """Mean of `first − second` over the frames both have, and its interval over scenes.
 
     Args:
-        first: columns `scene`, `frame`, `value`, one row a frame.
+        first: columns `scene`, `frame`, `value`, one row per frame.
         second: the same; frames that only one of the two has are left out (the caller says how many scenes differ).
     """
     joined = first.merge(second, on=["scene", "frame"], suffixes=("_first", "_second"), validate="one_to_one")
@@ -72,10 +72,10 @@ def paired_difference(first: pd.DataFrame, second: pd.DataFrame, *, resamples: i
 
 
 def unpaired_difference(first: pd.DataFrame, second: pd.DataFrame, *, resamples: int, seed: int) -> Interval:
-    """Difference of two means over different frames, each side's scenes resampled apart; more careful than pairing.
+    """Difference of two means over different frames, each resampled over its own scenes; more careful than pairing.
 
     Args:
-        first: columns `scene` and `value`, one row a frame.
+        first: columns `scene` and `value`, one row per frame.
         second: the same. `scenes` and `frames` of the result count the smaller side; 0 if one is empty.
     """
     sides = [_by_scene(side["value"], side["scene"]) for side in (first, second)]

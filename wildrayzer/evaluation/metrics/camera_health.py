@@ -1,7 +1,7 @@
 """Is the static renderer a renderer? Cameras, frame order and swapped poses, beside its PSNR.
 
-Cheap explanations imitate a good PSNR: blending the inputs by the view's place in the row, with cameras that carry
-nothing. Cameras that follow the true ones (R²) and indifference to the order of frames rule that out.
+Two shortcuts can mimic a good PSNR: blending the inputs by the view's index, and cameras that carry no information.
+Cameras that follow the true ones (R²), and a PSNR that does not depend on the order of frames, rule them out.
 """
 
 from collections.abc import Iterable
@@ -14,14 +14,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from wildrayzer.evaluation.methods.methods import WindowBatch, check_finite
+from wildrayzer.evaluation.methods.render_method import check_finite
 from wildrayzer.evaluation.metrics.bootstrap import bootstrap_mean
 from wildrayzer.evaluation.metrics.cameras import camera_r2, camera_spread
 from wildrayzer.evaluation.metrics.image import masked_psnr
+from wildrayzer.evaluation.window_batches import WindowBatch
 from wildrayzer.geometry.cameras import Cameras
 from wildrayzer.models import WildRayZer
 
-FIGURES = {
+HEALTH_METRICS = {
     "psnr": "PSNR of the targets, dB",
     "reordered": "change of PSNR when the target frames enter in another order, dB; 0 = order does not matter",
     "swapped": "change of PSNR when each target is rendered with the next target's pose, dB; far below 0 expected, "
@@ -31,7 +32,7 @@ FIGURES = {
 
 @dataclass
 class _Collected:
-    figures: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in FIGURES})
+    metrics: dict[str, list[float]] = field(default_factory=lambda: {name: [] for name in HEALTH_METRICS})
     scenes: list[str] = field(default_factory=list)
     predicted: list[np.ndarray] = field(default_factory=list)
     true: list[np.ndarray] = field(default_factory=list)
@@ -53,9 +54,9 @@ def renderer_health(
         seed: of the bootstrap.
 
     Returns:
-        `figures`: mean and 95% interval over scenes of each of `FIGURES`; `camera_r2`: of `camera_r2` over first input
-        and targets (as many of the first ones as every window has), or None without true cameras or with fewer than two
-        windows; `camera_spread`.
+        `figures`: mean and 95% interval over scenes of each of `HEALTH_METRICS`; `camera_r2`: of `camera_r2` over first
+        input and targets (as many of the first ones as every window has), or None without true cameras or with fewer
+        than two windows; `camera_spread`.
 
     Raises:
         ValueError: windows with fewer than two targets.
@@ -64,15 +65,15 @@ def renderer_health(
     for batch, c2w in batches:
         _collect(collected, model, batch, c2w)
     scenes = pd.Series(collected.scenes)
-    figures = {
+    metrics = {
         name: vars(bootstrap_mean(pd.Series(values), scenes, resamples=resamples, seed=seed))
-        for name, values in collected.figures.items()
+        for name, values in collected.metrics.items()
     }
     predicted = _stacked(collected.predicted)
     known = collected.true and len(predicted) >= 2
     return {
-        "figures": figures,
-        "definitions": FIGURES,
+        "figures": metrics,
+        "definitions": HEALTH_METRICS,
         "camera_r2": camera_r2(predicted, _stacked(collected.true)) if known else None,
         "camera_spread": camera_spread(predicted),
         "windows": len(predicted),
@@ -92,6 +93,7 @@ def _collect(
     k, views = batch.num_inputs, batch.images.shape[1]
     if views - k < 2:
         raise ValueError("renderer health needs windows of at least 2 targets; raise benchmark.targets")
+    # The targets enter once in another order, and once each with the pose of the next target.
     rolled = [*range(k), *range(k + 1, views), k]
     result = model(batch.images, k)
     check_finite(result.render, batch.scenes, "renderer health")
@@ -101,7 +103,7 @@ def _collect(
     reordered = _psnr(model(batch.images[:, rolled], k).render.roll(1, dims=1), truth)
     swapped = _psnr(model(batch.images, k, cameras=poses).render, truth)
     for name, values in (("psnr", plain), ("reordered", reordered - plain), ("swapped", swapped - plain)):
-        collected.figures[name] += values.flatten().tolist()
+        collected.metrics[name] += values.flatten().tolist()
     collected.scenes += [scene for scene in batch.scenes for _ in range(views - k)]
     reference = [0, *range(k, views)]
     collected.predicted.append(result.cameras.c2w[:, reference].double().cpu().numpy())

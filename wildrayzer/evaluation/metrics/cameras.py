@@ -29,7 +29,7 @@ def camera_r2(
     Views are taken relative to the first; the regression (standardised, with a ridge of 1e-5 of the number of rows) is
     fitted on the first half of the scenes and evaluated on the second. A linear map absorbs the gauge, which
     self-supervised cameras are free to choose; cameras that say nothing about the scene score 0 or less, whatever
-    swapping poses does to the picture.
+    swapping poses does to the rendering.
 
     Degrees of freedom: translation `tx ty tz` in scene units, rotation vector `rx ry rz` in radians, and
     `shift` = tx / 3 + ry, the sideways move of content at depth 3, since a slide and a pan look alike. Those that vary
@@ -44,6 +44,7 @@ def camera_r2(
     """
     if len(true) < 2 or true.shape[1] < 2:
         raise ValueError(f"camera R² needs at least 2 scenes of 2 views, got {true.shape[0]} of {true.shape[1]}")
+    # Motion relative to the first view; a slide and a pan look alike, so their sum at a fixed depth is a degree too.
     half = len(true) // 2
     inputs, outputs = relative_motion(predicted), relative_motion(true)
     outputs = np.concatenate([outputs, outputs[..., :1] / SHIFT_DEPTH + outputs[..., 4:5]], axis=-1)
@@ -51,12 +52,14 @@ def camera_r2(
     def rows(values: np.ndarray) -> np.ndarray:
         return values.reshape(-1, values.shape[-1])
 
+    # Inputs are standardised by the half that is fitted, with a column of ones for the constant term.
     centre, scale = rows(inputs[:half]).mean(0), rows(inputs[:half]).std(0) + 1e-6
 
     def design(values: np.ndarray) -> np.ndarray:
         standard = (rows(values) - centre) / scale
         return np.concatenate([standard, np.ones((len(standard), 1))], axis=1)
 
+    # Ridge regression on the first half, R² on the second.
     fitted, held_out = design(inputs[:half]), design(inputs[half:])
     ridge = RIDGE * len(fitted) * np.eye(fitted.shape[1])
     weights = np.linalg.solve(fitted.T @ fitted + ridge, fitted.T @ rows(outputs[:half]))

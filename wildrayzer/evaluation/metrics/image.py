@@ -18,7 +18,7 @@ def masked_psnr(
 ) -> Float[Tensor, " n"]:
     """Peak signal-to-noise ratio in dB of images in [0, 1]: −10 log10 Σ(I−Î)²M / ΣM, M repeated over channels.
 
-    Two equal images give infinity, which no mean takes in (`bootstrap.enters_mean`).
+    Two equal images give infinity, which enters no mean (`bootstrap.enters_mean`).
     """
     error = (prediction.double() - truth.double()).square().mean(1, keepdim=True)
     return -10.0 * torch.log10(region_mean(error, region))
@@ -34,8 +34,8 @@ def masked_ssim(
     """Structural similarity of images in [0, 1]: Σ S M / ΣM with an 11×11 Gaussian window of σ 1.5.
 
     C1 = 0.01², C2 = 0.03², per channel; the region is area-pooled to the map's size. The images are padded by 5 pixels
-    of zeros, as in the release, whose definition published figures have; without `padding` the map has only the places
-    where the window fits, which lowers the figure, since zeros agree with zeros.
+    of zeros, as in the release, whose definition published values follow; without `padding` the map has only the
+    places where the window fits, which lowers the value, since zeros agree with zeros.
 
     Raises:
         ValueError: an image is smaller than the window.
@@ -55,6 +55,7 @@ def ssim_map(
     x, y = prediction.double(), truth.double()
     down, across = (_window_matrix(side, padding, x.device) for side in x.shape[-2:])
 
+    # Local means, variances and covariance under the Gaussian window, then the SSIM formula at every place.
     def blur(image: Tensor) -> Tensor:
         return down @ image @ across.T
 

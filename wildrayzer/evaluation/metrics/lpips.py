@@ -13,6 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from wildrayzer.evaluation.metrics.image import region_mean
+
 DEFINITIONS = {
     "lpips": "paper's Eq. 7: per level, region area-pooled to that level; Σ over levels (VGG, v0.1)",
     "lpips_released": "release: levels enlarged to the image, and the first one counted twice (VGG, v0.1)",
@@ -60,8 +62,8 @@ class MaskedLPIPS(nn.Module):
         total = torch.stack(enlarged).sum(0)
         return {
             name: {
-                "lpips": torch.stack([_region_mean(difference, region) for difference in levels]).sum(0),
-                "lpips_released": _region_mean(total, region) + _region_mean(enlarged[0], region),
+                "lpips": torch.stack([region_mean(difference, region) for difference in levels]).sum(0),
+                "lpips_released": region_mean(total, region) + region_mean(enlarged[0], region),
             }
             for name, region in regions.items()
         }
@@ -70,29 +72,25 @@ class MaskedLPIPS(nn.Module):
         """Weighted squared difference of unit feature vectors at the five levels, each `[n 1 h_l w_l]`."""
         images = torch.cat([prediction, truth]).float() * 2.0 - 1.0
         x = (images - self.get_buffer("shift")) / self.get_buffer("scale")
-        found: list[Tensor] = []
+        levels: list[Tensor] = []
         for index in CONVOLUTIONS:
             if index in POOL_BEFORE:
                 x = functional.max_pool2d(x, 2)
             weight, bias = self.get_buffer(f"weight{index}"), self.get_buffer(f"bias{index}")
             x = functional.relu(functional.conv2d(x, weight, bias, padding=1))
             if index in LEVEL_ENDS:
+                # At the end of a level: unit feature vectors, their squared difference, weighted by the level's head.
                 unit = x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10)
                 ours, true = unit.chunk(2)
-                found.append(functional.conv2d((ours - true).square(), self.get_buffer(f"head{len(found)}")))
-        return found
-
-
-def _region_mean(values: Float[Tensor, "n 1 h2 w2"], region: Float[Tensor, "n 1 h w"]) -> Float[Tensor, " n"]:
-    weight = functional.interpolate(region.float(), size=values.shape[-2:], mode="area")
-    return (values * weight).sum((1, 2, 3)) / weight.sum((1, 2, 3))
+                levels.append(functional.conv2d((ours - true).square(), self.get_buffer(f"head{len(levels)}")))
+        return levels
 
 
 def load_lpips(path: str | Path, device: torch.device | str = "cpu") -> MaskedLPIPS:
     """Build LPIPS from a file with VGG-16's convolutions, e.g. torchvision's `vgg16-397923af.pth`.
 
     Keys may be `features.N.weight` (torchvision), `[net.]sliceK.N.weight` (lpips) or `N.weight`; anything that is no
-    convolution of VGG-16 (the classifier) is ignored. The file is read as weights alone.
+    convolution of VGG-16 (the classifier) is ignored. Only tensors are read from the file.
 
     Raises:
         ValueError: missing or unreadable file, missing or misshapen convolutions; names the file.
@@ -116,7 +114,7 @@ def _backbone(state: dict[str, object], path: Path) -> dict[str, Tensor]:
     """The convolutions of a state dict as `weightN` and `biasN`, shapes checked."""
     pattern = re.compile(r"(?:module\.)?(?:net\.)?(?:features\.|slice\d\.)?(\d+)\.(weight|bias)")
     inputs = dict(zip(CONVOLUTIONS, (3, *CONVOLUTIONS.values()), strict=False))
-    found: dict[str, Tensor] = {}
+    backbone: dict[str, Tensor] = {}
     for key, tensor in state.items():
         match = pattern.fullmatch(str(key))
         if match is None or int(match[1]) not in CONVOLUTIONS or not isinstance(tensor, Tensor):
@@ -129,8 +127,8 @@ def _backbone(state: dict[str, object], path: Path) -> dict[str, Tensor]:
                 f"LPIPS weights {str(path)!r}: {key} has shape {tuple(tensor.shape)}, VGG-16 has {expected}; "
                 "give torchvision's VGG-16 weights"
             )
-        found[f"{kind}{index}"] = tensor.float()
-    return found
+        backbone[f"{kind}{index}"] = tensor.float()
+    return backbone
 
 
 def _packaged_heads() -> dict[str, Tensor]:

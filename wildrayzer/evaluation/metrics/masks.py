@@ -116,13 +116,13 @@ def score_split(masks: MaskSlice, store: FrameStore) -> dict[str, Float[np.ndarr
     parts = []
     for start in range(0, store.num_frames, BATCH):
         part = slice(start, min(start + BATCH, store.num_frames))
-        truth, found = true_masks(store, np.arange(part.start, part.stop)), masks(part)
-        if found.shape != truth.shape:
+        truth, predicted = true_masks(store, np.arange(part.start, part.stop)), masks(part)
+        if predicted.shape != truth.shape:
             raise ValueError(
-                f"masks of frames {part.start} to {part.stop - 1} have shape {found.shape}, the split "
+                f"masks of frames {part.start} to {part.stop - 1} have shape {predicted.shape}, the split "
                 f"{store.path} has {truth.shape}; score the masks that were made from this split"
             )
-        parts.append(score_frames(found, truth))
+        parts.append(score_frames(predicted, truth))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

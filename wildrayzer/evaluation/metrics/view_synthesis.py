@@ -1,16 +1,20 @@
-"""Score renderings of a batch of windows by region, whatever truth the split has."""
+"""Metrics of renderings by region, for whatever truth the split has."""
 
-import math
-
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from wildrayzer.evaluation.methods.methods import WindowBatch
-from wildrayzer.evaluation.methods.renderings import image_metrics
+from wildrayzer.evaluation.metrics.image import masked_psnr, region_mean, ssim_map
+from wildrayzer.evaluation.metrics.lpips import DEFINITIONS as LPIPS_DEFINITIONS
 from wildrayzer.evaluation.metrics.lpips import MaskedLPIPS
-from wildrayzer.models import ViewSynthesis
+from wildrayzer.evaluation.window_batches import WindowBatch
 
+IMAGE_DEFINITIONS = {
+    "psnr": "dB, −10 log10 Σ(I−Î)²M / ΣM",
+    "ssim": "11×11 Gaussian, σ 1.5, images padded by 5 pixels of zeros (release), region area-pooled",
+    "ssim_valid": "the same without padding",
+    **LPIPS_DEFINITIONS,
+}
+"""What the metrics of the view-synthesis tables mean."""
 REGIONS = {
     "full": "whole frame",
     "static": "pixels of the target without a transient (the ˢ of the paper)",
@@ -20,10 +24,29 @@ REGIONS = {
 }
 
 
+def image_metrics(
+    prediction: Float[Tensor, "n 3 h w"],
+    truth: Float[Tensor, "n 3 h w"],
+    regions: dict[str, Float[Tensor, "n 1 h w"]],
+    *,
+    lpips: MaskedLPIPS | None = None,
+) -> dict[str, dict[str, Float[Tensor, " n"]]]:
+    """`{region: {metric: value of each image}}` for images in [0, 1]; NaN where a region is empty."""
+    similarity = ssim_map(prediction, truth).mean(1, keepdim=True)  # once: `masked_ssim` of every region
+    scores = {
+        name: {"psnr": masked_psnr(prediction, truth, region), "ssim": region_mean(similarity, region)}
+        for name, region in regions.items()
+    }
+    if lpips is not None:
+        for name, values in lpips(prediction, truth, regions).items():
+            scores[name].update(values)
+    return scores
+
+
 def target_regions(batch: WindowBatch) -> dict[str, Float[Tensor, "b t 1 h w"]]:
     """Regions of the targets that have a truth, 1 = counted.
 
-    Clean twins: `full`, and with masks `static`, `transient`, `ghost`. Masks alone: `static`, since the truth under a
+    Clean twins: `full`, and with masks `static`, `transient`, `ghost`. Only masks: `static`, since the truth under a
     transient is not known. Neither: `full` where nothing moves, and no region at all on dynamic clips, which have no
     truth then. Pixels of unknown mask (255) in the target are in no region but `full`; in an input view they put no
     pixel into `ghost`.
@@ -52,26 +75,3 @@ def score_batch(
         return {}
     scores = image_metrics(rendering.float().clamp(0, 1).flatten(0, 1), batch.truth.flatten(0, 1), regions, lpips=lpips)
     return {region: {name: value.tolist() for name, value in values.items()} for region, values in scores.items()}
-
-
-def panel(
-    rendering: Float[Tensor, "b t 3 h w"], batch: WindowBatch, window: int, *, result: ViewSynthesis | None = None
-) -> dict[str, Tensor]:
-    """One window's pictures for the report, uint8: inputs `[k h w 3]`, and of its middle target `[h w 3]` the frame as
-    recorded, the truth and the rendering; `token_mask` `[k g g]`, 1 = input token replaced, where the method gates."""
-    target = rendering.shape[1] // 2
-
-    def picture(image: Tensor) -> Tensor:
-        return (image.clamp(0, 1) * 255).round().to(torch.uint8).movedim(-3, -1).cpu()
-
-    gated = {}
-    if result is not None and result.token_mask is not None:
-        mask = result.token_mask[window]
-        gated["token_mask"] = mask.unflatten(-1, (math.isqrt(mask.shape[-1]), -1)).to(torch.uint8).cpu()
-    return {
-        **gated,
-        "inputs": picture(batch.images[window, : batch.num_inputs]),
-        "recorded": picture(batch.images[window, batch.num_inputs + target]),
-        "truth": picture(batch.truth[window, target]),
-        "rendering": picture(rendering[window, target]),
-    }

@@ -1,4 +1,4 @@
-"""The method's claims as differences of two rows, each with the verdict its interval allows."""
+"""The method's claims, as differences between two rows, with the verdict that the interval of each allows."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ class Finding:
     where: str
     """Split and number of inputs."""
     compared: str
-    """The two sides and the figure."""
+    """The two sides and the metric."""
     difference: Interval | None
     """Signed so that above `limit` speaks for the claim; None where a side is not scored."""
     verdict: Verdict
@@ -153,7 +153,7 @@ def _measure(
         return Finding(claim.text, where, compared, None, "not scored", note=note)
     difference = paired_difference(first, second, resamples=resamples, seed=seed)
     other = set(first["scene"]) ^ set(second["scene"])
-    apart = f"{len(other)} scenes scored on one side alone are left out" if other else ""
+    apart = f"{len(other)} scenes scored on only one side are left out" if other else ""
     note = _joined(_too_few(difference.scenes), apart)
     return Finding(claim.text, where, compared, difference, judge(difference), note=note)
 
@@ -162,13 +162,13 @@ _FROZEN = {
     "coverage": "masks cover less where the same things stand still",
     "recall": "masks mark less of an actor that stands still",
 }
-"""Metrics that tell moving from frozen clips. Recall is of actors alone: other false alarms do not count."""
+"""Metrics that differ between moving and frozen clips. Recall is only of actors: other false alarms do not count."""
 
 
 def _frozen(scores: pd.DataFrame, kinds: Mapping[str, str], *, resamples: int, seed: int) -> list[Finding]:
-    """On frozen clips masks should mark less than on moving ones: two sets of clips, resampled apart.
+    """On frozen clips masks should mark less than on moving ones: two sets of clips, resampled separately.
 
-    Each number of input views is compared by itself.
+    Each number of input views is compared separately.
     """
     findings = []
     pairs = [

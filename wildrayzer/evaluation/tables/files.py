@@ -8,7 +8,7 @@ import pandas as pd
 
 from wildrayzer.evaluation.tables.rows import FIELDS
 
-_REMEDY = "run the stage benchmark_tables again"
+_FIX = "run the stage benchmark_tables again"
 
 
 def read_named(path: str | Path, *, numbers: Sequence[str]) -> pd.DataFrame:
@@ -16,7 +16,7 @@ def read_named(path: str | Path, *, numbers: Sequence[str]) -> pd.DataFrame:
 
     Args:
         path: the file.
-        numbers: columns of numbers; of these alone some may be missing (`nan` or nothing).
+        numbers: columns of numbers; only of these may values be missing (`nan` or nothing).
 
     Raises:
         ValueError: not a CSV file.
@@ -55,4 +55,4 @@ def _read(path: Path, numbers: Sequence[str]) -> pd.DataFrame:
     try:
         return read_named(path, numbers=numbers)
     except ValueError as error:  # what pandas raises for a file that is empty, torn or not text
-        raise ValueError(f"{path}: not a table ({error}); {_REMEDY}") from None
+        raise ValueError(f"{path}: not a table ({error}); {_FIX}") from None

@@ -1,4 +1,4 @@
-"""Tables in the paper's layout: a row a method, a group of columns a number of inputs; and ablations beside the run."""
+"""Tables arranged as in the paper: a row per method, columns by number of inputs; and ablations beside the run."""
 
 from collections.abc import Collection, Mapping, Sequence
 
@@ -7,7 +7,7 @@ import pandas as pd
 
 from wildrayzer.evaluation.metrics.bootstrap import bootstrap_mean, paired_difference
 from wildrayzer.evaluation.tables.notes import FORCED, MASK_METRICS
-from wildrayzer.evaluation.tables.published import Published, published_for
+from wildrayzer.evaluation.tables.published import published_for
 from wildrayzer.evaluation.tables.rows import (
     FIELDS,
     HEADINGS,
@@ -16,8 +16,8 @@ from wildrayzer.evaluation.tables.rows import (
     cell,
     interval_cell,
     interval_of,
-    number,
     order_of,
+    published_lines,
 )
 
 HEADLINE_REGION = {"moving": "static", "same_family": "static", "frozen": "static", "pairs": "full", "static": "full"}
@@ -34,13 +34,13 @@ def paper_table(
     forced: Collection[tuple[str, int]] = (),
     dropped: Collection[str] = (),
 ) -> Table | None:
-    """View synthesis of one set as the paper lays it out, with the published figures of that set below.
+    """View synthesis of one set, arranged as in the paper, with the published metrics of that set below.
 
     Args:
         split: name of the set.
         rows: its part of the summary; mask rows and ablations are left out.
         kind: of its split.
-        published: show published figures.
+        published: show published metrics.
         forced: (method, inputs) that a checkpoint was not trained for; flagged.
         dropped: sentences on frames that not all methods were scored on.
 
@@ -56,17 +56,20 @@ def paper_table(
     places = [(count, metric) for count in inputs for metric in metrics]
     lines = []
     for method in sorted(own["method"].unique(), key=order_of):
-        found = own[own["method"] == method].set_index(["inputs", "metric"])[FIELDS]
+        means = own[own["method"] == method].set_index(["inputs", "metric"])[FIELDS]
         texts = [
-            cell(interval_of(found.loc[place].tolist()), place[1]) + "†" * ((method, place[0]) in forced)
-            if place in found.index
+            cell(interval_of(means.loc[place].tolist()), place[1]) + "†" * ((method, place[0]) in forced)
+            if place in means.index
             else "–"
             for place in places
         ]
         lines.append((method, *texts))
     if published:
-        figures = {count: published_for(split, inputs=count) for count in inputs}
-        lines += _published_lines(figures, region, places)
+        published_here = [one for count in inputs for one in published_for(split, inputs=count)]
+        # A method without a metric in this region keeps its line, of dashes.
+        lines += published_lines(
+            published_here, places, lambda one: (one.inputs if one.region == region else None, one.metric)
+        )
     mark = "ˢ" if region == "static" else ""
     heads = (f"{count} views {HEADINGS[metric].replace(' ', mark + ' ', 1)}" for count, metric in places)
     what = "static region, marked ˢ" if mark else "whole frame"
@@ -89,23 +92,6 @@ def _notes(metrics: Sequence[str], forced: bool) -> list[str]:
     if forced:
         notes.append(FORCED)
     return notes
-
-
-def _published_lines(
-    figures: Mapping[int, Sequence[Published]], region: str, places: Sequence[tuple[int, str]]
-) -> list[tuple[str, ...]]:
-    named = dict.fromkeys((f.method, f.source) for found in figures.values() for f in found)
-    lines = []
-    for method, source in named:
-        values = {
-            (count, f.metric): f.value
-            for count, found in figures.items()
-            for f in found
-            if (f.method, f.source, f.region) == (method, source, region)
-        }
-        texts = ["–" if place not in values else number(values[place], place[1]) for place in places]
-        lines.append((f"{method} (published, {source})", *texts))
-    return lines
 
 
 def ablation_table(scores: pd.DataFrame, changes: Mapping[str, str], *, resamples: int, seed: int) -> Table | None:
@@ -134,14 +120,14 @@ def ablation_table(scores: pd.DataFrame, changes: Mapping[str, str], *, resample
                     apart[ablation, split] = f"{ablation}, {split}: {len(other)} scenes scored on one side alone."
                 shared = base.merge(changed, on=["scene", "frame"])[["scene", "frame"]]
                 base, changed = base.merge(shared), changed.merge(shared)
-                figures = [
+                means = [
                     cell(bootstrap_mean(side["value"], side["scene"], resamples=resamples, seed=seed), metric)
                     for side in (base, changed)
                 ]
                 difference = paired_difference(base, changed, resamples=resamples, seed=seed)
                 lines.append((
                     ablation, f"{row}, {region} {metric}" if region != "mask" else f"{row}, {metric}", str(split),
-                    str(inputs), *figures, interval_cell(difference, metric), str(difference.scenes),
+                    str(inputs), *means, interval_cell(difference, metric), str(difference.scenes),
                 ))  # fmt: skip
     if not lines:
         return None

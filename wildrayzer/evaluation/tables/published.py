@@ -1,4 +1,4 @@
-"""Figures of the papers, shown beside ours where the set is the published one."""
+"""Metrics published in the papers, shown beside ours where the set is the published one."""
 
 import re
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Published:
-    """One published figure."""
+    """One published metric."""
 
     data: str
     """Set, as in `SETS`."""
@@ -19,9 +19,9 @@ class Published:
     method: str
     """Row of the paper."""
     value: float
-    """The figure."""
-    source: str
-    """Where it stands."""
+    """The published value."""
+    paper: str
+    """Where it is published."""
 
 
 SETS = {
@@ -31,15 +31,15 @@ SETS = {
     "re10k": "RE10K",
     "dl3dv": "DL3DV",
 }
-"""Published sets by the start of a split's name, letters and digits alone."""
+"""Published sets by the start of a split's name, only letters and digits."""
 
 _PAPER = "WildRayZer"
 _OPEN = "Open-RayZer"
 
 
-def _rows(data: str, inputs: int | None, method: str, source: str, **values: float) -> list[Published]:
+def _rows(data: str, inputs: int | None, method: str, paper: str, **values: float) -> list[Published]:
     region = "mask" if "iou" in values else "static" if data == "D-RE10K" else "full"
-    return [Published(data, inputs, region, metric, method, value, source) for metric, value in values.items()]
+    return [Published(data, inputs, region, metric, method, value, paper) for metric, value in values.items()]
 
 
 PUBLISHED: tuple[Published, ...] = (
@@ -66,23 +66,23 @@ PUBLISHED: tuple[Published, ...] = (
     *_rows("DL3DV", 16, "RayZer, reproduced", _OPEN, psnr=20.84, ssim=0.562, lpips=0.354),
     *_rows("DL3DV", 16, "RayZer, paper", _OPEN, psnr=23.72, ssim=0.733, lpips=0.222),
 )
-"""LPIPS of WildRayZer is listed as `lpips_released`: its figures were presumably made with the release's code. What
-Open-RayZer lists, its own figures and those of the papers, is of 5 inputs and 5 targets on RE10K and of 16 and 8 on
+"""LPIPS of WildRayZer is listed as `lpips_released`: those values were presumably made with the release's code. What
+Open-RayZer lists, its own values and those of the papers, is for 5 inputs and 5 targets on RE10K and of 16 and 8 on
 DL3DV, as its configuration files say."""
 
 
 def published_for(split: str, *, inputs: int | None = None, masks: bool = False) -> list[Published]:
-    """Published figures of the set that a split's name starts with (e.g. `dre10k_test`), or none.
+    """Published metrics of the set that a split's name starts with (e.g. `dre10k_test`), or none.
 
     Args:
         split: name of a split; callers leave out splits of the embedded set.
-        inputs: input views; figures for another number are left out.
-        masks: figures of masks instead of renderings.
+        inputs: input views; values for another number are left out.
+        masks: metrics of masks instead of renderings.
     """
     plain = re.sub(r"[^a-z0-9]", "", split.lower())
     data = next((name for start, name in SETS.items() if plain.startswith(start)), None)
     return [
-        figure
-        for figure in PUBLISHED
-        if figure.data == data and (figure.region == "mask") == masks and (masks or figure.inputs == inputs)
+        one
+        for one in PUBLISHED
+        if one.data == data and (one.region == "mask") == masks and (masks or one.inputs == inputs)
     ]

@@ -1,6 +1,6 @@
 """The tables as rows of text: view synthesis, masks, renderer, claims. Needs no torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from wildrayzer.config.sections.benchmark import METHODS
 from wildrayzer.evaluation.metrics.bootstrap import MIN_SCENES, Interval
 from wildrayzer.evaluation.tables.claims import Finding
 from wildrayzer.evaluation.tables.notes import MASK_METRICS, notes_of
-from wildrayzer.evaluation.tables.published import published_for
+from wildrayzer.evaluation.tables.published import Published, published_for
 
 VIEW_REGIONS = ("full", "static", "transient", "ghost")
 VIEW_METRICS = ("psnr", "ssim", "lpips", "lpips_released")
@@ -55,7 +55,7 @@ class Table:
 def cell(interval: Interval, metric: str) -> str:
     """Mean ± standard error as text: dB with two decimals, masks in percent with one, the rest with three.
 
-    The mean alone where one scene has no standard error, a dash where there is nothing.
+    Only the mean where one scene has no standard error, a dash where there is nothing.
     """
     if not np.isfinite(interval.mean):
         return "–"
@@ -65,7 +65,7 @@ def cell(interval: Interval, metric: str) -> str:
 
 
 def interval_cell(interval: Interval, metric: str) -> str:
-    """Mean and 95% interval as text, as `cell` rounds; the mean alone where one scene has no interval."""
+    """Mean and 95% interval as text, rounded as by `cell`; only the mean where one scene has no interval."""
     if not np.isfinite([interval.low, interval.high]).all():
         return cell(interval, metric)
     low, high = (number(value, metric) for value in (interval.low, interval.high))
@@ -73,7 +73,7 @@ def interval_cell(interval: Interval, metric: str) -> str:
 
 
 def number(value: float, metric: str) -> str:
-    """One figure of a metric, without its unit."""
+    """One value of a metric as text, without its unit."""
     scale, digits = (1, 2) if metric == "psnr" else (100, 1) if metric in MASK_METRICS else (1, 3)
     return f"{round(value * scale, digits) + 0.0:.{digits}f}"
 
@@ -97,7 +97,7 @@ def split_table(
         dropped: sentences of `intersect`.
         masks: masks or renderings.
         kind: of the split.
-        published: show published figures of the set beside ours.
+        published: show published metrics of the set beside ours.
     """
     regions, metrics = (("mask",), MASK_METRICS) if masks else (VIEW_REGIONS, VIEW_METRICS)
     present = set(zip(rows["region"], rows["metric"], strict=True))
@@ -112,7 +112,9 @@ def split_table(
             of_method = group[group["method"] == method]
             lines.append(_row(method, inputs, of_method, cells, flag=(method, inputs) in forced))
         if published:
-            lines += _published_rows(split, inputs, cells, masks)
+            published_here = published_for(split, inputs=inputs, masks=masks)
+            named = published_lines(published_here, cells, lambda one: (one.region, one.metric))
+            lines += [(str(inputs), *line, "", "", "") for line in named]
     headings = (HEADINGS[metric] if masks else f"{region} {HEADINGS[metric]}" for region, metric in cells)
     what = "Masks" if masks else "View synthesis"
     return Table(
@@ -134,14 +136,14 @@ def order_of(method: str) -> tuple[int, str]:
 def _row(
     method: str, inputs: int, rows: pd.DataFrame, cells: Sequence[tuple[str, str]], *, flag: bool
 ) -> tuple[str, ...]:
-    found = {
+    intervals = {
         place: interval_of(row)
         for place, row in zip(
             zip(rows["region"], rows["metric"], strict=True), rows[FIELDS].to_numpy().tolist(), strict=True
         )
     }
-    texts = [cell(found[place], place[1]) if place in found else "–" for place in cells]
-    first = next(found[place] for place in cells if place in found)
+    texts = [cell(intervals[place], place[1]) if place in intervals else "–" for place in cells]
+    first = next(intervals[place] for place in cells if place in intervals)
     counts = (str(first.scenes), str(first.frames), str(first.skipped))
     return (str(inputs), method + ("†" if flag else ""), *texts, *counts)
 
@@ -153,13 +155,23 @@ def interval_of(values: Sequence[float]) -> Interval:
     return Interval(mean, low, high, error, scenes, frames, skipped)
 
 
-def _published_rows(split: str, inputs: int, cells: Sequence[tuple[str, str]], masks: bool) -> list[tuple[str, ...]]:
-    figures = published_for(split, inputs=inputs, masks=masks)
+def published_lines(
+    published: Sequence[Published],
+    places: Sequence[tuple[Any, str]],
+    place_of: Callable[[Published], tuple[Any, str]],
+) -> list[tuple[str, ...]]:
+    """A line per published method: its name, then its metric at each place, or a dash.
+
+    Args:
+        published: metrics of one set.
+        places: columns; the second part of each is the metric.
+        place_of: column of a published metric.
+    """
     lines = []
-    for method, source in dict.fromkeys((figure.method, figure.source) for figure in figures):
-        values = {(f.region, f.metric): f.value for f in figures if (f.method, f.source) == (method, source)}
-        texts = ["–" if place not in values else number(values[place], place[1]) for place in cells]
-        lines.append((str(inputs), f"{method} (published, {source})", *texts, "", "", ""))
+    for method, paper in dict.fromkeys((one.method, one.paper) for one in published):
+        values = {place_of(one): one.value for one in published if (one.method, one.paper) == (method, paper)}
+        texts = ("–" if place not in values else number(values[place], place[1]) for place in places)
+        lines.append((f"{method} (published, {paper})", *texts))
     return lines
 
 
@@ -170,10 +182,10 @@ def health_tables(healths: Sequence[Mapping[str, Any]]) -> list[Table]:
     degrees = list(dict.fromkeys(name for health in healths for name in (health.get("camera_r2") or {})))
     rows = []
     for health in sorted(healths, key=lambda h: (h["split"], h["inputs"])):
-        figures = [cell(Interval(**health["figures"][name]), "psnr") for name in ("psnr", "reordered", "swapped")]
+        metrics = [cell(Interval(**health["figures"][name]), "psnr") for name in ("psnr", "reordered", "swapped")]
         r2 = health.get("camera_r2") or {}
         rows.append((
-            health["split"], str(health["inputs"]), *figures, *(f"{r2[d]:.2f}" if d in r2 else "–" for d in degrees),
+            health["split"], str(health["inputs"]), *metrics, *(f"{r2[d]:.2f}" if d in r2 else "–" for d in degrees),
             f"{health['camera_spread']:.4f}", str(health["windows"]),
         ))  # fmt: skip
     columns = ("split", "inputs", "PSNR", "re-ordered, dB", "swapped poses, dB")

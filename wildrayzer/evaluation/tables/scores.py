@@ -1,6 +1,6 @@
-"""Tidy scores: one row a (method, split, inputs, scene, frame, region, metric), with a manifest beside them.
+"""Tidy scores: one row per (method, split, inputs, scene, frame, region, metric), with a manifest beside them.
 
-Needs no torch: tables are made from these files alone.
+Needs no torch: tables are made only from these files.
 """
 
 import logging
@@ -83,7 +83,7 @@ def read_scores(paths: Iterable[str | Path]) -> pd.DataFrame:
     """Read and join score files.
 
     Raises:
-        ValueError: missing or empty file, wrong columns, values that are no numbers, or a frame scored twice.
+        ValueError: missing or empty file, wrong columns, values that are not numbers, or a frame scored twice.
     """
     tables = [_read_one(Path(path)) for path in paths]
     if not tables:

@@ -32,29 +32,29 @@ _MASKS = ("pseudo:renderer", "pseudo:renderer@dino_only", "pseudo:renderer@ssim_
 
 def topics(splits: Sequence[str]) -> list[Topic]:
     """What the seeds table shows of the splits that were scored."""
-    found = [Topic("Renderer, static clips", "static_test", "full", "psnr", "dB", _RENDERERS)]
-    found += [
+    known = [Topic("Renderer, static clips", "static_test", "full", "psnr", "dB", _RENDERERS)]
+    known += [
         Topic(
             f"Renderer, pairs, {region} region, against the clean frame", "pairs_test", region, "psnr", "dB", _RENDERERS
         )
         for region in ("static", "ghost")
     ]
-    found.append(Topic("Renderer, dynamic clips, static region", "dynamic_test", "static", "psnr", "dB", _RENDERERS))
+    known.append(Topic("Renderer, dynamic clips, static region", "dynamic_test", "static", "psnr", "dB", _RENDERERS))
     for split, name in (
         ("dynamic_test", "moving actors"),
         ("same_family_test", "movers of the furniture's family"),
         ("frozen_test", "frozen actors"),
     ):
-        found.append(Topic(f"Masks, {name}, IoU", split, "mask", "iou", "%", _MASKS))
+        known.append(Topic(f"Masks, {name}, IoU", split, "mask", "iou", "%", _MASKS))
     for split, name in (("dynamic_test", "moving actors"), ("frozen_test", "frozen actors")):
-        found.append(Topic(f"Masks, {name}, share of the actors' pixels marked", split, "mask", "recall", "%", _MASKS))
+        known.append(Topic(f"Masks, {name}, share of the actors' pixels marked", split, "mask", "recall", "%", _MASKS))
     for split, name in (
         ("dynamic_test", "moving actors"),
         ("frozen_test", "frozen actors"),
         ("static_test", "static clips"),
     ):
-        found.append(Topic(f"Masks, {name}, share of the frame marked", split, "mask", "coverage", "%", _MASKS))
-    return [topic for topic in found if topic.split in splits]
+        known.append(Topic(f"Masks, {name}, share of the frame marked", split, "mask", "coverage", "%", _MASKS))
+    return [topic for topic in known if topic.split in splits]
 
 
 def seeds_table(runs: Sequence[str | Path]) -> str:
@@ -73,10 +73,10 @@ def seeds_table(runs: Sequence[str | Path]) -> str:
     splits = sorted(set.intersection(*(set(summary["split"]) for summary in summaries.values())))
     parts = [_cameras(folders)]
     for topic in topics(splits):
-        found = [row for method in topic.methods if (row := _row(topic, method, summaries)) is not None]
-        if found:
-            several = len({inputs for inputs, _ in found}) > 1
-            rows = [[f"{row[0]} ({inputs} inputs)" if several else row[0], *row[1:]] for inputs, row in found]
+        lines = [line for method in topic.methods if (line := _row(topic, method, summaries)) is not None]
+        if lines:
+            several = len({inputs for inputs, _ in lines}) > 1
+            rows = [[f"{row[0]} ({inputs} inputs)" if several else row[0], *row[1:]] for inputs, row in lines]
             parts.append(_table(f"{topic.title}, {topic.unit}", [*summaries, "over seeds"], rows))
     parts.append(_claims(folders))
     return "\n\n".join(parts) + "\n"
@@ -100,13 +100,13 @@ def _row(topic: Topic, method: str, summaries: dict[str, pd.DataFrame]) -> tuple
         for name in ("split", "region", "metric"):
             wanted &= summary[name] == getattr(topic, name)
         of_runs.append(summary[wanted & (summary["method"] == method)].set_index("inputs"))
-    shared = set.intersection(*(set(found.index) for found in of_runs))
+    shared = set.intersection(*(set(means.index) for means in of_runs))
     if not shared:
         return None
     inputs, scale = int(min(shared)), 100.0 if topic.unit == "%" else 1.0
-    figures = [found.loc[inputs, ["mean", "low", "high"]].to_numpy(float) * scale for found in of_runs]
-    cells = [f"{mean:.1f}" + ("" if np.isnan(low) else f" [{low:.1f}, {high:.1f}]") for mean, low, high in figures]
-    return inputs, [method, *cells, _spread([mean for mean, _, _ in figures], 1)]
+    intervals = [means.loc[inputs, ["mean", "low", "high"]].to_numpy(float) * scale for means in of_runs]
+    cells = [f"{mean:.1f}" + ("" if np.isnan(low) else f" [{low:.1f}, {high:.1f}]") for mean, low, high in intervals]
+    return inputs, [method, *cells, _spread([mean for mean, _, _ in intervals], 1)]
 
 
 def _cameras(folders: Mapping[str, Path]) -> str:

@@ -18,7 +18,7 @@ from wildrayzer.evaluation.tables.rows import FIELDS, MASK_METHODS, Table, claim
 
 @dataclass(frozen=True)
 class TableContext:
-    """What tables say of a run besides its scores."""
+    """What the tables say about a run besides its scores."""
 
     run: str
     """Name of the run."""
@@ -31,7 +31,7 @@ class TableContext:
     kinds: Mapping[str, str]
     """Kind of each split that is scored: static, moving, pairs, frozen or same_family."""
     outside: frozenset[str]
-    """Splits that come from outside; published figures are shown beside these alone."""
+    """Splits that come from outside; published metrics are shown only beside these."""
     resamples: int
     """Bootstrap draws."""
     seed: int
@@ -95,8 +95,8 @@ def build_tables(
 ) -> Tables:
     """All tables of a run.
 
-    Rows of one table are compared on the frames that all of them have: what only some were scored on is left out and
-    said so.
+    Rows of one table are compared on the frames that all of them have: what only some were scored on is left out, and
+    a note says so.
 
     Args:
         scores: tidy scores of all files.
@@ -117,13 +117,13 @@ def build_tables(
         raise ValueError("all scores are NaN: the splits have no pixel to score; check their masks")
     common, dropped = intersect(scores)
     summary = summarise(common, resamples=context.resamples, seed=context.seed)
-    found: list[Table] = []
+    tables: list[Table] = []
     for split in context.kinds:
         here = summary[summary["split"] == split]
         views = here[here["region"] != "mask"]
         if len(views):
             forced = {(m["method"], m["inputs"]) for m in manifests if m.get("split") == split and m.get("forced")}
-            laid_out = paper_table(
+            paper_rows = paper_table(
                 split,
                 views,
                 kind=context.kinds[split],
@@ -131,11 +131,11 @@ def build_tables(
                 forced=forced,
                 dropped=[text for (where, _, kind), text in dropped.items() if (where, kind) == (split, "views")],
             )
-            found += [] if laid_out is None else [laid_out]
+            tables += [] if paper_rows is None else [paper_rows]
         for masks in (False, True):
             rows = here[(here["region"] == "mask") == masks]
             if len(rows):
-                found.append(
+                tables.append(
                     split_table(
                         split,
                         rows,
@@ -147,12 +147,12 @@ def build_tables(
                     )
                 )
     ablations = ablation_table(scores, context.ablations, resamples=context.resamples, seed=context.seed)
-    found += [] if ablations is None else [ablations]
-    found += health_tables(healths)
+    tables += [] if ablations is None else [ablations]
+    tables += health_tables(healths)
     findings = check_claims(scores, context.kinds, healths, resamples=context.resamples, seed=context.seed)
     if findings:
-        found.append(claims_table(findings))
-    return Tables(context, tuple(found), summary, tuple(findings))
+        tables.append(claims_table(findings))
+    return Tables(context, tuple(tables), summary, tuple(findings))
 
 
 def family(method: str) -> str:

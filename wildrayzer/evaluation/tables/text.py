@@ -1,12 +1,17 @@
-"""Tables as Markdown, LaTeX and on the terminal."""
+"""Tables as Markdown, written and read back, as LaTeX, and on the terminal."""
 
 import os
+import re
+from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from wildrayzer.config import RunConfig
+from wildrayzer.evaluation.tables.files import read_summary
 from wildrayzer.evaluation.tables.rows import Table
 from wildrayzer.evaluation.tables.tables import TableContext, Tables
+from wildrayzer.run.layout import RunLayout
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -14,6 +19,7 @@ _LATEX = {
     "†": r"$\dagger$", "²": r"\textsuperscript{2}", "ˢ": r"\textsuperscript{s}", "Σ": r"$\Sigma$", "σ": r"$\sigma$",
     "Î": r"$\hat{I}$", "×": r"$\times$", "–": "--", "≥": r"$\geq$", "≤": r"$\leq$", "±": r"$\pm$",
 }  # fmt: skip
+_CELL = re.compile(r"(?<!\\)\|")
 VERDICT_STYLES = {"holds": "green", "does not hold": "red", "undecided": "yellow", "not scored": "dim"}
 PIPED_WIDTH = 160
 """Columns of the tables in a file or pipe, which has no width of its own."""
@@ -41,6 +47,42 @@ def markdown(tables: Tables) -> str:
 def _markdown_table(table: Table) -> str:
     rows = [table.columns, ("---",) * len(table.columns), *table.rows]
     return "\n".join("| " + " | ".join(text.replace("|", r"\|") for text in row) + " |" for row in rows)
+
+
+def parse_tables(text: str) -> tuple[Table, ...]:
+    """The tables of a `tables.md`, with their titles and notes.
+
+    Raises:
+        ValueError: a part of the text is no table.
+    """
+    tables = []
+    for part in text.split("\n## ")[1:]:
+        title, *lines = part.splitlines()
+        grid = [_cells(line) for line in lines if line.startswith("|")]
+        if len(grid) < 2 or any(len(row) != len(grid[0]) for row in grid):
+            raise ValueError(f"tables.md: {title!r} is no table; run the stage benchmark_tables again")
+        notes = tuple(line.removeprefix("- ") for line in lines if line.startswith("- "))
+        name = "claims" if title.startswith("Claims") else re.sub(r"\W+", "_", title.partition(".")[0]).lower()
+        tables.append(Table(name, title, grid[0], tuple(grid[2:]), notes))
+    return tuple(tables)
+
+
+def _cells(line: str) -> tuple[str, ...]:
+    return tuple(cell.strip().replace(r"\|", "|") for cell in _CELL.split(line)[1:-1])
+
+
+def read_tables(config: RunConfig, layout: RunLayout) -> Tables:
+    """The tables of a run, from its tables folder.
+
+    Raises:
+        ValueError: there are none yet, or they are damaged.
+    """
+    folder = Path(layout.tables)
+    for name in ("tables.md", "summary.csv"):
+        if not (folder / name).is_file():
+            raise ValueError(f"{folder} has no {name}; run the stage benchmark_tables first (`make demo` does)")
+    parsed = parse_tables((folder / "tables.md").read_text())
+    return Tables(TableContext.from_config(config), parsed, read_summary(folder))
 
 
 def latex(tables: Tables) -> str:
@@ -96,3 +138,16 @@ def print_tables(tables: Tables, console: Console | None = None) -> None:
         console.print(shown)
         for note in table.notes:
             console.print(note, style="dim", markup=False)
+
+
+def print_summary(*, config: RunConfig, layout: RunLayout, console: Console | None = None) -> None:
+    """Show a run's benchmark tables on the terminal, then where its report is.
+
+    Raises:
+        ValueError: the tables are not made yet.
+    """
+    console = console or table_console()
+    print_tables(read_tables(config, layout), console)
+    report = Path(layout.report)
+    where = str(report) if report.is_file() else f"not written yet; `snakemake report` writes {report}"
+    console.print(f"Report: {where}", markup=False, soft_wrap=True)

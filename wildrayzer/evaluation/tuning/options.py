@@ -21,7 +21,7 @@ class OptionSet:
     number: int
     """From 0, in the order of the sweep: the last option varies fastest."""
     values: dict[str, Any]
-    """Swept options alone, as `SECTION.OPTION`."""
+    """Only the swept options, as `SECTION.OPTION`."""
     pseudo_masks: PseudoMasksConfig
     refine: RefineConfig
 
@@ -68,13 +68,13 @@ def option_sets(
         ValueError: a value out of range, or options that contradict each other.
     """
     base = {"pseudo_masks": pseudo_masks, "refine": refine}
-    found = []
+    sets = []
     for number, combination in enumerate(itertools.product(*sweep.values())):
         texts = dict(zip(sweep, combination, strict=True))
         made = {section: _with(section, base[section], texts) for section in _SECTIONS}
         values = {name: getattr(made[name.partition(".")[0]], name.partition(".")[2]) for name in sweep}
-        found.append(OptionSet(number, values, **made))
-    return found
+        sets.append(OptionSet(number, values, **made))
+    return sets
 
 
 def _with(section: str, base: Section, texts: dict[str, str]) -> Any:

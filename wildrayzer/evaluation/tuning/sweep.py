@@ -25,8 +25,8 @@ METRICS = ("iou", "recall", "precision", "coverage")
 _FRAMES_AT_ONCE = 64
 
 Row = dict[str, Any]
-"""Figures of one option set on one split: `set`, `split`, `masks` (`patch` or `pixel`), the swept options, `frames`,
-the means of `METRICS` over frames (NaN where there is no such figure) and `empty`, the share of empty masks."""
+"""Metrics of one option set on one split: `set`, `split`, `masks` (`patch` or `pixel`), the swept options, `frames`,
+the means of `METRICS` over frames (NaN where a metric has no value) and `empty`, the share of empty masks."""
 
 
 @dataclass(frozen=True)
@@ -37,13 +37,13 @@ class TuningSplit:
     residuals: Path
     store: Path
     calibration: tuple[Path, ...] = ()
-    """Residuals of the static calibration splits: thresholds of the absolute test are made anew for every set."""
+    """Residuals of the static calibration splits, from which every set gets thresholds of the absolute test."""
     thresholds: Path | None = None
     """Thresholds to use where no calibration residuals are named; they must fit the options."""
 
 
 def check_split(split: TuningSplit) -> None:
-    """Open everything once, so that what is broken is said before the work starts.
+    """Open everything once, so that damage is reported before the work starts.
 
     Raises:
         ValueError: a part is missing, damaged or made from something else.
@@ -68,7 +68,7 @@ def tune(
         sets: of `option_sets`.
         limit: clips of each split that are used, evenly spread; all by default.
         refine: also make and score pixel masks.
-        workers: processes; the figures do not depend on how many.
+        workers: processes; the metrics do not depend on how many.
 
     Raises:
         ValueError: see `check_split`; also thresholds that are missing or do not fit the options.
@@ -87,8 +87,8 @@ def tune(
 def _score_set(option_set: OptionSet, *, splits: tuple[TuningSplit, ...], limit: int | None, refine: bool) -> list[Row]:
     rows = []
     for split in splits:
-        for masks, figures in _score(split, option_set, limit, refine).items():
-            rows.append({"set": option_set.number, "split": split.name, "masks": masks, **option_set.values, **figures})
+        for masks, metrics in _score(split, option_set, limit, refine).items():
+            rows.append({"set": option_set.number, "split": split.name, "masks": masks, **option_set.values, **metrics})
     return rows
 
 
@@ -134,16 +134,16 @@ def _thresholds(split: TuningSplit, config: PseudoMasksConfig) -> AbsoluteThresh
         return None
     maps, _ = _open(split)
     if split.calibration:
-        found, source = calibrate_on(split.calibration, config), split.calibration[0]
+        thresholds, path = calibrate_on(split.calibration, config), split.calibration[0]
     elif split.thresholds is not None:
-        found, source = AbsoluteThresholds.load(split.thresholds), split.thresholds
+        thresholds, path = AbsoluteThresholds.load(split.thresholds), split.thresholds
     else:
         raise ValueError(
             f"pseudo_masks.absolute_test: {config.absolute_test} needs residuals of a calibration split for "
             f"{split.name}; name them, or set absolute_test: off"
         )
-    check_thresholds(found, config, maps, source)
-    return found
+    check_thresholds(thresholds, config, maps, path)
+    return thresholds
 
 
 def _scores(

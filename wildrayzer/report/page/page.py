@@ -13,24 +13,24 @@ class Picture:
     src: str
     """Data URI."""
     alt: str
-    """What is seen, for those who cannot see it."""
+    """Description of the image, for those who cannot see it."""
     caption: str = ""
     """Text under it."""
 
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence in place of something that is not there."""
+    """A sentence in place of something that is missing."""
 
     kind: ClassVar[str] = "note"
     text: str
 
 
 @dataclass(frozen=True)
-class Facts:
+class KeyValues:
     """Names and values, in two columns where there is room."""
 
-    kind: ClassVar[str] = "facts"
+    kind: ClassVar[str] = "key_values"
     rows: tuple[tuple[str, str], ...]
     title: str = ""
 
@@ -60,10 +60,10 @@ class Figures:
 
 
 @dataclass(frozen=True)
-class Film:
+class Video:
     """A video inside the page."""
 
-    kind: ClassVar[str] = "film"
+    kind: ClassVar[str] = "video"
     title: str
     src: str
     """Data URI."""
@@ -82,7 +82,7 @@ class Column:
 
 @dataclass(frozen=True)
 class GalleryRow:
-    """A line of pictures under its label; None leaves a place empty."""
+    """A row of pictures under its label; None leaves a cell empty."""
 
     label: str
     pictures: tuple[Picture | None, ...]
@@ -99,10 +99,10 @@ class Gallery:
     rows: tuple[GalleryRow, ...]
 
     def __post_init__(self) -> None:
-        assert all(len(row.pictures) == len(self.columns) for row in self.rows), "a picture a column"
+        assert all(len(row.pictures) == len(self.columns) for row in self.rows), "one picture per column"
 
 
-Block = Note | Facts | TextTable | Figures | Film | Gallery
+Block = Note | KeyValues | TextTable | Figures | Video | Gallery
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Section:
 def render_page(title: str, lead: str, sections: list[Section]) -> str:
     """The page as HTML: one file, no script, nothing loaded from elsewhere.
 
-    What is no Unicode, in the names of old files, is shown as question marks.
+    What is not valid Unicode, as in names of old files, is shown as question marks.
     """
     page = template("report.html.j2").render(title=title, lead=lead, sections=sections)
     return page.encode("utf-8", "replace").decode()

@@ -80,7 +80,7 @@ def mask_picture(mask: UInt8[np.ndarray, "h w"]) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def cluster_picture(clusters: UInt8[np.ndarray, "g g2"]) -> UInt8[np.ndarray, "g g2 3"]:
-    """A colour a cluster (colours repeat after 20), grey = not computed."""
+    """One colour per cluster (colours repeat after 20), grey = not computed."""
     colours = (matplotlib.colormaps["tab20"](clusters % 20)[..., :3] * 255).round().astype(np.uint8)
     colours[clusters == UNKNOWN] = _GREY
     return colours

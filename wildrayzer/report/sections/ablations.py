@@ -1,4 +1,4 @@
-"""Ablations in the report: what each changes, its figures and its motion head's learning curves beside the run's."""
+"""Ablations in the report: what each changes, its metrics and its motion head's learning curves beside the run's."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,9 +8,9 @@ from matplotlib.axes import Axes
 from wildrayzer.config import RunConfig
 from wildrayzer.config.variants import ablations_of
 from wildrayzer.evaluation.tables.tables import TableContext
+from wildrayzer.evaluation.tables.text import parse_tables
 from wildrayzer.report.page.charts import COLOURS, chart, legend_above, plain
-from wildrayzer.report.page.page import Block, Facts, Figures, Note, Picture, TextTable
-from wildrayzer.report.sections.benchmark import parse_tables
+from wildrayzer.report.page.page import Block, Figures, KeyValues, Note, Picture, TextTable
 from wildrayzer.run.expected import ExpectedScores, ablation_scores, compared_files
 from wildrayzer.run.layout import RunLayout
 from wildrayzer.training.metrics_log import read_metrics
@@ -40,12 +40,12 @@ def ablation_blocks(config: RunConfig, layout: RunLayout) -> list[Block]:
     ]
     if shown:
         changes = TableContext.from_config(config).ablations
-        blocks.append(Facts(tuple((name, changes[name]) for name in shown), "Ablations that were run"))
+        blocks.append(KeyValues(tuple((name, changes[name]) for name in shown), "Ablations that were run"))
     return [*blocks, *_own_tables(shown), *_curves(config, layout, shown)]
 
 
 def _is_outdated(run: ExpectedScores, ablation: ExpectedScores) -> bool:
-    """Whether the run has been scored anew since an ablation's own tables were made; by time, as the workflow asks."""
+    """Whether the run has been scored again since an ablation's own tables were made; by time, as the workflow asks."""
     tables = Path(ablation.layout.tables) / "tables.md"
     if not tables.is_file():
         return False
@@ -56,18 +56,18 @@ def _is_outdated(run: ExpectedScores, ablation: ExpectedScores) -> bool:
 def _own_tables(ablations: Mapping[str, ExpectedScores]) -> list[Block]:
     """Ablations beside the run, as one table; those that are part of the run's own tables have none of their own."""
     files = [Path(ablation.layout.tables) / "tables.md" for ablation in ablations.values()]
-    found = [
+    tables = [
         table
         for file in files
         if file.is_file()
         for table in parse_tables(file.read_text())
         if table.columns[0] == "ablation"
     ]
-    if not found:
+    if not tables:
         return []
-    notes = dict.fromkeys(note for table in found for note in table.notes)
-    rows = tuple(row for table in found for row in table.rows)
-    return [TextTable(found[0].title, found[0].columns, rows, tuple(notes))]
+    notes = dict.fromkeys(note for table in tables for note in table.notes)
+    rows = tuple(row for table in tables for row in table.rows)
+    return [TextTable(tables[0].title, tables[0].columns, rows, tuple(notes))]
 
 
 def _curves(config: RunConfig, layout: RunLayout, ablations: Mapping[str, ExpectedScores]) -> list[Block]:

@@ -1,6 +1,5 @@
-"""The benchmark tables as they were written, the claims as a plot, and the renderer's health."""
+"""The benchmark tables as written, the claims as plots, and the renderer's health."""
 
-import re
 from pathlib import Path
 
 import numpy as np
@@ -9,64 +8,27 @@ from matplotlib.axes import Axes
 
 from wildrayzer.config import RunConfig
 from wildrayzer.evaluation.metrics.bootstrap import MIN_SCENES
-from wildrayzer.evaluation.tables.files import read_claims, read_summary
+from wildrayzer.evaluation.tables.files import read_claims
 from wildrayzer.evaluation.tables.notes import MASK_METRICS
 from wildrayzer.evaluation.tables.rows import Table, number
-from wildrayzer.evaluation.tables.tables import TableContext, Tables
+from wildrayzer.evaluation.tables.text import read_tables
 from wildrayzer.io.files import read_json
 from wildrayzer.report.page.charts import GREEN, GREY, ORANGE, chart, plain
-from wildrayzer.report.page.page import Block, Facts, Figures, Note, Picture, TextTable
+from wildrayzer.report.page.page import Block, Figures, KeyValues, Note, Picture, TextTable
 from wildrayzer.run.layout import RunLayout
 
 VERDICT_COLOURS = {"holds": GREEN, "does not hold": ORANGE, "undecided": GREY}
 _HEALTH = {"psnr": "PSNR", "reordered": "targets re-ordered", "swapped": "poses swapped"}
-_CELL = re.compile(r"(?<!\\)\|")
-
-
-def parse_tables(text: str) -> tuple[Table, ...]:
-    """The tables of a `tables.md`, with their titles and notes.
-
-    Raises:
-        ValueError: a part of the text is no table.
-    """
-    found = []
-    for part in text.split("\n## ")[1:]:
-        title, *lines = part.splitlines()
-        grid = [_cells(line) for line in lines if line.startswith("|")]
-        if len(grid) < 2 or any(len(row) != len(grid[0]) for row in grid):
-            raise ValueError(f"tables.md: {title!r} is no table; run the stage benchmark_tables again")
-        notes = tuple(line.removeprefix("- ") for line in lines if line.startswith("- "))
-        name = "claims" if title.startswith("Claims") else re.sub(r"\W+", "_", title.partition(".")[0]).lower()
-        found.append(Table(name, title, grid[0], tuple(grid[2:]), notes))
-    return tuple(found)
-
-
-def _cells(line: str) -> tuple[str, ...]:
-    return tuple(cell.strip().replace(r"\|", "|") for cell in _CELL.split(line)[1:-1])
-
-
-def read_tables(config: RunConfig, layout: RunLayout) -> Tables:
-    """The tables of a run, from its tables folder.
-
-    Raises:
-        ValueError: there are none yet, or they are damaged.
-    """
-    folder = Path(layout.tables)
-    for name in ("tables.md", "summary.csv"):
-        if not (folder / name).is_file():
-            raise ValueError(f"{folder} has no {name}; run the stage benchmark_tables first (`make demo` does)")
-    parsed = parse_tables((folder / "tables.md").read_text())
-    return Tables(TableContext.from_config(config), parsed, read_summary(folder))
 
 
 def benchmark_blocks(config: RunConfig, layout: RunLayout) -> list[Block]:
-    """Claims first, then every table; what is missing is said."""
+    """Claims first, then every table, with a note for what is missing."""
     if not (Path(layout.tables) / "tables.md").is_file():
         return [Note("The benchmark tables are not made yet, so they are left out.")]
     tables = read_tables(config, layout).tables
     blocks: list[Block] = []
     if (Path(layout.tables) / "claims.csv").is_file():
-        blocks += _claims_figures(read_claims(layout.tables))
+        blocks += _claims_plots(read_claims(layout.tables))
     ordered = sorted(tables, key=lambda table: table.name != "claims")
     return [*blocks, *map(_shown, ordered)]
 
@@ -77,7 +39,7 @@ def _shown(table: Table) -> TextTable:
     return TextTable(table.title, table.columns, rows, table.notes)
 
 
-def _claims_figures(claims: pd.DataFrame) -> list[Block]:
+def _claims_plots(claims: pd.DataFrame) -> list[Block]:
     measured = claims[claims["mean"].notna()] if "mean" in claims else claims.iloc[:0]
     masks = measured["compared"].str.contains("|".join(MASK_METRICS))
     pictures = [
@@ -116,19 +78,19 @@ def _forest(rows: pd.DataFrame, unit: str, scale: float) -> Picture:
 
 
 def health_block(layout: RunLayout) -> Block:
-    """Whether the static renderer's cameras mean anything, in words and numbers."""
+    """The static renderer's health: whether its cameras carry information, in words and numbers."""
     file = Path(layout.renderer_scores)
     if not file.is_file():
         return Note("The static renderer's cameras are not examined yet, so they are left out.")
     health = read_json(file)
     rows = [("Measured on", f"{health['split']}, {health['inputs']} inputs, {health['windows']} windows")]
-    for name, figure in health["figures"].items():
-        mean, low, high = (number(figure[key], "psnr") for key in ("mean", "low", "high"))
-        interval = f" [{low}, {high}]" if np.isfinite(figure["error"]) else ""
+    for name, metric in health["figures"].items():
+        mean, low, high = (number(metric[key], "psnr") for key in ("mean", "low", "high"))
+        interval = f" [{low}, {high}]" if np.isfinite(metric["error"]) else ""
         rows.append((_HEALTH.get(name, name), f"{mean} dB{interval}: {health['definitions'][name]}"))
     for name, value in (health["camera_r2"] or {}).items():
         rows.append((f"camera R², {name}", f"{value:.2f}"))
     if not health["camera_r2"]:
         rows.append(("camera R²", "not measured: no true cameras"))
     rows.append(("camera spread", f"{health['camera_spread']:.4f}; near 0, all scenes get the same cameras"))
-    return Facts(tuple(rows), "Does the static renderer render?")
+    return KeyValues(tuple(rows), "Does the static renderer render?")

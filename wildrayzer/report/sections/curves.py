@@ -1,4 +1,4 @@
-"""Training curves of a stage: loss, held-out PSNR beside what cheap explanations reach, the motion head's labels."""
+"""Training curves of a stage: loss, held-out PSNR beside what shortcuts reach, and the motion head's labels."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -29,7 +29,7 @@ _BASELINES = (
 )
 
 
-def stage_figures(path: str | Path, title: str) -> Figures:
+def stage_plots(path: str | Path, title: str) -> Figures:
     """The curves of one stage from its metrics file; what the stage does not measure is left out."""
     train, validation = read_metrics(path, "train"), read_metrics(path, "validation")
     pictures = [_loss(train)] if train else []
@@ -82,7 +82,7 @@ def _validation(records: Records) -> Picture:
         f"{last['above_mean']:+.2f} dB against the target's mean colour; rendering with another target's pose costs "
         f"{last['pose_use']:.2f} dB (near 0: the poses are ignored)."
     )
-    return Picture(chart(draw), "Validation PSNR against optimiser step, with three cheap explanations", caption)
+    return Picture(chart(draw), "Validation PSNR against optimiser step, with three shortcuts", caption)
 
 
 def _labels(records: Records) -> Picture:

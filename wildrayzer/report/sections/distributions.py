@@ -1,4 +1,4 @@
-"""How rendering PSNR and mask coverage are distributed over the frames of each split."""
+"""Distributions of rendering PSNR and mask coverage over the frames of each split."""
 
 from dataclasses import dataclass
 
@@ -10,16 +10,16 @@ from wildrayzer.config import RunConfig
 from wildrayzer.evaluation.metrics.masks import BATCH, UNKNOWN
 from wildrayzer.report.page.charts import COLOURS, chart, legend_above, plain
 from wildrayzer.report.page.page import Block, Figures, Note, Picture, TextTable
-from wildrayzer.report.sections.gallery import NO_WINDOWS, MaskFiles
+from wildrayzer.report.run_files import NO_WINDOWS, MaskFiles
 from wildrayzer.run.layout import RunLayout
 
 
 @dataclass(frozen=True)
 class SplitMasks:
-    """Figures of every computed frame of a split's pseudo-masks from one source."""
+    """Measures of every computed frame of a split's pseudo-masks from one predictor."""
 
     split: str
-    source: str
+    predictor: str
     psnr: Float[np.ndarray, " f"]
     """Rendering PSNR, dB."""
     patch: Float[np.ndarray, " f"]
@@ -31,30 +31,30 @@ class SplitMasks:
 
 
 def mask_distributions(config: RunConfig, layout: RunLayout) -> list[Block]:
-    """A table over splits and sources, and plots of what the renderer's masks look like."""
+    """A table over splits and predictors, and plots of what the renderer's masks look like."""
     shown = (config.data.dynamic_train, *config.data.of(purpose="test"), *config.data.of(purpose="control"))
-    found: list[SplitMasks] = []
+    measured: list[SplitMasks] = []
     notes: list[Block] = []
     for split in shown:
-        sources = ("renderer",) if split == config.data.dynamic_train else config.benchmark.mask_sources
-        for source in sources:
-            files = MaskFiles.open(layout, config, split, source)
+        predictors = ("renderer",) if split == config.data.dynamic_train else config.benchmark.mask_sources
+        for predictor in predictors:
+            files = MaskFiles.open(layout, config, split, predictor)
             if files is None:
                 continue
             if files.any_computed:
-                found.append(_measure(files, source))
+                measured.append(_measure(files, predictor))
             else:
-                notes.append(Note(f"{split}, {source}: {NO_WINDOWS}, so its distributions are left out."))
-    if not found:
+                notes.append(Note(f"{split}, {predictor}: {NO_WINDOWS}, so its distributions are left out."))
+    if not measured:
         return notes or [Note("No pseudo-masks are made yet, so their distributions are left out.")]
-    own = [masks for masks in found if masks.source == "renderer"]
+    own = [masks for masks in measured if masks.predictor == "renderer"]
     if not own:
         notes.append(Note("The renderer's pseudo-masks are not made yet, so their distributions are left out."))
-        return [_table(found, config), *notes]
-    return [_table(found, config), Figures("Distributions", (_psnr(own, config), _coverage(own))), *notes]
+        return [_table(measured, config), *notes]
+    return [_table(measured, config), Figures("Distributions", (_psnr(own, config), _coverage(own))), *notes]
 
 
-def _measure(files: MaskFiles, source: str) -> SplitMasks:
+def _measure(files: MaskFiles, predictor: str) -> SplitMasks:
     frames = np.flatnonzero(files.maps.window >= 0)
     patch = (files.patches.all("mask")[frames] == 1).mean((1, 2))
     pixel = np.full(len(frames), np.nan)
@@ -68,18 +68,18 @@ def _measure(files: MaskFiles, source: str) -> SplitMasks:
     if files.store.has_masks:
         masks = files.store.read_masks(frames)
         true = (masks == 1).sum((1, 2)) / np.maximum((masks != UNKNOWN).sum((1, 2)), 1)
-    return SplitMasks(files.split, source, files.maps.psnr[frames], patch, pixel, true)
+    return SplitMasks(files.split, predictor, files.maps.psnr[frames], patch, pixel, true)
 
 
-def _table(found: list[SplitMasks], config: RunConfig) -> TextTable:
+def _table(measured: list[SplitMasks], config: RunConfig) -> TextTable:
     limit = config.distill.psnr_filter
-    rows = [_table_row(masks, limit) for masks in found]
-    columns = ("split", "source", "frames", "mean PSNR, dB", f"over {limit:g} dB", "patch masks cover",
+    rows = [_table_row(masks, limit) for masks in measured]
+    columns = ("split", "predictor", "frames", "mean PSNR, dB", f"over {limit:g} dB", "patch masks cover",
                "pixel masks cover", "empty pixel masks", "true masks cover")  # fmt: skip
     notes = (
-        "Source: what stands for the rendering. renderer: the frozen renderer. Controls: nearest copies the nearest "
+        "Predictor: what stands for the rendering. renderer: the frozen renderer. Controls: nearest copies the nearest "
         "input frame, blurred blurs the target. Controls are not refined to pixel masks.",
-        "Frozen clips: what the true masks mark stands still there, so nothing should be covered.",
+        "Frozen clips: the objects that the true masks mark stand still there, so nothing should be covered.",
     )
     return TextTable("Pseudo-masks by split", columns, tuple(rows), notes)
 
@@ -87,7 +87,7 @@ def _table(found: list[SplitMasks], config: RunConfig) -> TextTable:
 def _table_row(masks: SplitMasks, limit: float) -> tuple[str, ...]:
     refined = bool(np.isfinite(masks.pixel).all())
     return (
-        masks.split, masks.source, str(len(masks.psnr)), f"{masks.psnr.mean():.2f}",
+        masks.split, masks.predictor, str(len(masks.psnr)), f"{masks.psnr.mean():.2f}",
         f"{(masks.psnr > limit).mean():.1%}", f"{masks.patch.mean():.1%}",
         f"{masks.pixel.mean():.1%}" if refined else "–",
         f"{(masks.pixel == 0).mean():.1%}" if refined else "–",
@@ -95,13 +95,13 @@ def _table_row(masks: SplitMasks, limit: float) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def _psnr(found: list[SplitMasks], config: RunConfig) -> Picture:
+def _psnr(measured: list[SplitMasks], config: RunConfig) -> Picture:
     limit = config.distill.psnr_filter
-    everything = np.concatenate([masks.psnr for masks in found])
+    everything = np.concatenate([masks.psnr for masks in measured])
     edges = np.linspace(np.floor(everything.min()), np.ceil(everything.max()) + 0.1, 31)
 
     def draw(axes: Axes) -> None:
-        for masks, colour in zip(found, _colours(len(found)), strict=True):
+        for masks, colour in zip(measured, _colours(len(measured)), strict=True):
             _outline(axes, masks.psnr, edges, colour, masks.split)
         axes.axvline(limit, color="black", linestyle="--", linewidth=1)
         axes.set(xlabel="rendering PSNR of a frame (dB)", ylabel="share of the split's frames (%)")
@@ -113,11 +113,11 @@ def _psnr(found: list[SplitMasks], config: RunConfig) -> Picture:
     return Picture(chart(draw), "Histogram of rendering PSNR by split", text + "do not teach the motion head.")
 
 
-def _coverage(found: list[SplitMasks]) -> Picture:
-    edges = np.linspace(0, 100 * max(float(masks.pixel.max()) for masks in found) + 1e-6, 26)
+def _coverage(measured: list[SplitMasks]) -> Picture:
+    edges = np.linspace(0, 100 * max(float(masks.pixel.max()) for masks in measured) + 1e-6, 26)
 
     def draw(axes: Axes) -> None:
-        for masks, colour in zip(found, _colours(len(found)), strict=True):
+        for masks, colour in zip(measured, _colours(len(measured)), strict=True):
             _outline(axes, 100 * masks.pixel, edges, colour, masks.split)
         axes.set(xlabel="frame covered by the pixel mask (%)", ylabel="share of the split's frames (%)", yscale="log")
         legend_above(axes)

@@ -1,19 +1,16 @@
-"""Pseudo-masks: every step from residual to pixel mask for a few windows, and how the masks are distributed."""
-
-from dataclasses import dataclass
-from pathlib import Path
+"""Pseudo-masks in pictures: every step from residual to pixel mask, for a few windows of each kind of split."""
 
 import numpy as np
 from jaxtyping import Float
 
 from wildrayzer.config import RunConfig
-from wildrayzer.data.frame_store.store import FrameStore
-from wildrayzer.data.sampling.windows import Window, WindowList
-from wildrayzer.pseudo_masks.cache.cache import PatchMasks, PixelMasks, ResidualMaps
+from wildrayzer.data.sampling.windows import Window
+from wildrayzer.pseudo_masks.cache.cache import ResidualMaps
 from wildrayzer.pseudo_masks.fusion import dino_weight, fuse
+from wildrayzer.report.page.contact_sheets import spread
 from wildrayzer.report.page.page import Block, Column, Gallery, GalleryRow, Note, Picture
 from wildrayzer.report.page.pictures import cluster_picture, heat, map_uri, mask_picture, photo_uri, ramp
-from wildrayzer.report.page.sheets import is_store, splits_by_kind, spread
+from wildrayzer.report.run_files import NO_WINDOWS, MaskFiles, splits_by_kind
 from wildrayzer.run.layout import RunLayout
 
 _WINDOWS = 4
@@ -22,49 +19,9 @@ _FUSED = (-1.5, 3.0)
 KINDS = {
     "moving": "Things move: masks should cover them.",
     "pairs": "Things move: masks should cover them.",
-    "frozen": "The same things stand still (the truth column marks them all the same): masks should be empty.",
-    "same_family": "Movers look like furniture: appearance alone cannot find them.",
+    "frozen": "The same things stand still (the truth column still marks them): masks should be empty.",
+    "same_family": "Movers look like furniture: appearance is not enough to find them.",
 }
-NO_WINDOWS = "no clip is long enough for a residual window"
-"""Why the masks of a split have nothing to show."""
-
-
-@dataclass(frozen=True)
-class MaskFiles:
-    """One split's cache, opened."""
-
-    split: str
-    store: FrameStore
-    windows: WindowList
-    maps: ResidualMaps
-    patches: PatchMasks
-    pixels: PixelMasks | None
-    """None for controls, which are not refined."""
-
-    @property
-    def any_computed(self) -> bool:
-        """Whether a window has a frame of the split."""
-        return bool((self.maps.window >= 0).any())
-
-    @classmethod
-    def open(cls, layout: RunLayout, config: RunConfig, split: str, source: str = "renderer") -> "MaskFiles | None":
-        """The last round's cache of a split, or None where a part of it is not made yet (controls need no pixel masks).
-
-        Raises:
-            ValueError: a part is damaged, or was made from something else than the others.
-        """
-        where = (config.rounds, split, source)
-        groups = (layout.store(split), layout.residuals(*where), layout.patch_masks(*where), layout.pixel_masks(*where))
-        needed = groups if source == "renderer" else groups[:3]
-        if not all(map(is_store, needed)) or not Path(layout.windows(split)).is_file():
-            return None
-        store, windows = FrameStore(groups[0]), WindowList.load(layout.windows(split))
-        maps = ResidualMaps(groups[1], expect={"store": store.digest, "windows": windows.digest})
-        patches = PatchMasks(groups[2], expect={"residuals": maps.digest})
-        pixels = None
-        if source == "renderer":
-            pixels = PixelMasks(groups[3], expect={"patch_masks": patches.digest})
-        return cls(split, store, windows, maps, patches, pixels)
 
 
 def galleries(config: RunConfig, layout: RunLayout) -> list[Block]:

@@ -1,4 +1,4 @@
-"""Qualitative panels: inputs, masks, renderings of the methods, truth and error; and the scenes that fare worst."""
+"""Qualitative panels: inputs, masks, renderings of the methods, truth and error; and the scenes rendered worst."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +12,7 @@ from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.evaluation.tables.scores import read_scores
 from wildrayzer.report.page.page import Block, Column, Gallery, GalleryRow, Note, Picture
 from wildrayzer.report.page.pictures import heat, map_uri, mask_picture, photo_uri, ramp
-from wildrayzer.report.page.sheets import is_store
+from wildrayzer.report.run_files import is_store
 from wildrayzer.run.layout import RunLayout
 
 MAIN, BASE = "joint", "static"
@@ -48,7 +48,7 @@ class SplitPanels:
 
     @property
     def scored(self) -> bool:
-        """Whether the split has a truth; else there are pictures alone."""
+        """Whether the split has a truth; else there are only pictures."""
         return not self.scores.empty
 
     @property
@@ -108,7 +108,7 @@ def _legend(panels: SplitPanels, gated: bool) -> str:
     if panels.store.has_masks:
         texts.append("True mask: of the target.")
     if not panels.scored:
-        return " ".join([*texts, "The split has no truth: the frame as recorded stands in its place, without figures."])
+        return " ".join([*texts, "The split has no truth: the frame as recorded stands in its place, without scores."])
     moving = panels.store.has_masks and not panels.store.has_clean
     hidden = "; grey where a transient hides what is behind it" if moving else ""
     texts.append(f"Error: mean absolute difference over the channels, images in 0 to 1{hidden}.")
@@ -147,8 +147,8 @@ def _row(panels: SplitPanels, scene: str, gated: bool) -> GalleryRow:
         ),
         *(None if image is None else Picture(map_uri(image), f"Error in {scene}") for image in errors),
     ]
-    figures = f": {_figures(panels, scene)}" if panels.scored else ""
-    return GalleryRow(f"{scene}, frame {frame}{figures}", tuple(pictures))
+    psnr = f": {_psnr_text(panels, scene)}" if panels.scored else ""
+    return GalleryRow(f"{scene}, frame {frame}{psnr}", tuple(pictures))
 
 
 def _of(method: _Pictures, scene: str) -> np.ndarray | None:
@@ -169,7 +169,7 @@ def _true_mask(store: FrameStore, scene: str, frame: int) -> UInt8[np.ndarray, "
     return store.read_masks(store.offsets[store.scenes.index(scene)] + np.array([frame]))[0]
 
 
-def _figures(panels: SplitPanels, scene: str) -> str:
+def _psnr_text(panels: SplitPanels, scene: str) -> str:
     return ", ".join(f"{method} {panels.quality(method).get(scene, np.nan):.1f} dB" for method in (BASE, MAIN))
 
 
@@ -185,7 +185,7 @@ def _worst(panels: SplitPanels, pictured: list[str]) -> Block:
         numbers = np.round(np.linspace(0, stop - start - 1, 4)).astype(int)
         frames = panels.store.read(start + numbers)
         pictures = [Picture(photo_uri(f), f"{scene}, frame {n}") for f, n in zip(frames, numbers, strict=True)]
-        rows.append(GalleryRow(f"{scene}, frames {', '.join(map(str, numbers))}: {_figures(panels, scene)}",
+        rows.append(GalleryRow(f"{scene}, frames {', '.join(map(str, numbers))}: {_psnr_text(panels, scene)}",
                                tuple(pictures)))  # fmt: skip
-    text = f"By PSNR of the {panels.region} region. Recorded frames alone: the scoring job kept no renderings of them."
+    text = f"By PSNR of the {panels.region} region. Only recorded frames: the scoring job kept no renderings of them."
     return Gallery(title, text, tuple(Column(name) for name in ("first", "", "", "last")), tuple(rows))

@@ -13,7 +13,7 @@ from wildrayzer.evaluation.tables.scores import read_scores
 from wildrayzer.pseudo_masks.cache.cache import ResidualMaps
 from wildrayzer.report.page.charts import COLOURS, chart, legend_above, plain
 from wildrayzer.report.page.page import Block, Figures, Note, Picture
-from wildrayzer.report.page.sheets import is_store
+from wildrayzer.report.run_files import is_store
 from wildrayzer.run.expected import ExpectedScores
 from wildrayzer.run.layout import RunLayout
 
@@ -33,7 +33,7 @@ def relations(config: RunConfig, layout: RunLayout) -> list[Block]:
         if scores is None or store is None or not store.has_masks:
             blocks.append(Note(f"{split}: no scores or no true masks yet, so scores against motion are left out."))
             continue
-        blocks.append(_figures(config, layout, split, store, scores))
+        blocks.append(_plots(config, layout, split, store, scores))
     return blocks
 
 
@@ -41,13 +41,13 @@ def _scores(config: RunConfig, layout: RunLayout, split: str) -> pd.DataFrame | 
     expected = ExpectedScores(config, layout)
     inputs = config.benchmark.inputs_of(split)[0]
     files = [layout.view_scores(*job) for job in expected.view_jobs() if job[1:] == (split, inputs)]
-    files += [layout.mask_scores(source, name) for source, name in expected.mask_jobs() if name == split]
+    files += [layout.mask_scores(predictor, name) for predictor, name in expected.mask_jobs() if name == split]
     files += [layout.head_scores(head, name) for head, name in expected.input_mask_jobs() if name == split]
     there = [file for file in files if Path(file).is_file()]
     return read_scores(there) if there else None
 
 
-def _figures(config: RunConfig, layout: RunLayout, split: str, store: FrameStore, scores: pd.DataFrame) -> Figures:
+def _plots(config: RunConfig, layout: RunLayout, split: str, store: FrameStore, scores: pd.DataFrame) -> Figures:
     frames = _frame_numbers(store)
     motion = {key: 100 * value for key, value in zip(frames, _motion(store), strict=True)}
     pictures = []
@@ -93,8 +93,8 @@ def _of(
 ) -> dict[str, pd.Series]:
     """Finite values of each method by (scene, frame)."""
     here = scores[(scores["region"] == region) & (scores["metric"] == metric) & np.isfinite(scores["value"])]
-    found = {method: here[here["method"] == method].set_index(["scene", "frame"])["value"] for method in methods}
-    return {method: scale * values for method, values in found.items() if len(values) >= _LEAST}
+    finite = {method: here[here["method"] == method].set_index(["scene", "frame"])["value"] for method in methods}
+    return {method: scale * values for method, values in finite.items() if len(values) >= _LEAST}
 
 
 def _plot(

@@ -15,14 +15,14 @@ from wildrayzer.geometry.rays import plucker_rays
 from wildrayzer.report.page.page import (
     Block,
     Column,
-    Facts,
     Figures,
-    Film,
     Gallery,
     GalleryRow,
+    KeyValues,
     Note,
     Picture,
     Section,
+    Video,
     render_page,
 )
 from wildrayzer.report.page.pictures import encode, heat, map_uri, mask_picture, outlined, ramp, resize, strip
@@ -79,7 +79,7 @@ def _facts(made: Rendered) -> list[Block]:
         ("cameras", "predicted from the pictures; scale and axes are the network's own, the first input is the origin"
          if made.rendered[0].is_input else "predicted from the pictures"),
     )  # fmt: skip
-    return [*(Note(f"Forced: {text}. Do not expect much.") for text in about["forced"]), Facts(rows)]
+    return [*(Note(f"Forced: {text}. Do not expect much.") for text in about["forced"]), KeyValues(rows)]
 
 
 def _views_text(made: Rendered) -> str:
@@ -148,7 +148,7 @@ def _path(made: Rendered) -> list[Block]:
     frames = strip([resize(frame, smooth=True) for frame in made.film])
     still = Picture(encode(frames, photograph=True), "Frames of the path", "Evenly spread frames, first and last.")
     return [
-        Film("Path", f"data:video/mp4;base64,{payload}", "Camera path, the same as path.mp4 beside this page."),
+        Video("Path", f"data:video/mp4;base64,{payload}", "Camera path, the same as path.mp4 beside this page."),
         Figures("Frames of the path", (still,), size="wide"),
     ]
 

@@ -1,116 +1,23 @@
-"""Evaluation windows as batches, and how each row of the view-synthesis tables renders them."""
+"""How each row of the view-synthesis tables renders the targets of evaluation windows."""
 
-import itertools
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
-from wildrayzer.config.sections.benchmark import BenchmarkConfig
 from wildrayzer.config.sections.features import FeaturesConfig
 from wildrayzer.data.frame_store.store import FrameStore
-from wildrayzer.data.sampling.index_file import EvaluationWindow, EvaluationWindows
-from wildrayzer.data.sampling.views import evaluation_windows
+from wildrayzer.evaluation.window_batches import WindowBatch
 from wildrayzer.models import ViewSynthesis, WildRayZer
 from wildrayzer.pseudo_masks.backbones.build import build_backbone
 from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone
 from wildrayzer.run.row_specs import ROW_SPECS, RowSpec
 
 
-@dataclass(frozen=True)
-class WindowBatch:
-    """Windows with as many inputs and targets each, read from a store. Views are ordered inputs first."""
-
-    frames: np.ndarray
-    """Frame numbers within the clip, int [b v]."""
-    scenes: list[str]
-    """Scene of each window."""
-    images: Float[Tensor, "b v 3 h w"]
-    """Frames in [0, 1]."""
-    clean: Float[Tensor, "b v 3 h w"] | None
-    """Clean twins in [0, 1], where the store has them."""
-    masks: UInt8[Tensor, "b v h w"] | None
-    """True masks, where the store has them: 1 = transient, 255 = unknown."""
-    num_inputs: int
-    """Input views."""
-    still: bool = True
-    """Nothing moves in clips without masks, so that recorded frames are the truth; False for dynamic splits."""
-
-    @property
-    def truth(self) -> Float[Tensor, "b t 3 h w"]:
-        """Target views without transients where they are known, else as recorded."""
-        return (self.images if self.clean is None else self.clean)[:, self.num_inputs :]
-
-
-def read_windows(
-    store: FrameStore, windows: Sequence[EvaluationWindow], *, device: torch.device | str = "cpu"
-) -> WindowBatch:
-    """Read windows; all must have as many inputs and as many targets.
-
-    Raises:
-        ValueError: windows of different sizes.
-    """
-    if len({(len(window.inputs), len(window.targets)) for window in windows}) != 1:
-        raise ValueError("evaluation windows of different numbers of inputs or targets; score each number by itself")
-    frames = np.array([[*window.inputs, *window.targets] for window in windows])
-    index = (store.offsets[[window.scene for window in windows]][:, None] + frames).ravel()
-
-    def images(stored: np.ndarray) -> Tensor:
-        tensor = torch.from_numpy(stored).to(device).permute(0, 3, 1, 2).float() / 255.0
-        return tensor.unflatten(0, frames.shape)
-
-    masks = torch.from_numpy(store.read_masks(index)).to(device).unflatten(0, frames.shape) if store.has_masks else None
-    return WindowBatch(
-        frames=frames,
-        scenes=[store.scenes[window.scene] for window in windows],
-        images=images(store.read(index)),
-        clean=images(store.read_clean(index)) if store.has_clean else None,
-        masks=masks,
-        num_inputs=len(windows[0].inputs),
-        still=store.attributes.get("role", "static") == "static",
-    )
-
-
-def windows_of(store: FrameStore, split: str, inputs: int, config: BenchmarkConfig) -> EvaluationWindows:
-    """The evaluation windows of a set: from its frozen index file if `benchmark.index` has one, else drawn.
-
-    Raises:
-        ValueError: an index file with another number of inputs, and as `evaluation_windows`.
-    """
-    index = config.index.get(split)
-    index = None if index is None else index.replace("{inputs}", str(inputs))
-    windows = evaluation_windows(
-        store,
-        inputs=inputs,
-        targets=config.targets,
-        min_distance=config.min_distance,
-        seed=config.seed,
-        index_file=index,
-    )
-    wrong = sorted({len(window.inputs) for window in windows} - {inputs})
-    if wrong:
-        raise ValueError(
-            f"benchmark.index: {index} has windows of {wrong} inputs, but benchmark.inputs asks for {inputs}; write "
-            "{inputs} in the path and give a file for each number, or change benchmark.inputs"
-        )
-    return windows
-
-
-def window_batches(
-    store: FrameStore, windows: Sequence[EvaluationWindow], *, device: torch.device | str = "cpu", size: int = 8
-) -> Iterator[WindowBatch]:
-    """Windows in order, up to `size` at a time; neighbours of as many inputs and targets, which index files may mix."""
-    for _, alike in itertools.groupby(windows, key=lambda window: (len(window.inputs), len(window.targets))):
-        group = list(alike)
-        for start in range(0, len(group), size):
-            yield read_windows(store, group[start : start + size], device=device)
-
-
 def check_method(method: str, store: FrameStore, spec: RowSpec | None = None) -> RowSpec:
-    """The spec of a row, if the split has what it takes.
+    """How a row renders, after a check that the split has what the row needs.
 
     Args:
         method: name of the row.
@@ -167,6 +74,7 @@ def render_method(
         return mean.expand(-1, batch.images.shape[1] - k, -1, -1, -1), None
     if model is None:
         raise ValueError(f"method {method} renders with the {spec.stage} checkpoint; pass its model")
+    # Only the inputs are exchanged for clean twins: of the targets the network sees the poses, not the content.
     images = batch.images
     if spec.clean:
         assert batch.clean is not None  # check_method
@@ -179,7 +87,7 @@ def render_method(
 
 
 def check_finite(renderings: Float[Tensor, "b t 3 h w"], scenes: Sequence[str], method: str) -> None:
-    """Refuse renderings whose scores would be NaN, and so be left out of means as if a region were empty.
+    """Refuse renderings that are not finite: means would leave out their NaN scores, as those of empty regions.
 
     Raises:
         ValueError: naming the first scene.
@@ -228,17 +136,17 @@ def _token_mask(
         return None
     if spec.gate == "true":
         assert batch.masks is not None  # check_method
-        found = batch.masks[:, : batch.num_inputs]
+        marked = batch.masks[:, : batch.num_inputs]
     elif masks is None:
         raise ValueError(f"the gate {spec.gate} needs masks of the input views; pass them")
     else:
-        found = torch.from_numpy(masks).to(batch.images.device)
-    return model.token_mask_from_probability((found[:, :, None] == 1).float())
+        marked = torch.from_numpy(masks).to(batch.images.device)
+    return model.token_mask_from_probability((marked[:, :, None] == 1).float())
 
 
 def _nearest(batch: WindowBatch) -> Float[Tensor, "b t 3 h w"]:
     inputs, targets = batch.frames[:, : batch.num_inputs], batch.frames[:, batch.num_inputs :]
-    # distance first, then the earlier frame: frame numbers are integers, so half a step decides ties alone
+    # Distance first, then the earlier frame: frame numbers are integers, so half a step only decides ties.
     distance = np.abs(targets[:, :, None] - inputs[:, None]) + 0.5 * (inputs[:, None] > targets[:, :, None])
     chosen = torch.from_numpy(distance.argmin(-1)).to(batch.images.device)
     return batch.images[torch.arange(len(chosen), device=chosen.device)[:, None], chosen]

@@ -1,4 +1,4 @@
-"""Score finished renderings of any origin against the truth: the masked metrics of the paper, by region."""
+"""Finished renderings of any origin in NPZ files, scored against the truth by region."""
 
 from pathlib import Path
 from typing import Any
@@ -10,15 +10,11 @@ from torch import Tensor
 
 from wildrayzer.evaluation.methods.outside_pictures import BROKEN_ARRAY
 from wildrayzer.evaluation.metrics.bootstrap import enters_mean
-from wildrayzer.evaluation.metrics.image import masked_psnr, masked_ssim, region_mean, ssim_map
-from wildrayzer.evaluation.metrics.lpips import DEFINITIONS, NO_WEIGHTS, MaskedLPIPS
+from wildrayzer.evaluation.metrics.image import SSIM_WINDOW, masked_ssim
+from wildrayzer.evaluation.metrics.lpips import NO_WEIGHTS, MaskedLPIPS
+from wildrayzer.evaluation.metrics.view_synthesis import IMAGE_DEFINITIONS, image_metrics
 
 REGIONS = ("full", "static", "transient")
-IMAGE_DEFINITIONS = {
-    "psnr": "dB, −10 log10 Σ(I−Î)²M / ΣM",
-    "ssim": "11×11 Gaussian, σ 1.5, images padded by 5 pixels of zeros (release), region area-pooled",
-    "ssim_valid": "the same without padding",
-}
 BATCH = 8
 TOLERANCE = 1e-6
 
@@ -26,25 +22,6 @@ TOLERANCE = 1e-6
 def regions_of(mask: Float[Tensor, "n 1 h w"]) -> dict[str, Float[Tensor, "n 1 h w"]]:
     """Regions to score, 1 = counted, of masks with 1 = transient."""
     return {"full": torch.ones_like(mask), "static": 1.0 - mask, "transient": mask}
-
-
-def image_metrics(
-    prediction: Float[Tensor, "n 3 h w"],
-    truth: Float[Tensor, "n 3 h w"],
-    regions: dict[str, Float[Tensor, "n 1 h w"]],
-    *,
-    lpips: MaskedLPIPS | None = None,
-) -> dict[str, dict[str, Float[Tensor, " n"]]]:
-    """`{region: {metric: value of each image}}` for images in [0, 1]; NaN where a region is empty."""
-    similarity = ssim_map(prediction, truth).mean(1, keepdim=True)  # once: `masked_ssim` of every region
-    scores = {
-        name: {"psnr": masked_psnr(prediction, truth, region), "ssim": region_mean(similarity, region)}
-        for name, region in regions.items()
-    }
-    if lpips is not None:
-        for name, values in lpips(prediction, truth, regions).items():
-            scores[name].update(values)
-    return scores
 
 
 def score_renderings(
@@ -59,7 +36,9 @@ def score_renderings(
     `mask` is 1 = transient. What `enters_mean` leaves out is counted as `empty_masks` and `equal_images`; a mean over
     nothing is NaN. The valid-window SSIM is left out for images smaller than its window.
     """
-    names = ["psnr", "ssim", *(["ssim_valid"] if min(truth.shape[-2:]) >= 11 else []), *(DEFINITIONS if lpips else [])]
+    names = [name for name in IMAGE_DEFINITIONS if lpips is not None or not name.startswith("lpips")]
+    if min(truth.shape[-2:]) < SSIM_WINDOW:
+        names.remove("ssim_valid")
     per_image: dict[str, dict[str, list[float]]] = {region: {name: [] for name in names} for region in REGIONS}
     for start in range(0, len(truth), BATCH):
         part = slice(start, start + BATCH)
@@ -72,7 +51,7 @@ def score_renderings(
                 per_image[region][name] += scores[region][name].tolist()
     return {
         "images": len(truth),
-        "definitions": {name: {**IMAGE_DEFINITIONS, **DEFINITIONS}[name] for name in names},
+        "definitions": {name: IMAGE_DEFINITIONS[name] for name in names},
         "lpips": "scored" if lpips else NO_WEIGHTS,
         "mean": {region: {name: _mean(v) for name, v in values.items()} for region, values in per_image.items()},
         "empty_masks": {region: int(np.isnan(values["psnr"]).sum()) for region, values in per_image.items()},
@@ -82,8 +61,8 @@ def score_renderings(
 
 
 def _mean(values: list[float]) -> float:
-    found = np.array(values, float)
-    known = found[enters_mean(found)]
+    array = np.array(values, float)
+    known = array[enters_mean(array)]
     return float(known.mean()) if len(known) else float("nan")
 
 
@@ -116,7 +95,7 @@ def read_mask(path: str | Path) -> Float[Tensor, "n 1 h w"]:
 
 
 def check_sizes(truth: Float[Tensor, "..."], prediction: Float[Tensor, "..."], mask: Float[Tensor, "..."]) -> None:
-    """Refuse renderings or masks of another number or size than the truth.
+    """Refuse renderings or masks whose number or size differs from the truth.
 
     Raises:
         ValueError: names the shapes.
@@ -129,7 +108,7 @@ def check_sizes(truth: Float[Tensor, "..."], prediction: Float[Tensor, "..."], m
     if mask.shape != (len(truth), 1, *truth.shape[-2:]):
         raise ValueError(
             f"mask has shape {tuple(mask.shape)}, expected {(len(truth), 1, *truth.shape[-2:])} to fit the truth; "
-            "give one mask an image, of its size"
+            "give one mask per image, of the image's size"
         )
 
 

@@ -1,4 +1,4 @@
-"""What preparation found in every split: counts, histograms of its scenes, contact sheets."""
+"""Data: what was prepared and skipped, histograms of the scenes, and clips of every split."""
 
 from pathlib import Path
 from typing import Any
@@ -10,47 +10,69 @@ from matplotlib.axes import Axes
 
 from wildrayzer.config import RunConfig
 from wildrayzer.data.frame_store.store import FrameStore
+from wildrayzer.evaluation.tables.rows import KIND_NOTES
 from wildrayzer.io.files import read_json
 from wildrayzer.report.page.charts import COLOURS, chart, legend_above, plain
-from wildrayzer.report.page.page import Block, Figures, Picture, TextTable
-from wildrayzer.report.page.pictures import encode, outlined, resize, strip
-from wildrayzer.report.page.sheets import splits_by_kind, spread
+from wildrayzer.report.page.contact_sheets import clip_strip, spread
+from wildrayzer.report.page.page import Block, Figures, Note, Picture, TextTable
+from wildrayzer.report.page.pictures import encode, strip
+from wildrayzer.report.run_files import is_store, splits_by_kind
 from wildrayzer.run.layout import RunLayout
 
-SHEET_CLIPS, SHEET_FRAMES, SHEET_SIDE = 6, 6, 128
-"""Clips and frames of a contact sheet, and the largest side of a frame on it."""
-_CAPTION = 18
+_CLIPS, _FRAMES = 4, 5
 _SHOWN = 12
 
 
-def contact_sheet(store: FrameStore) -> bytes:
-    """PNG of clips evenly spread over a store, a row a clip under its name; true masks are outlined in red."""
-    rows = []
-    for scene in spread(len(store), SHEET_CLIPS):
-        numbers = np.linspace(0, store.length(scene) - 1, min(SHEET_FRAMES, store.length(scene))).round().astype(int)
-        frames = store.read(numbers + store.offsets[scene])
-        if store.has_masks:
-            masks = store.read_masks(numbers + store.offsets[scene])
-            shown = [outlined(frame, mask) for frame, mask in zip(frames, masks, strict=True)]
+def data_table(config: RunConfig, layout: RunLayout) -> list[Block]:
+    """Scenes, frames, truth and skipped scenes of every split, from the preparation's reports."""
+    rows, notes, absent = [], [], []
+    for name, split in config.data.splits.items():
+        file = Path(layout.data_report(name))
+        if not file.is_file():
+            absent.append(name)
+            continue
+        report = read_json(file)
+        scenes, frames = report["scenes"], report["frames"]["used"]
+        reasons = "; ".join(f"{reason}: {count}" for reason, count in report["reasons"].items())
+        rows.append((
+            name, split.role, split.purpose, split.layout, f"{scenes['used']} of {scenes['taken']}", str(frames),
+            f"{report['image_size']} px", _truth(layout.store(name)), reasons or "none", report.get("digest", "–"),
+        ))  # fmt: skip
+        notes += [f"{name}: {note}." for note in report["notes"]]
+    columns = ("split", "role", "purpose", "layout", "scenes used", "frames", "size", "truth", "skipped", "digest")
+    blocks: list[Block] = [TextTable("Splits", columns, tuple(rows), tuple(notes))] if rows else []
+    if absent:
+        blocks.append(Note(f"Not prepared yet, so left out: {', '.join(absent)}."))
+    return blocks
+
+
+def _truth(path: str) -> str:
+    if not is_store(path):
+        return "store missing"
+    store = FrameStore(path)
+    parts = (("cameras", store.has_cameras), ("masks", store.has_masks), ("clean twins", store.has_clean))
+    return ", ".join(name for name, present in parts if present) or "none"
+
+
+def contact_sheets(config: RunConfig, layout: RunLayout) -> list[Block]:
+    """A few clips of each kind of test and control split."""
+    blocks: list[Block] = []
+    for kind, name in splits_by_kind(config).items():
+        if is_store(layout.store(name)):
+            blocks.append(_clips(FrameStore(layout.store(name)), f"{name}. {KIND_NOTES[kind]}"))
         else:
-            shown = [resize(frame, smooth=True) for frame in frames]
-        rows.append(_row(shown, f"{store.scenes[scene]}  {', '.join(map(str, numbers))}"))
-    width = max((row.shape[1] for row in rows), default=SHEET_SIDE)
-    padded = [np.pad(row, ((0, 6), (0, width - row.shape[1]), (0, 0)), constant_values=255) for row in rows]
-    sheet = np.concatenate(padded) if padded else np.full((SHEET_SIDE, SHEET_SIDE, 3), 255, np.uint8)
-    return cv2.imencode(".png", sheet[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 6])[1].tobytes()
+            blocks.append(Note(f"{name}: the frame store does not exist yet, so its clips are left out."))
+    return blocks
 
 
-def _row(frames: list[UInt8[np.ndarray, "h w 3"]], caption: str) -> UInt8[np.ndarray, "h2 w2 3"]:
-    small = [
-        cv2.resize(frame, (SHEET_SIDE, SHEET_SIDE), interpolation=cv2.INTER_AREA) if len(frame) > SHEET_SIDE else frame
-        for frame in frames
-    ]
-    pictures = strip(small)
-    head = np.full((_CAPTION, pictures.shape[1], 3), 255, np.uint8)
-    text = caption.encode("ascii", "replace").decode()
-    cv2.putText(head, text, (1, _CAPTION - 6), cv2.FONT_HERSHEY_SIMPLEX, 0.38, (60, 60, 60), 1, cv2.LINE_AA)
-    return np.concatenate([head, pictures])
+def _clips(store: FrameStore, title: str) -> Figures:
+    pictures = []
+    for scene in spread(len(store), _CLIPS):
+        frames, numbers = clip_strip(store, scene, _FRAMES)
+        caption = f"{store.scenes[scene]}, frames {numbers}"
+        pictures.append(Picture(encode(strip(frames), photograph=True), f"Clip {store.scenes[scene]}", caption))
+    text = "Clips evenly spread over the split." + (" Red: outline of the true mask." if store.has_masks else "")
+    return Figures(title, tuple(pictures), text, "strip")
 
 
 def data_report(config: RunConfig, layout: RunLayout) -> list[Block]:
@@ -89,8 +111,8 @@ def _counts(reports: dict[str, Any]) -> TextTable:
     columns = ("split", "scenes expected", "found", "used", "frames expected", "found", "used", "source size",
                "frames a clip", "codec")  # fmt: skip
     notes = (
-        "Expected: what the source is known to hold, – where nobody says. Frames found: those used and those of "
-        "skipped scenes that could be counted.",
+        "Expected: what the data set is known to hold; – where that is not known. Frames found: those used and those "
+        "of skipped scenes that could be counted.",
     )
     return TextTable("Expected, found and used", columns, tuple(rows), notes)
 

@@ -1,4 +1,4 @@
-"""What a sweep found, as CSV and Markdown."""
+"""Results of a sweep as CSV and Markdown."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ _SHOWN = ("iou", "recall", "precision", "coverage", "empty")
 
 
 def write_tables(table: pd.DataFrame, out: Path, *, swept: Sequence[str], base: str) -> None:
-    """`tuning.csv` with every row, `tuning.md` with a table a split and kind of mask.
+    """`tuning.csv` with every row, `tuning.md` with one table per split and kind of mask.
 
     Args:
         table: rows of `tune`.

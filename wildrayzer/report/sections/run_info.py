@@ -13,7 +13,7 @@ from wildrayzer import __version__
 from wildrayzer.checkpoint import CheckpointManifest, read_manifest
 from wildrayzer.config import RunConfig
 from wildrayzer.io.digests import digest_json
-from wildrayzer.report.page.page import Block, Facts, Note, TextTable
+from wildrayzer.report.page.page import Block, KeyValues, Note, TextTable
 from wildrayzer.run.expected import stage_name, training_runs
 from wildrayzer.run.layout import RunLayout
 
@@ -42,7 +42,7 @@ def summary(config: RunConfig) -> str:
     )
 
 
-def stand_ins(config: RunConfig) -> Facts:
+def stand_ins(config: RunConfig) -> KeyValues:
     """Feature backbone and perceptual loss, named as what they are."""
     features, perceptual = config.features, config.perceptual
     backbone = (
@@ -58,15 +58,15 @@ def stand_ins(config: RunConfig) -> Facts:
     off = ": switched off" if perceptual.weight == 0 else ""
     loss = f"{losses[perceptual.kind]} (weight {perceptual.weight:g}{off})"
     digest = digest_json(config.model_dump(mode="json"))
-    return Facts(
+    return KeyValues(
         (("Feature backbone", backbone), ("Perceptual loss", loss), ("Digest of all options but `watch`", digest))
     )
 
 
-def deviations(config: RunConfig) -> Facts:
+def deviations(config: RunConfig) -> KeyValues:
     """Options that differ from the paper, each with what the configuration's reference says of it."""
     rows = tuple((deviation, describe(deviation.partition(": ")[0])) for deviation in config.deviations)
-    return Facts(
+    return KeyValues(
         rows or (("nothing", "every option that the paper gives is as in the paper"),), "Differs from the paper"
     )
 
@@ -83,14 +83,14 @@ def describe(option: str) -> str:
     return " ".join(text.replace("`", "").split())
 
 
-def machine() -> Facts:
+def machine() -> KeyValues:
     """The machine that writes the report, and versions."""
     lines = _CPU_FILE.read_text().splitlines() if _CPU_FILE.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     cpu = names[0] if names else platform.machine()
     software = [f"wildrayzer {__version__}", f"Python {platform.python_version()}", *map(_installed, _PACKAGES)]
-    return Facts(
+    return KeyValues(
         (
             ("Machine of this report", f"{cpu}, {os.cpu_count()} logical cores, {memory:.0f} GiB memory"),
             ("System", platform.platform()),
@@ -135,11 +135,11 @@ def costs(layout: RunLayout) -> Block:
     """Time and peak memory of every rule, from Snakemake's benchmark files; ablations' own jobs are named apart."""
     folder = Path(layout.benchmark("any")).parent.parent
     ablations = sorted((folder.parent / "ablations").glob("*/benchmarks"))
-    found = [_read_costs(folder, "")] + [_read_costs(one, f"{one.parent.name}: ") for one in ablations]
-    parts = [part for parts in found for part in parts]
-    if not parts:
+    parts = [_read_costs(folder, "")] + [_read_costs(one, f"{one.parent.name}: ") for one in ablations]
+    files = [file for part in parts for file in part]
+    if not files:
         return Note(f"No benchmark files under {folder}, so time and memory are left out.")
-    measured = pd.concat(parts, ignore_index=True)
+    measured = pd.concat(files, ignore_index=True)
     rows = [
         (str(rule), str(len(jobs)), _time(jobs["s"].sum()), _time(jobs["s"].max()), _memory(jobs["max_rss"].max()))
         for rule, jobs in measured.groupby("rule", sort=False)

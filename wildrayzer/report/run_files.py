@@ -1,0 +1,65 @@
+"""What the report looks for in a run's folder: complete stores, a split of each kind, pseudo-mask caches."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from wildrayzer.config import RunConfig
+from wildrayzer.data.frame_store.store import FrameStore
+from wildrayzer.data.sampling.windows import WindowList
+from wildrayzer.evaluation.tables.tables import split_kind
+from wildrayzer.pseudo_masks.cache.cache import PatchMasks, PixelMasks, ResidualMaps
+from wildrayzer.run.layout import RunLayout
+
+NO_WINDOWS = "no clip is long enough for a residual window"
+"""Why the masks of a split have nothing to show."""
+
+
+def is_store(path: str | Path) -> bool:
+    """Whether a complete frame store or cache group lies there."""
+    return (Path(path) / "zarr.json").is_file()
+
+
+def splits_by_kind(config: RunConfig) -> dict[str, str]:
+    """The first test or control split of each kind: static, moving, pairs, frozen, same_family."""
+    splits: dict[str, str] = {}
+    for name in (*config.data.of(purpose="test"), *config.data.of(purpose="control")):
+        splits.setdefault(split_kind(config, name), name)
+    return splits
+
+
+@dataclass(frozen=True)
+class MaskFiles:
+    """The opened pseudo-mask cache of one split."""
+
+    split: str
+    store: FrameStore
+    windows: WindowList
+    maps: ResidualMaps
+    patches: PatchMasks
+    pixels: PixelMasks | None
+    """None for controls, which are not refined."""
+
+    @property
+    def any_computed(self) -> bool:
+        """Whether a window has a frame of the split."""
+        return bool((self.maps.window >= 0).any())
+
+    @classmethod
+    def open(cls, layout: RunLayout, config: RunConfig, split: str, predictor: str = "renderer") -> "MaskFiles | None":
+        """The last round's cache of a split, or None where a part of it is not made yet (controls need no pixel masks).
+
+        Raises:
+            ValueError: a part is damaged, or was made from something else than the others.
+        """
+        where = (config.rounds, split, predictor)
+        groups = (layout.store(split), layout.residuals(*where), layout.patch_masks(*where), layout.pixel_masks(*where))
+        needed = groups if predictor == "renderer" else groups[:3]
+        if not all(map(is_store, needed)) or not Path(layout.windows(split)).is_file():
+            return None
+        store, windows = FrameStore(groups[0]), WindowList.load(layout.windows(split))
+        maps = ResidualMaps(groups[1], expect={"store": store.digest, "windows": windows.digest})
+        patches = PatchMasks(groups[2], expect={"residuals": maps.digest})
+        pixels = None
+        if predictor == "renderer":
+            pixels = PixelMasks(groups[3], expect={"patch_masks": patches.digest})
+        return cls(split, store, windows, maps, patches, pixels)
