@@ -118,6 +118,8 @@ NO_BYTES = "image cannot be decoded"
         ("cameras", torch.zeros(4, 18, dtype=torch.bfloat16), MALFORMED),
         ("cameras", torch.zeros(4, 18, requires_grad=True), MALFORMED),
         ("cameras", torch.zeros(4, 18), NO_FOCUS),
+        ("cameras", torch.zeros(4, 18, device="meta"), MALFORMED),
+        ("images", [torch.zeros(4, device="meta")] * 4, NO_BYTES),
         ("images", None, "images are no list"),
         ("images", {"a": 1}, "images are no list"),
         ("images", ["text"] * 4, NO_BYTES),
@@ -144,3 +146,23 @@ def test_an_entry_without_a_key_costs_itself_alone(tmp_path, scene):
     assert store.scenes == ["a"]
     assert report["reasons"] == {"scene lacks a part": 1}
     assert json.dumps(report["skipped"]).count("number 1 of 000000.torch, without a key") == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of git-LFS"),
+        (b"<html>", "is a web page"),
+        (bytes(1000), "begins with zeros"),
+        (b"text", "no archive of torch.save, or truncated"),
+        (_saved(lambda stream, value: torch.save(value, stream, _use_new_zipfile_serialization=False), [1]),
+         "in the format of before PyTorch 1.6; rewrite it"),
+    ],
+)  # fmt: skip
+def test_a_chunk_that_is_none_says_what_it_is(tmp_path, content, message):
+    raw = chunks(tmp_path / "raw", [chunk_scene("a")], [chunk_scene("b")])
+    (raw / "000001.torch").write_bytes(content)
+    report, store = prepared("pixelsplat", raw)
+    assert store.scenes == ["a"]
+    assert f"000001.torch: {message}" in json.dumps(report["skipped"])

@@ -1,18 +1,27 @@
 """Copy-paste: sizes, places, edges, per-view or the same object; cut-outs from a COCO file."""
 
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
+from pycocotools import mask as runs
 
 from wildrayzer.config.sections.training import PasteConfig
 from wildrayzer.data.copy_paste.cutouts import Cutout, CutoutLibrary, Outline
 from wildrayzer.data.copy_paste.paste import paste
 
 SIDE = 40
+CASES = Path(__file__).parents[1] / "resources" / "cases" / "coco"
+
+
+def packed(lengths: list[int]) -> str:
+    """COCO's compressed run lengths."""
+    return runs.frPyObjects({"size": [60, 80], "counts": lengths}, 60, 80)["counts"].decode()
 
 
 def library(count: int = 1, height: int = 12, width: int = 20) -> CutoutLibrary:
@@ -163,6 +172,124 @@ def test_an_object_of_a_broken_picture_gives_way_to_the_next_one(coco, caplog):
     assert "gone.png is no readable picture, annotated are 60×80" in caplog.text
     with pytest.raises(ValueError, match=r"gone\.png is no readable picture"):
         CutoutLibrary((broken,) * 100, {}).draw(np.random.default_rng(0))
+
+
+def objects_of(coco: Path, **changes) -> CutoutLibrary:
+    """The set of `coco` with its first annotation (`a__…`), picture (`i__…`) or category (`c__…`) changed."""
+    document = json.loads((coco / "a.json").read_text())
+    del document["annotations"][1:]
+    for key, value in changes.items():
+        part = {"a": "annotations", "i": "images", "c": "categories"}[key[0]]
+        entry = document[part][0]
+        entry[key[3:]] = value
+        if value is GONE:
+            del entry[key[3:]]
+    (coco / "changed.json").write_text(json.dumps(document))
+    return CutoutLibrary.from_coco(coco / "changed.json", coco, PasteConfig(), max_size=20)
+
+
+GONE = object()
+BOX = [20, 10, 60, 10, 60, 30, 20, 30]
+COLUMNS = [1210, *[20, 40] * 39, 20, 1230]  # the box in columns of 60 pixels: 20 · 60 + 10 before it
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("a__iscrowd", GONE),
+        ("c__supercategory", GONE),
+        ("a__image_id", "1"),
+        ("i__id", "1"),
+        ("a__category_id", "1"),
+        ("i__width", 80.0),
+        ("a__segmentation", BOX),
+        ("a__segmentation", [[10, 10], BOX]),
+        ("a__segmentation", [[10, 10, 50, 50], BOX, [], None]),
+        ("a__segmentation", {"size": [60, 80], "counts": COLUMNS}),
+        ("a__segmentation", {"size": [60, 80], "counts": packed(COLUMNS)}),
+    ],
+)
+def test_what_coco_tools_leave_out_or_write_otherwise_is_read_the_same(coco, key, value):
+    wanted, found = objects_of(coco)[0], objects_of(coco, **{key: value})
+    assert found.skipped == {}
+    assert np.array_equal(found[0].mask, wanted.mask)
+    assert np.array_equal(found[0].image, wanted.image)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "reason"),
+    [
+        *(("a__segmentation", outline, "outline has no area") for outline in (
+            [], [[]], [[10, 10]], [[10, 10, 50, 50]], [[1, 2, 3, 4, 5]], [["a"] * 6], [[0, 0, 1e9, 0, 0, 1e9]], [None],
+        )),
+        *(("a__segmentation", outline, "object has no outline") for outline in (None, GONE, 7, "text")),
+        ("a__segmentation", {"size": [80, 60], "counts": [0, 4800]}, "run lengths are of another size than the image"),
+        ("a__segmentation", {"counts": [0, 4800]}, "run lengths are of another size than the image"),
+        ("a__segmentation", {"size": [60, 80], "counts": [0, 480000]}, "run lengths do not fill the image"),
+        ("a__segmentation", {"size": [60, 80], "counts": packed([0, 99999])}, "run lengths do not fill the image"),
+        ("a__segmentation", {"size": [60, 80], "counts": "P"}, "run lengths are no whole numbers"),
+        ("a__segmentation", {"size": [60, 80], "counts": None}, "run lengths are no whole numbers"),
+        ("a__segmentation", {"size": [60, 80], "counts": [-5, 4805]}, "run lengths are no whole numbers"),
+        ("a__image_id", 9, "image has no entry"),
+        ("a__image_id", GONE, "image has no entry"),
+        ("i__width", GONE, "image has no width and height"),
+        ("i__height", 10**9, "image has no width and height"),
+        ("i__width", "80", "image has no width and height"),
+        ("i__file_name", GONE, "image has no file_name"),
+        ("i__file_name", 3, "image has no file_name"),
+        ("i__file_name", "../1.png", "file_name leaves the folder of images"),
+        ("i__file_name", "/etc/1.png", "file_name leaves the folder of images"),
+        ("i__file_name", "2.png", "image missing"),
+    ],
+)  # fmt: skip
+def test_objects_that_cannot_be_cut_out_are_counted_by_reason(coco, key, value, reason):
+    with pytest.raises(ValueError, match=rf"changed\.json gives no cut-outs .* skipped {{'{reason}': 1}}"):
+        objects_of(coco, **{key: value})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("hello", "not valid JSON .*; export it again as COCO instances"),
+        ("[1]", "holds a list at the top; export it again"),
+        ('{"images": [], "annotations": []}', "has no list 'categories'; export it again"),
+        ('{"images": {}, "annotations": [], "categories": []}', "has no list 'images'"),
+        ('{"images": [], "categories": []}', "has no list 'annotations'"),
+        ("[" * 100_000, "not valid JSON"),
+    ],
+)
+def test_files_that_are_no_coco_sets_are_named_with_their_lack(tmp_path, content, message):
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(ValueError, match=rf"a\.json:? {message}"):
+        CutoutLibrary.from_coco(tmp_path / "a.json", tmp_path, PasteConfig(), max_size=20)
+
+
+@pytest.mark.parametrize(
+    ("name", "count", "skipped"),
+    [
+        ("ok", 2, {}),
+        ("no_iscrowd", 2, {}),
+        ("no_supercategory", 1, {}),  # "car" is no supercategory that is asked for, "person" is
+        ("poly2", 2, {}),
+        ("poly4", 1, {"outline has no area": 1}),
+        ("missing_image_entry", 1, {"image has no entry": 1}),
+    ],
+)
+def test_files_of_coco_tools(name, count, skipped):
+    library = CutoutLibrary.from_coco(CASES / f"{name}.json", CASES / "images", PasteConfig(), max_size=20)
+    assert (len(library), library.skipped) == (count, skipped)
+    assert all(library[number].mask.any() for number in range(count))
+
+
+@pytest.mark.parametrize("orientation", [3, 6])
+def test_outlines_belong_to_the_stored_pixels(coco, orientation):
+    before = objects_of(coco)[0]
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    with Image.open(coco / "1.png") as image:
+        image.save(coco / "turned.png", exif=exif)
+    found = objects_of(coco, i__file_name="turned.png")[0]
+    assert np.array_equal(found.image, before.image)
 
 
 def test_coco_sets_without_a_fitting_object_are_refused(coco):

@@ -149,6 +149,82 @@ def test_masks_may_count_from_one(lvsm, first):
     assert (masks[4:] == 255).all()
 
 
+def test_masks_may_be_pictures(lvsm):
+    lvsm.masks("good")
+    folder = lvsm.folder / "binary_masks" / "good"
+    for file in list(folder.iterdir()):
+        Image.fromarray(np.load(file) * np.uint8(255)).save(file.with_suffix(".png"))
+        file.unlink()
+    _, store = prepared("lvsm", lvsm.folder)
+    assert store.read_masks(np.arange(4)).sum((1, 2)).tolist() == [0, 2 * SIZE, 4 * SIZE, 6 * SIZE]
+
+
+def test_255_beside_1_is_unknown_and_beside_0_alone_is_transient(lvsm):
+    for scene, values in (("good", [0, 1, 255, 0]), ("bad", [0, 255, 255, 0])):
+        folder = lvsm.folder / "binary_masks" / scene
+        folder.mkdir(parents=True)
+        for number, value in enumerate(values):
+            np.save(folder / f"{number:05d}.npy", np.full((SIZE, SIZE), value, np.uint8))
+    _, store = prepared("lvsm", lvsm.folder)
+    assert store.read_masks(np.arange(8))[:, 0, 0].tolist() == [0, 1, 255, 0, 0, 1, 1, 0]
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int32, np.float32])
+def test_negative_masks_are_refused(lvsm, dtype):
+    lvsm.masks("bad")
+    np.save(lvsm.folder / "binary_masks" / "bad" / "00002.npy", np.full((SIZE, SIZE), -1, dtype))
+    report, _ = prepared("lvsm", lvsm.folder)
+    assert report["reasons"] == {"mask has negative values": 1}
+
+
+def test_masks_under_names_that_say_no_frame_are_refused(lvsm):
+    (lvsm.folder / "binary_masks" / "bad").mkdir(parents=True)
+    (lvsm.folder / "binary_masks" / "bad" / "frame_0.png").touch()
+    report, _ = prepared("lvsm", lvsm.folder)
+    assert report["reasons"] == {"mask names are unknown": 1}
+
+
+@pytest.mark.parametrize(
+    ("folder", "note"),
+    [
+        ("masks/good", "masks may hold masks and is not read; masks are read from binary_masks/"),
+        ("binary_masks/other", "binary_masks holds no folder of any scene: all masks are unknown"),
+    ],
+)
+def test_masks_in_another_place_are_noted(lvsm, folder, note):
+    (lvsm.folder / folder).mkdir(parents=True)
+    report, _ = prepared("lvsm", lvsm.folder)
+    assert note in report["notes"]
+
+
+def test_intrinsics_in_another_unit_are_refused(tmp_path):
+    raw = Lvsm(tmp_path / "lvsm", size=(64, 48))
+    for frame in raw.documents["bad"]["frames"]:
+        frame["fxfycxcy"] = [1.2, 1.6, 0.5, 0.5]
+    raw.save()
+    report, store = prepared("lvsm", raw.folder)
+    assert (store.scenes, report["reasons"]) == (["good"], {"intrinsics are in another unit": 1})
+    assert "[1.2, 1.6, 0.5, 0.5] looks normalised" in json.dumps(report["skipped"])
+    pixels = chunk_scene("b")
+    pixels["cameras"][:, :4] = torch.tensor([300.0, 300.0, 128.0, 128.0])
+    report, store = prepared("pixelsplat", chunks(tmp_path / "chunks", [chunk_scene("a"), pixels]))
+    assert (store.scenes, report["reasons"]) == (["a"], {"intrinsics are in another unit": 1})
+    assert "divide pixels by width and height" in json.dumps(report["skipped"])
+
+
+def test_lists_and_paths_of_windows_are_read(lvsm):
+    for frame in lvsm.documents["bad"]["frames"]:
+        frame["image_path"] = frame["image_path"].replace("/", "\\")
+    lvsm.save(["metadata\\good.json", "D:\\set\\metadata\\bad.json"])
+    assert prepared("lvsm", lvsm.folder)[1].scenes == ["good", "bad"]
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(lvsm):
+    for file in (lvsm.folder / "full_list.txt", lvsm.folder / "metadata" / "bad.json"):
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    assert prepared("lvsm", lvsm.folder)[1].scenes == ["good", "bad"]
+
+
 def test_square_masks_of_another_size_are_of_the_cropped_frame(lvsm):
     lvsm.masks("good", shape=(2 * SIZE, 2 * SIZE))
     _, store = prepared("lvsm", lvsm.folder)

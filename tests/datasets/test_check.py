@@ -1,14 +1,17 @@
 """`wildrayzer data check`: every miss is found before anything runs, with what to do; and how splits name sources."""
 
 import hashlib
+import io
 import json
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 from typer.testing import CliRunner
 
+from tests.data.test_readers import chunk_scene
 from wildrayzer.cli.main import app
 from wildrayzer.config import SplitConfig, parse_config
 from wildrayzer.config.sections.features import is_hub_id
@@ -89,14 +92,31 @@ def write(root: Path, files: dict[str, str | bytes]) -> None:
         (root / name).write_bytes(body.encode() if isinstance(body, str) else body)
 
 
+def saved(value, **options) -> bytes:
+    stream = io.BytesIO()
+    torch.save(value, stream, **options)
+    return stream.getvalue()
+
+
+def chunk(*keys: str) -> bytes:
+    return saved([chunk_scene(key, 1) for key in keys])
+
+
+OBJECT = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[0, 0, 8, 0, 8, 8, 0, 8]]}
+COCO = {
+    "images": [{"id": 1, "file_name": "1.jpg", "width": 8, "height": 8}],
+    "categories": [{"id": 1, "name": "cat", "supercategory": "animal"}],
+    "annotations": [OBJECT],
+}
 COMPLETE: dict[str, str | bytes] = {
-    "resources/data/stills/train/0.torch": b"",
-    "resources/data/stills/test/0.torch": b"",
+    "resources/data/stills/train/0.torch": chunk("c"),
+    "resources/data/stills/test/0.torch": chunk("a", "b"),
     "resources/data/stills/test/index.json": '{"a": "0.torch", "b": "0.torch"}',
     "resources/data/movers/train/full_list.txt": "metadata/a.json\nmetadata/b.json\n",
-    "resources/data/movers/train/metadata/a.json": '{"frames": [{}, {}]}',
-    "resources/data/movers/train/metadata/b.json": '{"frames": [{}, {}, {}]}',
-    "coco.json": "{}",
+    "resources/data/movers/train/metadata/a.json": json.dumps({"frames": [{"image_path": "a.png"}] * 2}),
+    "resources/data/movers/train/metadata/a.png": b"",
+    "resources/data/movers/train/metadata/b.json": json.dumps({"frames": [{"image_path": "a.png"}] * 3}),
+    "coco.json": json.dumps(COCO),
     "coco/1.jpg": b"",
     "dino/config.json": "{}",
     "dino/model.safetensors": b"",
@@ -124,7 +144,8 @@ def test_nothing_is_missed_where_all_is_there(complete):
     assert set(states(found).values()) == {"ok"}
     facts = {finding.option: finding.found for finding in found}
     assert facts["data.splits.movers.path"] == "2 scenes of 2, 5 frames of 5, provided by you"
-    assert facts["data.splits.stills_test.path"] == "2 scenes of 2, provided by you"
+    assert facts["data.splits.stills_test.path"] == "2 scenes of 2, 2 frames, provided by you"
+    assert facts["data.coco.annotations"] == "1 objects"
     assert facts["perceptual.weights"] == "checksum as published"
 
 
@@ -165,9 +186,54 @@ def test_with_a_token_a_gated_source_is_to_be_fetched(tmp_path, monkeypatch):
             "data.splits.movers.path",
             "1 scenes of 2",
         ),
-        ({"resources/data/movers/train/metadata/b.json": "{"}, "data.splits.movers.path", "2 frames of 5"),
+        (
+            {"resources/data/movers/train/metadata/b.json": "{"},
+            "data.splits.movers.path",
+            "1 scenes cannot be used (scene file cannot be read: 1)",
+        ),
+        (
+            {"resources/data/movers/train/metadata/b.json": '{"frames": [{"image_path": "a.png"}]}'},
+            "data.splits.movers.path",
+            "3 frames of 5",
+        ),
+        (
+            {"resources/data/movers/train/metadata/a.png": None},
+            "data.splits.movers.path",
+            "2 scenes cannot be used (image is missing: 2)",
+        ),
+        (
+            {"resources/data/stills/test/index.json": '{"a": "0.torch", "b": "9.torch"}'},
+            "data.splits.stills_test.path",
+            "1 chunks are missing: 9.torch",
+        ),
+        (
+            {"resources/data/stills/test/index.json": '{"a": "0.torch", "z": "0.torch"}'},
+            "data.splits.stills_test.path",
+            "1 scenes cannot be used (scene is not in its chunk: 1)",
+        ),
+        *(
+            (
+                {"resources/data/stills/test/0.torch": content},
+                "data.splits.stills_test.path",
+                f"2 scenes cannot be used ({reason}: 2)",
+            )
+            for content, reason in (
+                (chunk("a", "b")[:-20], "chunk cannot be read"),
+                (b"", "chunk cannot be read"),
+                (b"<!DOCTYPE html>", "chunk cannot be read"),
+                (saved({"a": chunk_scene("a")}), "chunk is no list of scenes"),
+                (saved([chunk_scene("a")], _use_new_zipfile_serialization=False), "chunk cannot be read"),
+            )
+        ),
+        (
+            {"resources/data/stills/train/0.torch": chunk("c")[:-20]},
+            "data.splits.stills.path",
+            "1 scenes cannot be used (chunk cannot be read: 1)",
+        ),
+        ({"coco.json": "hello"}, "data.coco.annotations", "no object can be cut out"),
+        ({"coco.json": "{}"}, "data.coco.annotations", "no object can be cut out"),
         ({"resources/data/stills/test/index.json": "{"}, "data.splits.stills_test.path", "listing cannot be read"),
-        ({"resources/data/stills/test/index.json": "{}"}, "data.splits.stills_test.path", "0 scenes of 2"),
+        ({"resources/data/stills/test/index.json": "{}"}, "data.splits.stills_test.path", "listing cannot be read"),
         ({"resources/weights/vgg.mat": b"evil"}, "perceptual.weights", "md5 is"),
         ({"dino/config.json": None}, "features.weights", "is not a folder with config.json and *.safetensors"),
         ({"coco/1.jpg": None}, "data.coco.images", "is not a folder that is not empty"),
@@ -349,3 +415,24 @@ def test_hub_ids_are_told_from_paths():
         "~/dino",
     )
     assert not any(map(is_hub_id, paths))
+
+
+@pytest.mark.parametrize("line", ["metadata\\a.json", "C:\\data\\metadata\\a.json"])
+def test_lists_of_windows_are_read(complete, line):
+    write(
+        complete,
+        {"resources/data/movers/train/full_list.txt": f"\ufeff{line}\r\n{line.replace('a.json', 'b.json')}\r\n"},
+    )
+    document = {"frames": [{"image_path": "..\\metadata\\a.png"}] * 3}
+    write(complete, {"resources/data/movers/train/metadata/b.json": "\ufeff" + json.dumps(document)})
+    found = check_run(config(), TABLE, root=complete, frames=True)
+    assert missed(found) == []
+    facts = {finding.option: finding.found for finding in found}
+    assert facts["data.splits.movers.path"] == "2 scenes of 2, 5 frames of 5, provided by you"
+
+
+def test_objects_that_cannot_be_cut_out_are_counted(complete):
+    odd = [{**OBJECT, "segmentation": outline} for outline in ([], [[]], None, [[1, 2]])]
+    write(complete, {"coco.json": json.dumps({**COCO, "annotations": [OBJECT, *odd]})})
+    facts = {finding.option: finding.found for finding in check_run(config(), TABLE, root=complete)}
+    assert facts["data.coco.annotations"] == "1 objects, skipped object has no outline: 1, outline has no area: 3"

@@ -11,7 +11,7 @@ import pytest
 from tests.helpers.dataset_server import breaking_off, running_server, saying, whole
 from wildrayzer.datasets.download import DownloadError, Patience
 from wildrayzer.datasets.fetch import fetch_source, link_part
-from wildrayzer.datasets.on_disk import count_frames, fits, locate, scene_names
+from wildrayzer.datasets.on_disk import fits, locate, look_through, scene_names
 from wildrayzer.datasets.table import Part, SourceTable, load_table
 
 PATIENCE = Patience(sleep=lambda seconds: None, tries=2)
@@ -249,13 +249,15 @@ def test_parts_are_told_by_what_they_hold(tmp_path):
 def test_listings_give_scenes_and_frames(tmp_path):
     (tmp_path / "metadata").mkdir()
     (tmp_path / "full_list.txt").write_text("/elsewhere/metadata/a.json\nmetadata/b.json\n\n")
-    (tmp_path / "metadata/a.json").write_text('{"frames": [{}, {}, {}]}')
+    (tmp_path / "metadata/a.json").write_text('{"frames": [{"image_path": "a.png"}, {"image_path": "a.png"}]}')
+    (tmp_path / "metadata/a.png").touch()
     (tmp_path / "metadata/b.json").write_text('{"frames": [{}')
     assert scene_names(tmp_path, "lvsm") == ["a", "b"]
-    assert count_frames(tmp_path, ["a", "b", "c"]) == 3, "broken and missing scene files count nothing"
+    content = look_through(tmp_path, "lvsm")
+    assert (content.frames, content.reasons) == (2, {"scene file cannot be read": 1})
     assert scene_names(tmp_path, "pixelsplat") is None
     (tmp_path / "index.json").write_text('["a"]')
-    with pytest.raises(ValueError, match="maps no scenes to chunks"):
+    with pytest.raises(ValueError, match=r"index\.json must map scene keys to file names"):
         scene_names(tmp_path, "pixelsplat")
 
 

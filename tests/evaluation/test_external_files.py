@@ -13,6 +13,17 @@ from wildrayzer.io.digests import digest_folder
 SIZE = 16
 
 
+def test_the_digest_of_a_folder_ends_where_links_lead_in_circles(tmp_path):
+    for folder in ("a", "b", "c"):
+        (tmp_path / folder).mkdir()
+        for other in ("a", "b", "c"):
+            (tmp_path / folder / f"to_{other}").symlink_to(tmp_path / other)
+    (tmp_path / "itself").symlink_to(tmp_path)
+    before = digest_folder(tmp_path)
+    (tmp_path / "b" / "00000.png").touch()
+    assert digest_folder(tmp_path) != before
+
+
 def test_the_digest_of_a_folder_is_of_names_sizes_and_times(tmp_path):
     (tmp_path / "scene").mkdir()
     file = tmp_path / "scene" / "00000.png"

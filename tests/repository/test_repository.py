@@ -118,8 +118,8 @@ def imports_of(path: Path) -> set[str]:
 
 FLOORS = (
     {"config", "io", "geometry", "images"},
-    {"run", "datasets", "data", "models", "losses"},
-    {"checkpoint", "pseudo_masks"},
+    {"run", "data", "models", "losses"},
+    {"datasets", "checkpoint", "pseudo_masks"},
     {"released", "training", "evaluation"},
     {"report"},
     {"stages", "tools"},

@@ -67,7 +67,7 @@ def fetch(
 def check(
     configfile: Annotated[Path, typer.Argument(metavar="CONFIG", help="Configuration, such as config/paper.yaml")],
     table: Table = None,
-    frames: Annotated[bool, typer.Option("--frames", help="Also count frames, which opens every scene file")] = False,
+    frames: Annotated[bool, typer.Option("--frames", help="Also look at every scene: files, images, cameras")] = False,
     online: Annotated[bool, typer.Option("--online", help="Ask the hub whether your token has access")] = False,
 ) -> None:
     """Check the paths, tokens, checksums and counts that a run needs.

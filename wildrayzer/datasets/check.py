@@ -8,9 +8,17 @@ from typing import Literal
 
 from wildrayzer.config import RunConfig
 from wildrayzer.config.sections.features import is_hub_id
+from wildrayzer.data.copy_paste.cutouts import CutoutLibrary
 from wildrayzer.datasets.download import verify_file
 from wildrayzer.datasets.hub import check_access, has_token
-from wildrayzer.datasets.on_disk import broken_link, count_frames, manifest_of, problem_of, scene_names
+from wildrayzer.datasets.on_disk import (
+    broken_link,
+    look_through,
+    manifest_of,
+    missing_chunks,
+    problem_of,
+    scene_names,
+)
 from wildrayzer.datasets.required import Need, needs, to_fetch
 from wildrayzer.datasets.table import Part, Source, SourceTable
 from wildrayzer.io.files import read_json
@@ -43,7 +51,7 @@ def check_run(
         config: the run.
         table: sources.
         root: working directory of the run.
-        frames: count frames too, which opens every scene file of LVSM-style splits.
+        frames: look at every scene too: whether its files, images and cameras are there, and how many frames it has.
         online: ask the hub whether what is to be fetched can be read with the token that is there.
     """
     root = Path(root)
@@ -68,7 +76,11 @@ def _check_need(need: Need, config: RunConfig, table: SourceTable, root: Path, f
         return
     source, part = (table.source(at[0]), table.source(at[0]).parts[at[1]]) if at else (None, None)
     facts: list[str] = []
-    wrong = _wrong_counts(need, path, part, frames, facts)
+    wrong = _wrong_counts(need, path, part, facts)
+    if frames and not wrong:
+        wrong = _wrong_scenes(need, path, part, facts)
+    if need.option == "data.coco.annotations" and not wrong:
+        wrong = _wrong_objects(config, root, facts)
     if source and at and not wrong:
         wrong = _wrong_origin(source, at, path, facts)
     if need.index and not wrong:
@@ -101,23 +113,60 @@ def _absent(need: Need, table: SourceTable, broken: Path | None) -> Finding:
     return Finding(need.option, need.path, "to fetch", f"source {name}, {amount}", fix)
 
 
-def _wrong_counts(need: Need, path: Path, part: Part | None, frames: bool, facts: list[str]) -> tuple[str, str] | None:
-    """A listing that is broken or of another length than published; what is right goes to `facts`."""
+def _wrong_counts(need: Need, path: Path, part: Part | None, facts: list[str]) -> tuple[str, str] | None:
+    """A listing that is broken, names absent chunks, or is of another length than published.
+
+    What is right goes to `facts`.
+    """
     try:
         names = scene_names(path, need.layout)
+        absent = missing_chunks(path) if names is not None and need.layout == "pixelsplat" else []
     except ValueError as error:
         return "listing cannot be read", str(error)
+    if absent:
+        return f"{len(absent)} chunks are missing: {', '.join(absent[:3])}", "fetch them, or write index.json again"
     if names is None:
         return None
     expected = need.scenes or (part.scenes if part else None)
     facts.append(f"{len(names)} scenes" + ("" if expected is None else f" of {expected}"))
     if expected is not None and len(names) != expected:
         return facts[-1], "fetch the rest, or set expected_scenes of the split to what you mean to use"
-    if frames and need.layout == "lvsm":
-        count, published = count_frames(path, names), part.frames if part else None
-        facts.append(f"{count} frames" + ("" if published is None else f" of {published}"))
-        if published is not None and count != published:
-            return facts[-1], "scene files are missing or broken: fetch them again"
+    return None
+
+
+def _wrong_scenes(need: Need, path: Path, part: Part | None, facts: list[str]) -> tuple[str, str] | None:
+    """Scenes that cannot be used, or frames of another number than published; what is right goes to `facts`."""
+    if need.layout not in ("pixelsplat", "lvsm"):
+        return None
+    try:
+        content = look_through(path, need.layout)
+    except ValueError as error:
+        return "scenes cannot be read", str(error)
+    if content.unusable:
+        reasons = ", ".join(f"{reason}: {count}" for reason, count in sorted(content.reasons.items()))
+        some = "; ".join(content.unusable[:3])
+        return f"{len(content.unusable)} scenes cannot be used ({reasons})", f"mend or fetch them again: {some}"
+    published = part.frames if part else None
+    facts.append(f"{content.frames} frames" + ("" if published is None else f" of {published}"))
+    if published is not None and content.frames != published:
+        return facts[-1], "scenes are cut short: fetch them again"
+    return None
+
+
+def _wrong_objects(config: RunConfig, root: Path, facts: list[str]) -> tuple[str, str] | None:
+    """An annotation file of which no object can be cut out."""
+    coco = config.data.coco
+    assert coco.annotations is not None and coco.images is not None, "named by `needs`"  # noqa: PT018
+    if problem_of(root / coco.images, "folder"):
+        return None  # a miss of its own
+    try:
+        library = CutoutLibrary.from_coco(
+            root / coco.annotations, root / coco.images, config.paste, config.model.image_size
+        )
+    except ValueError as error:
+        return "no object can be cut out", str(error)
+    skipped = ", ".join(f"{reason}: {count}" for reason, count in sorted(library.skipped.items()))
+    facts.append(f"{len(library)} objects" + (f", skipped {skipped}" if skipped else ""))
     return None
 
 
@@ -147,7 +196,7 @@ def _wrong_index(need: Need, config: RunConfig, root: Path, facts: list[str]) ->
     """A frozen index that is no index, or that names scenes its split lacks."""
     fix = f"set {need.option} to the index of this split"
     try:
-        index = read_json(root / need.path)
+        index = read_json(root / need.path, fix="write it again")
     except ValueError as error:
         return "no JSON", str(error)
     windows = index.values() if isinstance(index, dict) else [0]

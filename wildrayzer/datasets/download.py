@@ -174,7 +174,7 @@ def _resume_headers(address: str, target: Path) -> tuple[int, dict[str, str]]:
     if not have:
         return 0, {}
     try:
-        origin = json.loads(_origin_file(target).read_text())
+        origin = json.loads(_origin_file(target).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         origin = {}
     if origin.get("address") != shown(address):

@@ -1,5 +1,6 @@
 """Repositories of the Hugging Face hub. The token comes from HF_TOKEN (or `hf auth login`) and is never written."""
 
+import glob
 import hashlib
 import logging
 import os
@@ -54,15 +55,15 @@ def fetch_repository(source: Source, folder: str | Path, *, patience: Patience |
     hub, folder, patience = source.hub, Path(folder), patience or Patience()
     folder.mkdir(parents=True, exist_ok=True)
     note = folder.with_name(f"{folder.name}.commit")
-    revision = hub.revision or (note.read_text().strip() if note.is_file() else None)
+    revision = hub.revision or (note.read_text(encoding="utf-8").strip() if note.is_file() else None)
     commit, files = _insist(lambda: _listing(hub, revision), source, patience)
-    note.write_text(f"{commit}\n")
+    note.write_text(f"{commit}\n", encoding="utf-8")
     logger.info("%s at %s: %d files", hub.repository, commit, len(files))
     missing = [file for file in files if _wrong(folder, file) is not None]  # a killed call has checked none
     require_space(folder, sum(file.size or 0 for file in missing), purpose=hub.repository)
     for file in missing:  # one of the right name that is wrong would be taken for done
         (folder / file.path).unlink(missing_ok=True)
-    names = [file.path for file in missing]
+    names = [glob.escape(file.path) for file in missing]  # `[1]` in a name is no pattern
     options: dict[str, Any] = {"repo_type": hub.type, "revision": commit, "local_dir": folder, "endpoint": _endpoint()}
     if missing:
         with writing(folder, purpose=hub.repository):

@@ -1,9 +1,13 @@
 """Parts of sources on disk: what they must look like, how many scenes they hold, where they lie in a download."""
 
-import json
+from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from wildrayzer.data.readers.base import BadSceneError
+from wildrayzer.data.readers.lvsm import LvsmReader
+from wildrayzer.data.readers.pixelsplat import PixelSplatReader
 from wildrayzer.datasets.table import MANIFEST, Part, PartLayout
 from wildrayzer.io.files import read_json
 
@@ -72,25 +76,49 @@ def scene_names(folder: str | Path, layout: PartLayout) -> list[str] | None:
     """
     folder = Path(folder)
     if layout == "pixelsplat" and (folder / "index.json").is_file():
-        index = read_json(folder / "index.json")
-        if not isinstance(index, dict):
-            raise ValueError(f"{folder / 'index.json'} maps no scenes to chunks; delete it, it is made anew")
-        return list(index)
+        return PixelSplatReader(folder).names
     if layout == "lvsm" and (folder / "full_list.txt").is_file():
-        lines = (folder / "full_list.txt").read_text().splitlines()
-        return [Path(line.strip()).stem for line in lines if line.strip()]
+        reader = LvsmReader(folder)
+        return [*reader.names, *reader.rejected]
     return None
 
 
-def count_frames(folder: str | Path, names: list[str]) -> int:
-    """Frames of an LVSM-style split: the lengths of the `frames` lists of its scene files; unreadable ones count 0."""
-    total = 0
-    for name in names:
+def missing_chunks(folder: str | Path) -> list[str]:
+    """Chunks that the index of a pixelSplat-style split names and that are not there.
+
+    Raises:
+        ValueError: as `PixelSplatReader`.
+    """
+    reader = PixelSplatReader(Path(folder))
+    return sorted({chunk for chunk in map(reader.group, reader.names) if not (reader.folder / chunk).is_file()})
+
+
+@dataclass(frozen=True)
+class SplitContent:
+    """What was found by looking at every scene of a split."""
+
+    frames: int
+    """Frames of the scenes that can be used."""
+    unusable: tuple[str, ...]
+    """Reason and details of each scene that cannot be used."""
+    reasons: dict[str, int]
+    """How many of them have each reason."""
+
+
+def look_through(folder: str | Path, layout: Literal["pixelsplat", "lvsm"]) -> SplitContent:
+    """Look at every scene of a split: scene files, cameras, and whether what they name is there; decodes no picture.
+
+    Raises:
+        ValueError: the split has no readable list of scenes.
+    """
+    reader = PixelSplatReader(Path(folder)) if layout == "pixelsplat" else LvsmReader(Path(folder))
+    frames, bad = 0, list(reader.rejected.values())
+    for name in reader.names:
         try:
-            total += len(json.loads((Path(folder) / "metadata" / f"{name}.json").read_text())["frames"])
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-    return total
+            frames += reader.check(name)
+        except BadSceneError as error:
+            bad.append(error)
+    return SplitContent(frames, tuple(map(str, bad)), dict(Counter(error.reason for error in bad)))
 
 
 def manifest_of(path: str | Path) -> dict[str, Any] | None:

@@ -180,7 +180,7 @@ def load_table(path: str | Path | None = None) -> SourceTable:
     """
     path = TABLE if path is None else Path(path)
     try:
-        text = path.read_text()
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ValueError(f"{path}: no such table of sources; name one with data.sources or --table") from None
     except UnicodeDecodeError as error:

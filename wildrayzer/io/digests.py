@@ -23,11 +23,19 @@ def digest_file(path: str | Path) -> str:
 def digest_folder(path: str | Path) -> str:
     """Digest of the names, sizes and modification times of all files below a folder.
 
-    No content is read, so it is cheap for thousands of files. Hidden files are left out, links are followed.
+    No content is read, so it is cheap for thousands of files. Hidden files are left out, links are followed. A folder
+    that several links lead to is visited once: links may form a circle.
     """
-    entries = []
+    entries: list[tuple[str, int | None, int | None]] = []
+    visited: set[tuple[int, int]] = set()
     for folder, inner, names in os.walk(path, followlinks=True):
-        inner[:] = [name for name in inner if not name.startswith(".")]
+        here = Path(folder).stat()
+        if (here.st_dev, here.st_ino) in visited:
+            inner.clear()
+            entries.append((f"{Path(folder).relative_to(path)}/", None, None))
+            continue
+        visited.add((here.st_dev, here.st_ino))
+        inner[:] = sorted(name for name in inner if not name.startswith("."))
         for file in (Path(folder, name) for name in names if not name.startswith(".")):
             status = file.stat() if file.exists() else None  # a link may lead nowhere
             entries.append((str(file.relative_to(path)), status and status.st_size, status and status.st_mtime_ns))

@@ -58,8 +58,12 @@ def write_json(path: str | Path, value: Any) -> None:
     write_bytes_atomic(path, (json.dumps(value, indent=2, sort_keys=False, default=str) + "\n").encode())
 
 
-def read_json(path: str | Path) -> Any:
-    """Read JSON.
+def read_json(path: str | Path, *, fix: str = "delete it and run the stage again") -> Any:
+    """Read JSON, with or without a byte-order mark.
+
+    Args:
+        path: the file.
+        fix: what to do about a broken file; the default is for files that a stage has written.
 
     Raises:
         ValueError: the file is not valid JSON; it is named.
@@ -67,6 +71,6 @@ def read_json(path: str | Path) -> Any:
     """
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not valid JSON ({error}); delete it and run the stage again") from None
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not valid JSON ({error}); {fix}") from None

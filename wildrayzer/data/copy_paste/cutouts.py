@@ -1,19 +1,16 @@
 """Cut-outs of a COCO set for copy-paste. Outlines are held in memory, pictures are read when an object is drawn."""
 
-import contextlib
 import functools
-import io
 import logging
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from jaxtyping import UInt8
 
 from wildrayzer.config.sections.paste import PasteConfig
+from wildrayzer.data.copy_paste.annotations import read_annotations
 
 logger = logging.getLogger(__name__)
 
@@ -88,41 +85,29 @@ class CutoutLibrary:
         Reads no picture: the objects of a set of COCO's size would fill memory as pixels, in every training process.
 
         Raises:
-            ValueError: the annotation file is missing or has no objects of these supercategories.
+            ValueError: the annotation file is missing, no COCO file, or has no usable objects of these supercategories.
         """
         from pycocotools import mask as runs
-        from pycocotools.coco import COCO
 
         if not Path(annotations).is_file():
             raise ValueError(f"data.coco.annotations = {annotations} does not exist; give the COCO annotation file")
-        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints
-            coco = COCO(str(annotations))
-        known = {category["supercategory"] for category in coco.loadCats(coco.getCatIds())}
-        categories = coco.getCatIds(supNms=[name for name in config.categories if name in known])
-        skipped: Counter[str] = Counter()
-        objects = []
-        wanted = coco.getAnnIds(catIds=categories, iscrowd=False) if known & set(config.categories) else []
-        by_image: dict[int, list[dict[str, Any]]] = {}
-        for annotation in coco.loadAnns(wanted):
-            by_image.setdefault(annotation["image_id"], []).append(annotation)
-        for number, found in sorted(by_image.items()):
-            picture = Path(images) / coco.loadImgs(number)[0]["file_name"]
-            if not picture.is_file():
-                skipped["image missing"] += len(found)
-                continue
-            for annotation in found:
-                outline = coco.annToRLE(annotation)
-                height, width = outline["size"]
-                if runs.area(outline) < LEAST_SHARE * height * width:
-                    skipped["too small"] += 1
-                    continue
-                counts = outline["counts"]
-                counts = counts.encode() if isinstance(counts, str) else counts
-                objects.append(Outline(picture, (height, width), counts, max_size))
+        found = read_annotations(annotations, config.categories)
+        skipped, objects = found.skipped, []
+        there: dict[str, bool] = {}
+        for one in found.objects:
+            picture, (height, width) = Path(images) / one.file_name, one.size
+            if one.file_name not in there:
+                there[one.file_name] = picture.is_file()
+            if not there[one.file_name]:
+                skipped["image missing"] += 1
+            elif runs.area({"size": [height, width], "counts": one.counts}) < LEAST_SHARE * height * width:
+                skipped["too small"] += 1
+            else:
+                objects.append(Outline(picture, one.size, one.counts, max_size))
         if not objects:
             raise ValueError(
                 f"{annotations} gives no cut-outs of paste.categories = {list(config.categories)}: it knows "
-                f"{sorted(known)}, skipped {dict(skipped)}; name supercategories it has, or mend data.coco.images"
+                f"{sorted(found.known)}, skipped {dict(skipped)}; name supercategories it has, or mend data.coco.images"
             )
         logger.info("%d cut-outs of %s, skipped %s", len(objects), annotations, dict(skipped) or "none")
         return cls(tuple(objects), dict(skipped))
@@ -132,7 +117,8 @@ class CutoutLibrary:
 def _cut(outline: Outline) -> Cutout:
     from pycocotools import mask as runs
 
-    picture = cv2.imread(str(outline.picture), cv2.IMREAD_COLOR)
+    # Annotations belong to the pixels as they are stored: an EXIF orientation must not turn them.
+    picture = cv2.imread(str(outline.picture), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     if picture is None or picture.shape[:2] != outline.size:
         found = "is no readable picture" if picture is None else f"has {picture.shape[0]}×{picture.shape[1]} pixels"
         raise ValueError(

@@ -74,6 +74,14 @@ class SceneReader(Protocol):
         """Size and time of change (ns) of the file that describes a scene; zeros where there is none."""
         ...
 
+    def check(self, name: str) -> int:
+        """Frames of a scene, after everything that it names was found; no picture is decoded.
+
+        Raises:
+            BadSceneError: something is missing, or cannot be used.
+        """
+        ...
+
     def unlisted(self, names: Sequence[str]) -> list[str]:
         """Scenes that lie beside these, but that the split's list does not name."""
         ...
@@ -173,3 +181,21 @@ def check_intrinsics(intrinsics: Float[np.ndarray, "n 4"], *, where: str) -> Non
     bad = np.flatnonzero((intrinsics[:, :2] <= 0).any(1))
     if len(bad):
         raise BadSceneError("camera has no focal length", f"{where}: fx, fy must be above 0, frames {bad[:5].tolist()}")
+
+
+def check_normalised(intrinsics: Float[np.ndarray, "n 4"], *, where: str, fix: str) -> None:
+    """Refuse fx fy cx cy, normalised by width and height, that are in another unit: pixels, or normalised twice.
+
+    A focal length of 0.1 is a view of 157°, one of 20 a view of 3°.
+
+    Raises:
+        BadSceneError: a row is beyond what cameras have.
+    """
+    focal, centre = intrinsics[:, :2], intrinsics[:, 2:]
+    bad = np.flatnonzero(((focal < 0.1) | (focal > 20) | (np.abs(centre - 0.5) > 1.5)).any(1))
+    if len(bad):
+        row = ", ".join(f"{value:.4g}" for value in intrinsics[bad[0]])
+        raise BadSceneError(
+            "intrinsics are in another unit",
+            f"{where}: frame {bad[0]} has fx fy cx cy = {row}, in widths and heights of the frame; {fix}",
+        )

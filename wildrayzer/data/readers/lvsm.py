@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from PIL import Image
 
 from wildrayzer.data.readers.base import (
     BadSceneError,
@@ -20,14 +19,24 @@ from wildrayzer.data.readers.base import (
     camera_to_world,
     check_intrinsics,
     check_matrices,
+    check_normalised,
     file_stamp,
     naming_paths,
 )
-from wildrayzer.data.readers.masks import read_masks
+from wildrayzer.data.readers.masks import MASKS, mask_files, mask_folder, read_masks
 from wildrayzer.data.readers.pixels import decode_file
 from wildrayzer.io.files import read_json
 
 logger = logging.getLogger(__name__)
+
+
+def scene_name(line: str) -> str:
+    """Name of the scene that a line of `full_list.txt` stands for, also of one that was written under Windows."""
+    return _with_slashes(line).stem
+
+
+def _with_slashes(path: str) -> Path:
+    return Path(path.replace("\\", "/"))
 
 
 class LvsmReader:
@@ -46,14 +55,15 @@ class LvsmReader:
         self.rejected: dict[str, BadSceneError] = {}
         self._files: dict[str, str] = {}
         for number, line in enumerate(self._lines(), start=1):
-            name = Path(line).stem
+            name = scene_name(line)
             if name in self._files:
                 again = BadSceneError("scene name is there twice", f"{line} after {self._files[name]}, which is used")
                 self.rejected[f"{name} (line {number})"] = again
             else:
                 self._files[name] = line
         self.names = list(self._files)
-        self.has_masks = (folder / "binary_masks").is_dir()
+        self.has_masks = (folder / MASKS).is_dir()
+        self._note_masks()
         first = self._first_readable()
         self.has_clean = any("gt_image_path" in frame for frame in first)
         self.has_cameras = not first or any("w2c" in frame or "transform_matrix" in frame for frame in first)
@@ -64,7 +74,8 @@ class LvsmReader:
         listing = self.folder / "full_list.txt"
         if listing.is_file():
             try:
-                lines = [line.strip() for line in listing.read_text().splitlines() if line.strip()]
+                text = listing.read_text(encoding="utf-8-sig")
+                lines = [line.strip() for line in text.splitlines() if line.strip()]
             except UnicodeDecodeError as error:
                 raise ValueError(f"{listing} is no text ({error}); download or process the split again") from None
             if not lines:
@@ -76,9 +87,21 @@ class LvsmReader:
                 f"{self.folder} has neither full_list.txt nor metadata/*.json; set the split's `path` to the folder "
                 "that holds them"
             )
-        self.notes.append("full_list.txt is missing; scenes are those of metadata/")
-        logger.warning("%s: %s", self.folder, self.notes[-1])
+        self._note("full_list.txt is missing; scenes are those of metadata/")
         return found
+
+    def _note_masks(self) -> None:
+        """Masks that are there and not read would be as if nothing were known of what moves."""
+        if not self.has_masks:
+            others = [path.name for path in self.folder.iterdir() if "mask" in path.name.lower() and path.is_dir()]
+            if others:
+                self._note(f"{', '.join(sorted(others))} may hold masks and is not read; masks are read from {MASKS}/")
+        elif not any(mask_folder(self.folder / MASKS, name) for name in self.names):
+            self._note(f"{MASKS} holds no folder of any scene: all masks are unknown")
+
+    def _note(self, text: str) -> None:
+        self.notes.append(text)
+        logger.warning("%s: %s", self.folder, text)
 
     def _first_readable(self) -> list[dict[str, Any]]:
         for name in self.names:
@@ -122,15 +145,17 @@ class LvsmReader:
     def _json_file(self, name: str) -> Path:
         # Lists of processed sets hold absolute paths of the machine that made them: the name is what counts.
         line = Path(self._files[name])
-        direct = self.folder / line
         with naming_paths(line):
+            if not (self.folder / line).is_file():
+                line = _with_slashes(self._files[name])
+            direct = self.folder / line
             path = direct if not line.is_absolute() and direct.is_file() else self.folder / "metadata" / line.name
             return self._inside(path)
 
     def _document(self, name: str) -> list[dict[str, Any]]:
         path = self._json_file(name)
         try:
-            document = read_json(path)
+            document = read_json(path, fix="download or process the split again")
             frames = document["frames"]
         except FileNotFoundError:
             raise BadSceneError("scene file is missing", str(path)) from None
@@ -144,19 +169,23 @@ class LvsmReader:
         # Beside the JSON file (D-RE10K), below the split's folder, or written with the folders of the machine that
         # processed the set: then the last parts of the path count (images/SCENE/00000.png).
         given = Path(value)
-        tails = [self.folder.joinpath(*given.parts[-count:]) for count in (3, 2)]
         with naming_paths(given):
+            if "\\" in value and not (json_file.parent / given).is_file():
+                given = _with_slashes(value)
+            tails = [self.folder.joinpath(*given.parts[-count:]) for count in (3, 2)]
             for path in (json_file.parent / given, self.folder / given, *tails):
                 resolved = path.resolve()
                 if resolved.is_relative_to(self._root) and resolved.is_file():
                     return resolved
             return self._inside(json_file.parent / given)
 
-    def _image(self, value: str, json_file: Path) -> Image.Image:
-        path = self._image_file(value, json_file)
+    def _existing_image(self, document: dict[str, Any], key: str, json_file: Path, number: int) -> Path:
+        if not isinstance(document.get(key), str):
+            raise BadSceneError("image is missing", f"{json_file}: frame {number} has no {key}")
+        path = self._image_file(document[key], json_file)
         if not path.is_file():
             raise BadSceneError("image is missing", str(path))
-        return decode_file(path)
+        return path
 
     def _cameras(
         self, frames: list[dict[str, Any]], sizes: list[tuple[int, int]], where: str
@@ -176,7 +205,24 @@ class LvsmReader:
         check_intrinsics(pixels, where=where)
         check_matrices(matrices, where=where)
         scale = np.array([[width, height, width, height] for width, height in sizes])
+        fix = "this layout has them in pixels: multiply normalised ones by the frame's width and height"
+        if (pixels <= 10).all() and (pixels[:, 2:] <= 1).all():  # the centre of no camera lies in the first pixel
+            raise BadSceneError(
+                "intrinsics are in another unit", f"{where}: {pixels[0].tolist()} looks normalised; {fix}"
+            )
+        check_normalised(pixels / scale, where=where, fix=fix)
         return (camera_to_world(w2c, where=where) if c2w is None else c2w), pixels / scale
+
+    def check(self, name: str) -> int:
+        """Frames of a scene whose file can be read and whose images and masks are there; see `SceneReader.check`."""
+        json_file, documents = self._json_file(name), self._document(name)
+        if not documents:
+            raise BadSceneError("too few frames", f"{json_file}: none")
+        for number, document in enumerate(documents):
+            for key in ("image_path", "gt_image_path") if self.has_clean else ("image_path",):
+                self._existing_image(document, key, json_file, number)
+        mask_files(self.folder / MASKS, name, len(documents))
+        return len(documents)
 
     def read(self, name: str, *, image_size: int) -> Scene:
         """Decode one scene; raises BadSceneError when it cannot be used."""
@@ -199,9 +245,7 @@ class LvsmReader:
             for key, out in (("image_path", frames), ("gt_image_path", clean)):
                 if out is None:
                     continue
-                if not isinstance(document.get(key), str):
-                    raise BadSceneError("image is missing", f"{json_file}: frame {number} has no {key}")
-                image = self._image(document[key], json_file)
+                image = decode_file(self._existing_image(document, key, json_file, number))
                 if sizes and image.size != sizes[0]:
                     raise BadSceneError("frames differ in size", f"{json_file}: {image.size} in {number}, {sizes[0]}")
                 if key == "image_path":
@@ -212,5 +256,5 @@ class LvsmReader:
         if self.has_cameras:
             c2w, pixels = self._cameras(documents, sizes, str(json_file))
             intrinsics = np.stack([fit.intrinsics(row) for fit, row in zip(fits, pixels, strict=True)])
-        masks = read_masks(self.folder / "binary_masks", name, sizes, fits, inside=self._inside)
+        masks = read_masks(self.folder / MASKS, name, sizes, fits, inside=self._inside)
         return Scene(name, frames, c2w, intrinsics, masks, clean, source_size=sizes[0])

@@ -7,6 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Shaped, UInt8
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from wildrayzer.data.readers.base import BadSceneError
@@ -78,6 +79,63 @@ def decode_file(path: Path, *, upright: bool = False, odd: Counter[str] | None =
     except OSError as error:
         raise BadSceneError("image cannot be read", f"{path}: {error.strerror}") from None
     return decode(payload, where=str(path), upright=upright, odd=odd)
+
+
+_EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
+_NUMBERS = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
+
+
+def read_numbers(path: Path) -> Shaped[np.ndarray, "h w"]:
+    """Pixels of a picture as the file numbers them, as for masks: grey of any depth, or the numbers of a palette.
+
+    Of an opaque colour picture the largest channel is taken.
+
+    Raises:
+        BadSceneError: the file cannot be read, is transparent, or has colours of more than 8 bits.
+    """
+    image = read_picture(path)
+    return np.asarray(image) if image.mode in _NUMBERS else opaque(image, path).max(axis=-1)
+
+
+def read_picture(path: Path) -> Image.Image:
+    """A picture in the mode of its file.
+
+    Raises:
+        BadSceneError: the file cannot be read.
+    """
+    try:
+        payload = path.read_bytes()
+    except OSError as error:
+        raise BadSceneError("image cannot be read", f"{path}: {error.strerror}") from None
+    try:
+        with Image.open(io.BytesIO(payload)) as image:
+            image.load()
+            return image
+    except UnidentifiedImageError:
+        kind = placeholder_in(payload) or "is not an image file"
+        raise BadSceneError("image cannot be decoded", f"{path}: {kind}") from None
+    except BROKEN_IMAGE as error:
+        raise BadSceneError("image cannot be decoded", f"{path}: {error}") from None
+
+
+def opaque(image: Image.Image, path: Path) -> UInt8[np.ndarray, "h w 3"]:
+    """8-bit RGB of a picture; what that cannot hold is refused: converting clips 16 bits and drops transparency.
+
+    Raises:
+        BadSceneError: more than 8 bits, or transparent pixels.
+    """
+    if image.mode not in _EIGHT_BITS:
+        raise BadSceneError(
+            "image has no known range",
+            f"{path}: a picture of mode {image.mode}, which is more than 8 bits; store 8-bit RGB, or NPY in floating "
+            "point",
+        )
+    pixels = np.asarray(image.convert("RGBA"))
+    if (pixels[..., 3] < 255).any():
+        raise BadSceneError(
+            "image is transparent", f"{path}: has transparent pixels; store RGB without an alpha channel"
+        )
+    return pixels[..., :3]
 
 
 def _orientation(image: Image.Image, odd: Counter[str]) -> int:

@@ -2,6 +2,7 @@
 
 import logging
 import pickle
+import struct
 import zipfile
 from collections import Counter
 from collections.abc import Sequence
@@ -12,18 +13,39 @@ import numpy as np
 from jaxtyping import Float
 from rich.progress import track
 
-from wildrayzer.data.readers.base import BadSceneError, Fit, Scene, camera_to_world, check_intrinsics, file_stamp
+from wildrayzer.data.readers.base import (
+    BadSceneError,
+    Fit,
+    Scene,
+    camera_to_world,
+    check_intrinsics,
+    check_normalised,
+    file_stamp,
+)
 from wildrayzer.data.readers.pixels import decode
 from wildrayzer.io.files import read_json
+from wildrayzer.io.placeholders import placeholder_in
 
 logger = logging.getLogger(__name__)
 
+_NO_INDEX = "delete it to have the chunks scanned, or write it again"
+_BROKEN = (
+    RuntimeError, EOFError, OSError, LookupError, TypeError, ValueError, AttributeError, AssertionError, MemoryError,
+    OverflowError, RecursionError, pickle.UnpicklingError, struct.error, zipfile.BadZipFile,
+)  # fmt: skip
+"""What torch.load raises for damaged files."""
 _FRAME_BYTES = 32 << 10
 """About what a frame of 640×360 takes as JPEG, for guesses."""
 
 
-def load_chunk(file: Path) -> dict[str, dict[str, Any] | None]:
+_LEGACY = bytes.fromhex("80028a0a6cfc9c46f920")
+"""How files of torch.save of before PyTorch 1.6 begin."""
+
+
+def load_chunk(file: Path, *, mapped: bool = False) -> dict[str, dict[str, Any] | None]:
     """Scenes of a chunk by key. Tensors and plain containers only: code in the file is refused, not run.
+
+    With `mapped` the bytes of the images stay on disk.
 
     A key that several scenes of the chunk have maps to None: which of them is meant is not known. What has no key is
     an empty scene under its number.
@@ -36,13 +58,14 @@ def load_chunk(file: Path) -> dict[str, dict[str, Any] | None]:
     if not file.is_file():
         raise BadSceneError("chunk is missing", str(file))
     if not zipfile.is_zipfile(file):  # torch's fallback for old files fails in many ways on garbage
-        raise BadSceneError("chunk cannot be read", f"{file}: no archive of torch.save, or truncated")
+        raise BadSceneError("chunk cannot be read", f"{file}: {_what_it_is(file)}")
     try:
-        scenes = torch.load(file, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, OSError, LookupError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        scenes = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
+    except _BROKEN as error:
         raise BadSceneError("chunk cannot be read", f"{file}: {str(error).partition(chr(10))[0]}") from None
     if not isinstance(scenes, list):
-        raise BadSceneError("chunk is no list of scenes", str(file))
+        kind = type(scenes).__name__
+        raise BadSceneError("chunk is no list of scenes", f"{file}: holds a {kind}; save a list of scenes, each a dict")
     named = [
         (scene["key"], scene)
         if isinstance(scene, dict) and isinstance(scene.get("key"), str)
@@ -51,6 +74,17 @@ def load_chunk(file: Path) -> dict[str, dict[str, Any] | None]:
     ]
     count = Counter(key for key, _ in named)
     return {key: scene if count[key] == 1 else None for key, scene in named}
+
+
+def _what_it_is(file: Path) -> str:
+    with file.open("rb") as stream:
+        head = stream.read(512)
+    if head.startswith(_LEGACY):
+        return (
+            "in the format of before PyTorch 1.6; rewrite it where it comes from, with a newer PyTorch: "
+            "torch.save(torch.load(file), file)"
+        )
+    return placeholder_in(head) or "no archive of torch.save, or truncated; fetch it again"
 
 
 class PixelSplatReader:
@@ -68,7 +102,7 @@ class PixelSplatReader:
         self._held: tuple[str, dict[str, Any] | BadSceneError] | None = None
         self._unlisted: dict[str, list[str]] = {}
         index_file = folder / "index.json"
-        self._index = self._checked(read_json(index_file)) if index_file.is_file() else self._scan()
+        self._index = self._checked(read_json(index_file, fix=_NO_INDEX)) if index_file.is_file() else self._scan()
         self._scenes_in = Counter(self._index.values())
         self.names = sorted(self._index, key=lambda key: (self._index[key], key))
         if index_file.is_file():
@@ -77,7 +111,9 @@ class PixelSplatReader:
     def _checked(self, index: Any) -> dict[str, str]:
         good = isinstance(index, dict) and all(isinstance(name, str) for name in index.values())
         if not good or any(Path(name).name != name for name in index.values()):
-            raise ValueError(f"{self.folder}/index.json must map scene keys to file names in its folder; delete it")
+            raise ValueError(f"{self.folder}/index.json must map scene keys to file names in its folder; {_NO_INDEX}")
+        if not index:
+            raise ValueError(f"{self.folder}/index.json names no scenes; {_NO_INDEX}")
         return index
 
     def _scan(self) -> dict[str, str]:
@@ -127,12 +163,12 @@ class PixelSplatReader:
         files = sorted({self._index[name] for name in names})
         return [f"{key} ({file})" for file in files for key in self._unlisted.get(file, ())]
 
-    def _load(self, key: str) -> dict[str, Any]:
+    def _load(self, key: str, *, mapped: bool = False) -> dict[str, Any]:
         name = self._index[key]
         if self._held is None or self._held[0] != name:  # names are in file order: one load a chunk
             self._held = None  # never two chunks in memory
             try:
-                self._held = name, load_chunk(self.folder / name)
+                self._held = name, load_chunk(self.folder / name, mapped=mapped)
                 self._unlisted[name] = [key for key in self._held[1] if key not in self._index]
             except BadSceneError as error:
                 self._held = name, error
@@ -156,23 +192,30 @@ class PixelSplatReader:
         if rows.ndim != 2 or rows.shape[1] != 18:
             raise BadSceneError("cameras have a wrong shape", f"{where}: {rows.shape}, expected [N, 18]")
         check_intrinsics(rows[:, :4], where=where)
+        check_normalised(rows[:, :4], where=where, fix="chunks have them normalised: divide pixels by width and height")
         w2c = np.tile(np.eye(4), (len(rows), 1, 1))
         w2c[:, :3] = rows[:, 6:].reshape(-1, 3, 4)
         return camera_to_world(w2c, where=where), rows[:, :4]
+
+    def check(self, name: str) -> int:
+        """Frames of a scene that lies in its chunk with cameras for all of them; see `SceneReader.check`."""
+        where = f"{self._index[name]}: {name}"
+        scene = self._load(name, mapped=True)
+        count = _frames_of(scene, where)
+        cameras = self._cameras(scene, where)[0]
+        if not count or count != len(cameras):
+            raise BadSceneError("counts differ", f"{where}: {count} images, {len(cameras)} cameras")
+        return count
 
     def read(self, name: str, *, image_size: int) -> Scene:
         """Decode one scene; raises BadSceneError when it cannot be used."""
         where = f"{self._index[name]}: {name}"
         scene = self._load(name)
-        for part in ("key", "cameras", "images"):
-            if part not in scene:
-                raise BadSceneError("scene lacks a part", f"{where}: no {part!r}")
-        if not isinstance(scene["images"], list | tuple):
-            raise BadSceneError("images are no list", f"{where}: {type(scene['images']).__name__}")
+        count = _frames_of(scene, where)
         try:
             return self._decode(name, scene, where=where, image_size=image_size)
         except BadSceneError as error:
-            error.frames = len(scene["images"])
+            error.frames = count
             raise
 
     def _decode(self, name: str, scene: dict[str, Any], *, where: str, image_size: int) -> Scene:
@@ -189,6 +232,20 @@ class PixelSplatReader:
             fit = Fit.of(*image.size, image_size)
             frames[number], intrinsics[number] = fit.image(image), fit.intrinsics(intrinsics[number])
         return Scene(name, frames, c2w, intrinsics, source_size=size)
+
+
+def _frames_of(scene: dict[str, Any], where: str) -> int:
+    """Number of images of a scene that has all parts.
+
+    Raises:
+        BadSceneError: a part is missing or of a wrong kind.
+    """
+    for part in ("key", "cameras", "images"):
+        if part not in scene:
+            raise BadSceneError("scene lacks a part", f"{where}: no {part!r}")
+    if not isinstance(scene["images"], list | tuple):
+        raise BadSceneError("images are no list", f"{where}: {type(scene['images']).__name__}")
+    return len(scene["images"])
 
 
 def _bytes(payload: Any, where: str) -> bytes:
