@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as runs
 
-from wildrayzer.config.sections.training import PasteConfig
+from wildrayzer.config.sections.paste import PasteConfig
 from wildrayzer.data.copy_paste.cutouts import Cutout, CutoutLibrary, Outline
 from wildrayzer.data.copy_paste.paste import paste
 

@@ -9,7 +9,7 @@ import pytest
 from pycocotools.coco import COCO
 
 from wildrayzer.config.sections.data import DataConfig, EmbeddedConfig, EmbeddedSplit, SplitConfig, StoreConfig
-from wildrayzer.config.sections.training import PasteConfig
+from wildrayzer.config.sections.paste import PasteConfig
 from wildrayzer.data.copy_paste.cutouts import CutoutLibrary
 from wildrayzer.data.embedded.splits import make_clip
 from wildrayzer.data.frame_store.store import FrameStore
