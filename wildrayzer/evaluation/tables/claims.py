@@ -153,7 +153,7 @@ def _measure(
         return Finding(claim.text, where, compared, None, "not scored", note=note)
     difference = paired_difference(first, second, resamples=resamples, seed=seed)
     other = set(first["scene"]) ^ set(second["scene"])
-    apart = f"{len(other)} scenes scored on only one side are left out" if other else ""
+    apart = f"{len(other)} scenes scored on one side alone are left out" if other else ""
     note = _joined(_too_few(difference.scenes), apart)
     return Finding(claim.text, where, compared, difference, judge(difference), note=note)
 
