@@ -1,4 +1,4 @@
-# The whole project in a few words: `make demo` runs the workflow on the embedded data set, `make test` the tests.
+# Shortcuts: `make demo` runs the workflow on the embedded data set, `make test` runs the tests.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,8 +11,8 @@ OVERRIDES := --config name=demo-fast pretrained=resources/demo-renderer
 SUMMARY := --name demo-fast
 endif
 
-# The default scheduler solves an integer programme again and again while jobs run, and what is ready is looked at again
-# after each time span of the rate limit, by default a second: both take time from the jobs of a small machine.
+# The default scheduler solves an integer programme while jobs run, and Snakemake looks for ready jobs once per time span
+# of the rate limit, by default every second. On a small machine both take time from the jobs.
 SNAKEMAKE = $(BIN)/snakemake --scheduler greedy --max-jobs-per-timespan 500/5s --cores $(CORES) \
   --configfile $(CONFIG) $(OVERRIDES) --quiet rules
 
@@ -26,9 +26,10 @@ setup: $(VENV)/.installed ## the environment of requirements.lock in .venv
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@# an interrupted set-up can leave a Python without pip; venv completes it
+	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-compile --requirement requirements.lock
-	@# pip would compile one file after the other; what does not compile, templates for one, is not imported either
+	@# pip would compile files one by one; files that do not compile, such as templates, are never imported
 	@$(BIN)/python -m compileall -qq -j 0 -x 'site-packages/.*(/tests?/|/testing/|/transformers/models/)' $(VENV)/lib || true
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 	touch $@

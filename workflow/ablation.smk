@@ -6,7 +6,6 @@
 
 include: "rules/common.smk"
 include: "rules/targets.smk"
-include: "rules/inputs.smk"
 
 
 for stage in ("residuals", "pseudo_masks", "refine", "distill", "masked", "joint"):
@@ -15,6 +14,7 @@ for stage in ("residuals", "pseudo_masks", "refine", "distill", "masked", "joint
         include: f"rules/{stage}.smk"
 
 
+include: "rules/benchmark_common.smk"
 include: "rules/benchmark.smk"
 include: "rules/benchmark_masks.smk"
 include: "rules/tables.smk"

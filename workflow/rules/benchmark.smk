@@ -1,25 +1,27 @@
-"""Scoring: a job for each (row, set, number of inputs), and for each set of masks."""
+"""Scoring of renderings: one job per method, evaluation set and number of input views."""
 
 
 rule score_views:
     input:
-        store=lambda wildcards: RUN.store(CFG.benchmark.set_of(wildcards.split).split),
+        store=lambda wildcards: RUN.store(
+            CFG.benchmark.set_of(wildcards.evaluation_set).split
+        ),
         index=index_of,
         checkpoint=lambda wildcards: checkpoint_of(wildcards.method),
         outside=outside_of,
         weights=weight_files(features=True, lpips=True),
     output:
-        scores=RUN.view_scores("{method}", "{split}", "{inputs}"),
-        manifest=RUN.view_scores("{method}", "{split}", "{inputs}").replace(
+        scores=RUN.view_scores("{method}", "{evaluation_set}", "{inputs}"),
+        manifest=RUN.view_scores("{method}", "{evaluation_set}", "{inputs}").replace(
             ".csv", ".json"
         ),
-        panels=RUN.view_scores("{method}", "{split}", "{inputs}").replace(
+        panels=RUN.view_scores("{method}", "{evaluation_set}", "{inputs}").replace(
             ".csv", ".npz"
         ),
     log:
-        RUN.log("score_views", "{method}", "{split}", "{inputs}"),
+        RUN.log("score_views", "{method}", "{evaluation_set}", "{inputs}"),
     benchmark:
-        RUN.benchmark("score_views", "{method}", "{split}", "{inputs}")
+        RUN.benchmark("score_views", "{method}", "{evaluation_set}", "{inputs}")
     wildcard_constraints:
         method="|".join([*CFG.benchmark.methods, *CFG.benchmark.external_rows]),
         inputs=r"\d+",
@@ -33,7 +35,7 @@ rule score_views:
         nodes=1,
     params:
         benchmark=lambda wildcards: deciding_options(
-            CFG.benchmark.for_set(wildcards.split)
+            CFG.benchmark.for_set(wildcards.evaluation_set)
         ),
         spec=lambda wildcards: vars(row_spec(wildcards.method, CFG.benchmark)),
         features=deciding_options(CFG.features),
@@ -41,26 +43,26 @@ rule score_views:
         version=STAGE_VERSIONS["score_views"],
         outside=files_of_row,
     message:
-        "Scoring {wildcards.method} on {wildcards.split} with {wildcards.inputs} input views"
+        "Scoring {wildcards.method} on {wildcards.evaluation_set} with {wildcards.inputs} input views"
     script:
         "../scripts/score_views.py"
 
 
-# an ablation has the windows of the run
+# An ablation has the evaluation windows of the run.
 if SCORES.ablation is None:
 
     rule write_index:
         input:
             store=lambda wildcards: RUN.store(
-                CFG.benchmark.set_of(wildcards.split).split
+                CFG.benchmark.set_of(wildcards.evaluation_set).split
             ),
             index=index_of,
         output:
-            RUN.index("{split}", "{inputs}"),
+            RUN.index("{evaluation_set}", "{inputs}"),
         log:
-            RUN.log("write_index", "{split}", "{inputs}"),
+            RUN.log("write_index", "{evaluation_set}", "{inputs}"),
         benchmark:
-            RUN.benchmark("write_index", "{split}", "{inputs}")
+            RUN.benchmark("write_index", "{evaluation_set}", "{inputs}")
         wildcard_constraints:
             inputs=r"\d+",
         conda:
@@ -71,9 +73,9 @@ if SCORES.ablation is None:
             runtime=15,
         params:
             benchmark=lambda wildcards: deciding_options(
-                CFG.benchmark.for_set(wildcards.split)
+                CFG.benchmark.for_set(wildcards.evaluation_set)
             ),
         message:
-            "Writing down the evaluation windows of {wildcards.split} with {wildcards.inputs} input views"
+            "Writing the evaluation windows of {wildcards.evaluation_set} with {wildcards.inputs} input views"
         script:
             "../scripts/write_index.py"

@@ -1,19 +1,19 @@
-"""Scoring of masks: cached pseudo-masks, and masks of input views; and whether the renderer's cameras are cameras."""
+"""Scoring of cached pseudo-masks, of masks of input views, and of the renderer's cameras."""
 
 
 rule score_masks:
     input:
         store=RUN.store("{split}"),
-        residuals=RUN.residuals(CFG.rounds, "{split}", "{source}"),
-        patch_masks=RUN.patch_masks(CFG.rounds, "{split}", "{source}"),
+        residuals=RUN.residuals(CFG.rounds, "{split}", "{predictor}"),
+        patch_masks=RUN.patch_masks(CFG.rounds, "{split}", "{predictor}"),
         pixel_masks=refined_masks,
     output:
-        scores=RUN.mask_scores("{source}", "{split}"),
-        manifest=RUN.mask_scores("{source}", "{split}").replace(".csv", ".json"),
+        scores=RUN.mask_scores("{predictor}", "{split}"),
+        manifest=RUN.mask_scores("{predictor}", "{split}").replace(".csv", ".json"),
     log:
-        RUN.log("score_masks", "{source}", "{split}"),
+        RUN.log("score_masks", "{predictor}", "{split}"),
     benchmark:
-        RUN.benchmark("score_masks", "{source}", "{split}")
+        RUN.benchmark("score_masks", "{predictor}", "{split}")
     conda:
         "../../environment.yml"
     threads: 1
@@ -26,7 +26,7 @@ rule score_masks:
         inputs=CFG.residuals.inputs,
         variant=SCORES.ablation,
     message:
-        "Scoring the pseudo-masks of {wildcards.split} ({wildcards.source})"
+        "Scoring the pseudo-masks of {wildcards.split} ({wildcards.predictor})"
     script:
         "../scripts/score_masks.py"
 
@@ -34,18 +34,18 @@ rule score_masks:
 rule score_input_masks:
     input:
         store=RUN.store("{split}"),
-        checkpoint=lambda wildcards: head_of(wildcards.name),
-        outside=lambda wildcards: mask_folder_of(wildcards.name, wildcards.split),
+        checkpoint=lambda wildcards: head_of(wildcards.mask_method),
+        outside=lambda wildcards: mask_folder_of(wildcards.mask_method, wildcards.split),
         weights=weight_files(features=True),
     output:
-        scores=RUN.head_scores("{name}", "{split}"),
-        manifest=RUN.head_scores("{name}", "{split}").replace(".csv", ".json"),
+        scores=RUN.head_scores("{mask_method}", "{split}"),
+        manifest=RUN.head_scores("{mask_method}", "{split}").replace(".csv", ".json"),
     log:
-        RUN.log("score_input_masks", "{name}", "{split}"),
+        RUN.log("score_input_masks", "{mask_method}", "{split}"),
     benchmark:
-        RUN.benchmark("score_input_masks", "{name}", "{split}")
+        RUN.benchmark("score_input_masks", "{mask_method}", "{split}")
     wildcard_constraints:
-        name="|".join(
+        mask_method="|".join(
             [
                 *("distill", "joint", "coseg"),
                 *CFG.benchmark.checkpoints,
@@ -70,10 +70,10 @@ rule score_input_masks:
         patch_size=CFG.model.patch_size,
         outside=files_of_masks,
         inputs=lambda wildcards: CFG.benchmark.inputs_of(
-            wildcards.split, wildcards.name
+            wildcards.split, wildcards.mask_method
         )[0],
     message:
-        "Scoring the masks {wildcards.name} on {wildcards.split}"
+        "Scoring the input masks of {wildcards.mask_method} on {wildcards.split}"
     script:
         "../scripts/score_input_masks.py"
 
@@ -107,6 +107,6 @@ if RUN.makes("pretrain"):
             split=CFG.data.of(role="static", purpose="test")[0],
             inputs=CFG.benchmark.inputs[0],
         message:
-            "Asking whether the static renderer's cameras are cameras"
+            "Testing the cameras of the static renderer"
         script:
             "../scripts/score_renderer.py"

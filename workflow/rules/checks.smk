@@ -1,4 +1,4 @@
-"""Before the first job: do the caches found belong to this run, does the cluster fit, does nothing old still work here?"""
+"""Before the first job: caches belong to this run, jobs fit the cluster, and no job of a killed call still runs."""
 
 from wildrayzer.tools.cluster.resources import (
     JobRequest,
@@ -31,7 +31,7 @@ def check_cluster():
 
 
 def check_arrays():
-    """Job arrays of the executor: it loses jobs of which Snakemake has selected only some of those that are ready."""
+    """Job arrays of the executor: it loses jobs when Snakemake selects only some of those that are ready."""
     arrays = workflow.executor_settings.array_jobs
     jobs = workflow.resource_settings.nodes
     rate = workflow.scheduling_settings.max_jobs_per_timespan
@@ -39,12 +39,12 @@ def check_arrays():
     if not arrays or count <= min(jobs, rate.max_jobs if rate else jobs):
         return []
     return [
-        f"slurm-array-jobs = {arrays!r}: the executor would lose jobs and wait for ever (docs/cluster.md); leave it out, "
+        f"slurm-array-jobs = {arrays!r}: the executor would lose jobs and never end (docs/cluster.md); leave it out, "
         f"or set jobs and max-jobs-per-timespan to at least the {count} jobs of this call"
     ]
 
 
-# hooks run in the main process alone, with the lock of the working directory held, and never in a dry run
+# Hooks run only in the main process, while the working directory is locked, and never in a dry run.
 onstart:
     on_slurm = workflow.executor_plugin.name == "slurm"
     try:

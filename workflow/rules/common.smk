@@ -1,5 +1,6 @@
 """The checked configuration, the run's paths, and what rules share."""
 
+import functools
 from pathlib import Path
 
 from wildrayzer.config.sections.features import is_hub_id
@@ -20,6 +21,7 @@ from wildrayzer.run.redo import allowed_stages
 from wildrayzer.run.stage_versions import STAGE_VERSIONS
 from wildrayzer.datasets.required import check_sources
 from wildrayzer.datasets.table import load_table
+from wildrayzer.io.digests import digest_folder
 
 try:
     MAIN, SCORES = expected_scores(config)
@@ -33,10 +35,28 @@ except ValueError as error:
 
 
 wildcard_constraints:
-    split="|".join([*CFG.data.splits, *CFG.benchmark.sets]),
-    source="renderer|nearest|blurred",
+    split="|".join(CFG.data.splits),
+    evaluation_set="|".join([*CFG.data.splits, *CFG.benchmark.sets]),
+    predictor="renderer|nearest|blurred",
     round=r"\d+",
     part=r"\d{5}",
+
+
+def input_of(path):
+    """What a job waits for that reads a path of the configuration: the run's link if the path is the place of a part of
+    a source, so that the part is fetched first; otherwise the path itself."""
+    at = TABLE.at(path)
+    return path if at is None else RUN.source(*at)
+
+
+@functools.cache
+def files_below(folder):
+    """Digest of the files in a folder from outside the run. As a param it reruns the job when files are replaced, which
+    leaves the folder's own time of modification unchanged. There is none for folders that a workflow made, which bear a
+    time stamp for that, nor for parts of sources, which are not replaced file by file.
+    """
+    made = Path(folder, ".snakemake_timestamp").exists() or TABLE.at(folder)
+    return None if made or not Path(folder).is_dir() else digest_folder(folder)
 
 
 def gpu_resources(count=1):
@@ -76,7 +96,7 @@ def validation_store():
 
 
 def weight_files(*, perceptual=False, features=False, lpips=False):
-    """Pretrained weights that a job reads from disk: as inputs, a missing one is named before any job starts."""
+    """Pretrained weights that a job reads from disk. As they are inputs, a missing one is named before any job starts."""
     found = []
     if perceptual and CFG.perceptual.kind == "vgg19":
         found.append(CFG.perceptual.weights)
@@ -129,21 +149,10 @@ def renderer_of(round_number):
     )
 
 
-def embedded_options(split):
-    """What an embedded split depends on: the generator's options, its own, and those of the split it repeats."""
-    embedded = CFG.data.embedded
-    names = filter(None, [split, embedded.splits[split].reuse_seed_of])
-    options = deciding_options(
-        embedded.model_copy(
-            update={"splits": {name: embedded.splits[name] for name in names}}
-        )
-    )
-    options.pop("cutouts", None)
-    return options
-
-
+# Snakemake's `scattergather` has one number of items per name, which --set-scatter overrides, and no way to tell splits
+# apart: here only the training split is divided, and the number is an option of the run.
 def parts_of(split, stage="residuals"):
-    """Jobs that a stage divides a split into; only the training split is large."""
+    """Number of jobs that a stage divides a split into; only the training split is large."""
     return getattr(CFG, stage).shards if split == CFG.data.dynamic_train else 1
 
 

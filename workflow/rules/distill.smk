@@ -1,4 +1,4 @@
-"""Stage 3: the motion head learns to predict the pseudo-masks from the inputs alone; the renderer is frozen."""
+"""Stage 3: the motion head learns to predict the pseudo-masks from the inputs only; the renderer is frozen."""
 
 DRAWS_DYNAMIC = CFG.distill.dynamic_share > 0
 
@@ -9,7 +9,7 @@ rule train_distill:
         parent=lambda wildcards: renderer_of(wildcards.round),
         static_store=RUN.store(CFG.data.static_train),
         weights=weight_files(features=True),
-        # pasted objects alone need no pseudo-masks, so that this ablation can run beside the making of them
+        # Without dynamic clips, pasted objects need no pseudo-masks, and this ablation can run before they exist.
         dynamic_store=RUN.store(CFG.data.dynamic_train) if DRAWS_DYNAMIC else [],
         residuals=(
             RUN.residuals("{round}", CFG.data.dynamic_train) if DRAWS_DYNAMIC else []

@@ -1,4 +1,4 @@
-"""Frames: any split in its outside layout becomes a frame store, and its residual windows are written down."""
+"""Frames: any split in its outside layout becomes a frame store, and its residual windows are planned."""
 
 
 rule prepare_split:
@@ -51,6 +51,6 @@ rule plan_windows:
         },
         version=STAGE_VERSIONS["windows"],
     message:
-        "Writing down the residual windows of {wildcards.split}"
+        "Planning the residual windows of {wildcards.split}"
     script:
         "../scripts/plan_windows.py"

@@ -1,4 +1,4 @@
-"""Stage 1: the static renderer learns from static clips."""
+"""Stage 1: the static renderer is trained on static clips."""
 
 if CFG.pretrained is None:
 

@@ -1,18 +1,18 @@
-"""Stage 2b: thresholds of the absolute test, fusion and voting; from the cached maps alone, no GPU."""
+"""Stage 2b: thresholds of the absolute test, fusion and voting; from the cached maps only, without a GPU."""
 
 
 rule calibrate_threshold:
     input:
         residuals=lambda wildcards: [
-            RUN.residuals(wildcards.round, split, wildcards.source)
+            RUN.residuals(wildcards.round, split, wildcards.predictor)
             for split in CFG.data.of(purpose="calibration")
         ],
     output:
-        thresholds=RUN.thresholds("{round}", "{source}"),
+        thresholds=RUN.thresholds("{round}", "{predictor}"),
     log:
-        RUN.log("calibrate_threshold", "round{round}", "{source}"),
+        RUN.log("calibrate_threshold", "round{round}", "{predictor}"),
     benchmark:
-        RUN.benchmark("calibrate_threshold", "round{round}", "{source}")
+        RUN.benchmark("calibrate_threshold", "round{round}", "{predictor}")
     conda:
         "../../environment.yml"
     threads: 1
@@ -31,18 +31,18 @@ rule calibrate_threshold:
 
 rule vote_masks:
     input:
-        residuals=RUN.residuals("{round}", "{split}", "{source}"),
+        residuals=RUN.residuals("{round}", "{split}", "{predictor}"),
         thresholds=(
             []
             if CFG.pseudo_masks.absolute_test == "off"
-            else RUN.thresholds("{round}", "{source}")
+            else RUN.thresholds("{round}", "{predictor}")
         ),
     output:
-        masks=directory(RUN.patch_masks("{round}", "{split}", "{source}")),
+        masks=directory(RUN.patch_masks("{round}", "{split}", "{predictor}")),
     log:
-        RUN.log("vote_masks", "round{round}", "{split}", "{source}"),
+        RUN.log("vote_masks", "round{round}", "{split}", "{predictor}"),
     benchmark:
-        RUN.benchmark("vote_masks", "round{round}", "{split}", "{source}")
+        RUN.benchmark("vote_masks", "round{round}", "{split}", "{predictor}")
     conda:
         "../../environment.yml"
     threads: 1
@@ -53,6 +53,6 @@ rule vote_masks:
         pseudo_masks=deciding_options(CFG.pseudo_masks),
         version=STAGE_VERSIONS["pseudo_masks"],
     message:
-        "Voting on the clusters of {wildcards.split} ({wildcards.source})"
+        "Voting on the clusters of {wildcards.split} ({wildcards.predictor})"
     script:
         "../scripts/vote_masks.py"

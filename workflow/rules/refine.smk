@@ -1,4 +1,4 @@
-"""Stage 2c: patch masks become pixel masks (morphology, small components, GrabCut); parallel over frames, no GPU.
+"""Stage 2c: patch masks become pixel masks (morphology, small components, GrabCut); parallel over frames, without a GPU.
 
 One job writes a split's masks. Where `refine.shards` is over 1, those of the training split are made in parts instead.
 """
@@ -6,14 +6,14 @@ One job writes a split's masks. Where `refine.shards` is over 1, those of the tr
 
 rule refine_masks:
     input:
-        masks=RUN.patch_masks("{round}", "{split}", "{source}"),
+        masks=RUN.patch_masks("{round}", "{split}", "{predictor}"),
         store=RUN.store("{split}"),
     output:
-        masks=directory(RUN.pixel_masks("{round}", "{split}", "{source}")),
+        masks=directory(RUN.pixel_masks("{round}", "{split}", "{predictor}")),
     log:
-        RUN.log("refine_masks", "round{round}", "{split}", "{source}"),
+        RUN.log("refine_masks", "round{round}", "{split}", "{predictor}"),
     benchmark:
-        RUN.benchmark("refine_masks", "round{round}", "{split}", "{source}")
+        RUN.benchmark("refine_masks", "round{round}", "{split}", "{predictor}")
     wildcard_constraints:
         split="|".join(
             [split for split in CFG.data.splits if parts_of(split, "refine") == 1]
@@ -28,7 +28,7 @@ rule refine_masks:
         refine=deciding_options(CFG.refine),
         version=STAGE_VERSIONS["refine"],
     message:
-        "Refining the masks of {wildcards.split} ({wildcards.source})"
+        "Refining the masks of {wildcards.split} ({wildcards.predictor})"
     script:
         "../scripts/refine_masks.py"
 
@@ -37,13 +37,13 @@ if CFG.refine.shards > 1:
 
     rule refine_part:
         input:
-            masks=RUN.patch_masks("{round}", "{split}", "{source}"),
+            masks=RUN.patch_masks("{round}", "{split}", "{predictor}"),
             store=RUN.store("{split}"),
         output:
             part=temp(
                 directory(
                     RUN.mask_part(
-                        "{round}", "{split}", "{source}", "{part}", "{parts}"
+                        "{round}", "{split}", "{predictor}", "{part}", "{parts}"
                     )
                 )
             ),
@@ -52,7 +52,7 @@ if CFG.refine.shards > 1:
                 "refine_part",
                 "round{round}",
                 "{split}",
-                "{source}",
+                "{predictor}",
                 "{part}",
                 "{parts}",
             ),
@@ -61,7 +61,7 @@ if CFG.refine.shards > 1:
                 "refine_part",
                 "round{round}",
                 "{split}",
-                "{source}",
+                "{predictor}",
                 "{part}",
                 "{parts}",
             )
@@ -75,7 +75,7 @@ if CFG.refine.shards > 1:
             refine=deciding_options(CFG.refine),
             version=STAGE_VERSIONS["refine"],
         message:
-            "Refining {wildcards.split} ({wildcards.source}), part {wildcards.part} of {wildcards.parts}"
+            "Refining {wildcards.split} ({wildcards.predictor}), part {wildcards.part} of {wildcards.parts}"
         script:
             "../scripts/refine_part.py"
 
@@ -83,17 +83,17 @@ if CFG.refine.shards > 1:
         input:
             parts=lambda wildcards: [
                 RUN.mask_part(
-                    wildcards.round, wildcards.split, wildcards.source, *part
+                    wildcards.round, wildcards.split, wildcards.predictor, *part
                 )
                 for part in part_names(wildcards.split, "refine")
             ],
-            masks=RUN.patch_masks("{round}", "{split}", "{source}"),
+            masks=RUN.patch_masks("{round}", "{split}", "{predictor}"),
         output:
-            masks=directory(RUN.pixel_masks("{round}", "{split}", "{source}")),
+            masks=directory(RUN.pixel_masks("{round}", "{split}", "{predictor}")),
         log:
-            RUN.log("join_masks", "round{round}", "{split}", "{source}"),
+            RUN.log("join_masks", "round{round}", "{split}", "{predictor}"),
         benchmark:
-            RUN.benchmark("join_masks", "round{round}", "{split}", "{source}")
+            RUN.benchmark("join_masks", "round{round}", "{split}", "{predictor}")
         wildcard_constraints:
             split=CFG.data.dynamic_train,
         conda:
@@ -103,6 +103,6 @@ if CFG.refine.shards > 1:
             mem_mb=2_000,
             runtime=60,
         message:
-            "Joining the masks of {wildcards.split} ({wildcards.source}); every frame must be there once"
+            "Joining the masks of {wildcards.split} ({wildcards.predictor}); every frame must occur once"
         script:
             "../scripts/join_masks.py"

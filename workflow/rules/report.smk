@@ -1,4 +1,4 @@
-"""The report: everything the run has made on one HTML page."""
+"""The report: all results of the run on one HTML page."""
 
 from wildrayzer.run.expected import training_runs
 

@@ -11,17 +11,27 @@ rule residual_part:
         part=temp(
             directory(
                 RUN.residual_part(
-                    "{round}", "{split}", "{source}", "{part}", "{parts}"
+                    "{round}", "{split}", "{predictor}", "{part}", "{parts}"
                 )
             )
         ),
     log:
         RUN.log(
-            "residual_part", "round{round}", "{split}", "{source}", "{part}", "{parts}"
+            "residual_part",
+            "round{round}",
+            "{split}",
+            "{predictor}",
+            "{part}",
+            "{parts}",
         ),
     benchmark:
         RUN.benchmark(
-            "residual_part", "round{round}", "{split}", "{source}", "{part}", "{parts}"
+            "residual_part",
+            "round{round}",
+            "{split}",
+            "{predictor}",
+            "{part}",
+            "{parts}",
         )
     conda:
         "../../environment.yml"
@@ -36,7 +46,7 @@ rule residual_part:
         features=deciding_options(CFG.features),
         version=STAGE_VERSIONS["residuals"],
     message:
-        "Residuals of {wildcards.split} ({wildcards.source}), part {wildcards.part} of {wildcards.parts}"
+        "Residuals of {wildcards.split} ({wildcards.predictor}), part {wildcards.part} of {wildcards.parts}"
     script:
         "../scripts/residual_part.py"
 
@@ -45,17 +55,17 @@ rule join_residuals:
     input:
         parts=lambda wildcards: [
             RUN.residual_part(
-                wildcards.round, wildcards.split, wildcards.source, *part
+                wildcards.round, wildcards.split, wildcards.predictor, *part
             )
             for part in part_names(wildcards.split)
         ],
         windows=RUN.windows("{split}"),
     output:
-        residuals=directory(RUN.residuals("{round}", "{split}", "{source}")),
+        residuals=directory(RUN.residuals("{round}", "{split}", "{predictor}")),
     log:
-        RUN.log("join_residuals", "round{round}", "{split}", "{source}"),
+        RUN.log("join_residuals", "round{round}", "{split}", "{predictor}"),
     benchmark:
-        RUN.benchmark("join_residuals", "round{round}", "{split}", "{source}")
+        RUN.benchmark("join_residuals", "round{round}", "{split}", "{predictor}")
     conda:
         "../../environment.yml"
     threads: 1
@@ -65,6 +75,6 @@ rule join_residuals:
     params:
         psnr_filter=CFG.distill.psnr_filter,
     message:
-        "Joining the residuals of {wildcards.split} ({wildcards.source}); every window must be there once"
+        "Joining the residuals of {wildcards.split} ({wildcards.predictor}); every window must occur once"
     script:
         "../scripts/join_residuals.py"

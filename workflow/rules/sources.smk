@@ -1,8 +1,8 @@
-"""Sources: outside data and weights, a job a source; and the embedded data set in the layouts of the sets it stands in for.
+"""Outside data and weights, one job per source; and the embedded data set in the layouts that it stands in for.
 
-The output of a source's job is a link of the run to the part in its place, never the place: Snakemake deletes outputs,
-before a try and after a failure, and what lies in the place is the user's. The job is there only while the link is
-missing or broken, so that no change of code or options makes it anew.
+The output of a source's job is the run's link to a part, never the place of the part: Snakemake deletes outputs before
+an attempt and after a failure, and the files in that place are the user's. A job exists only while its link is missing
+or broken, so that no change of code or options repeats it.
 """
 
 for (NAME, THERE), PARTS in parts_without_link().items():

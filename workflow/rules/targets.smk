@@ -32,8 +32,3 @@ def scores():
 def tables():
     """The benchmark tables."""
     return f"{RUN.tables}/tables.md"
-
-
-EMBEDDED = [
-    name for name, split in CFG.data.splits.items() if split.layout == "embedded"
-]

@@ -17,7 +17,7 @@ with workflow_job(snakemake):
         windows_path=snakemake.input.windows,
         config=completed(snakemake.params.residuals, config.residuals),
         features=completed(snakemake.params.features, config.features),
-        predictor=snakemake.wildcards.source,
+        predictor=snakemake.wildcards.predictor,
         part=int(snakemake.wildcards.part),
         parts=int(snakemake.wildcards.parts),
         out_path=snakemake.output.part,

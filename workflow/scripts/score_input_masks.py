@@ -14,7 +14,7 @@ benchmark = completed(snakemake.params.benchmark, config.benchmark.for_set(snake
 
 with workflow_job(snakemake):
     torch.set_num_threads(snakemake.threads)
-    name, device = snakemake.wildcards.name, pick_device(config.compute.device)
+    name, device = snakemake.wildcards.mask_method, pick_device(config.compute.device)
     checkpoint, outside = snakemake.input.get("checkpoint"), snakemake.input.get("outside")
     options = {
         "config": benchmark,

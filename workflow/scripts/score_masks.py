@@ -7,7 +7,7 @@ from wildrayzer.stages.score_masks import MaskScoringJob, score_masks
 with workflow_job(snakemake):
     job = MaskScoringJob(
         split=snakemake.wildcards.split,
-        predictor=snakemake.wildcards.source,
+        predictor=snakemake.wildcards.predictor,
         store_path=snakemake.input.store,
         residuals_path=snakemake.input.residuals,
         patch_masks_path=snakemake.input.patch_masks,

@@ -9,14 +9,14 @@ from wildrayzer.stages.score_views import ViewScoringJob, score_views
 from wildrayzer.training.distributed import pick_device
 
 config = run_config(snakemake.config)
-benchmark = completed(snakemake.params.benchmark, config.benchmark.for_set(snakemake.wildcards.split))
+benchmark = completed(snakemake.params.benchmark, config.benchmark.for_set(snakemake.wildcards.evaluation_set))
 
 with workflow_job(snakemake):
     torch.set_num_threads(snakemake.threads)
     job = ViewScoringJob(
         row=snakemake.wildcards.method,
         spec=RowSpec(**snakemake.params.spec),
-        split=snakemake.wildcards.split,
+        split=snakemake.wildcards.evaluation_set,
         inputs=int(snakemake.wildcards.inputs),
         store_path=snakemake.input.store,
         checkpoint_dir=snakemake.input.get("checkpoint") or None,

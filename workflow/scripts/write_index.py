@@ -5,11 +5,11 @@ from wildrayzer.run.logs import workflow_job
 from wildrayzer.stages.score_views import write_index
 
 config = run_config(snakemake.config)
-benchmark = completed(snakemake.params.benchmark, config.benchmark.for_set(snakemake.wildcards.split))
+benchmark = completed(snakemake.params.benchmark, config.benchmark.for_set(snakemake.wildcards.evaluation_set))
 
 with workflow_job(snakemake):
     write_index(
-        snakemake.wildcards.split,
+        snakemake.wildcards.evaluation_set,
         inputs=int(snakemake.wildcards.inputs),
         store_path=snakemake.input.store,
         config=benchmark,

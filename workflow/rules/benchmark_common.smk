@@ -1,0 +1,80 @@
+"""Helpers of the rules that score: which checkpoints, files and masks a job reads."""
+
+from wildrayzer.run.row_specs import folder_of
+
+
+def checkpoint_of(row):
+    """Checkpoint that a row of the tables renders with; none for those without a network. Scores are of the last round."""
+    stage = row_spec(row, CFG.benchmark).stage
+    if stage is None:
+        return []
+    if stage == "external":
+        return input_of(CFG.benchmark.checkpoints[row].path)
+    return (
+        renderer_of(CFG.rounds)
+        if stage == "pretrain"
+        else RUN.checkpoint(stage, CFG.rounds)
+    )
+
+
+def folder_of_row(wildcards):
+    """Folder of masks, renderings or a checkpoint from outside that a row reads; None for rows of the run's own."""
+    return folder_of(
+        wildcards.method, CFG.benchmark, wildcards.evaluation_set, int(wildcards.inputs)
+    )
+
+
+def outside_of(wildcards):
+    """Masks or renderings from outside the run that a row reads; their folder must be there before the first job."""
+    spec = row_spec(wildcards.method, CFG.benchmark)
+    if spec.entry is None or spec.stage == "external":
+        return []
+    return input_of(folder_of_row(wildcards))
+
+
+def files_of_row(wildcards):
+    """State of the masks, renderings or checkpoint from outside that a row reads; None for rows of the run's own."""
+    folder = folder_of_row(wildcards)
+    return None if folder is None else files_below(folder)
+
+
+def index_of(wildcards):
+    """Frozen index file of a set with this number of inputs, if it has one."""
+    index = CFG.benchmark.set_of(wildcards.evaluation_set).index
+    if index is None:
+        return []
+    return input_of(index.replace("{inputs}", wildcards.inputs))
+
+
+def head_of(name):
+    """Checkpoint whose motion head predicts the masks; none for other methods."""
+    if name in ("distill", "joint"):
+        return RUN.checkpoint(name, CFG.rounds)
+    if name in CFG.benchmark.checkpoints:
+        return input_of(CFG.benchmark.checkpoints[name].path)
+    return []
+
+
+def mask_folder_of(name, split):
+    """Folder of masks from files; none for other methods."""
+    if name in CFG.benchmark.masks:
+        return input_of(CFG.benchmark.masks[name].folders[split])
+    return []
+
+
+def files_of_masks(wildcards):
+    """The same for the masks of a row `head:NAME` or `file:NAME`."""
+    if wildcards.mask_method in CFG.benchmark.checkpoints:
+        return files_below(CFG.benchmark.checkpoints[wildcards.mask_method].path)
+    if wildcards.mask_method in CFG.benchmark.masks:
+        return files_below(
+            CFG.benchmark.masks[wildcards.mask_method].folders[wildcards.split]
+        )
+    return None
+
+
+def refined_masks(wildcards):
+    """Pixel masks of the renderer. Controls, and ablations that end before refinement, are scored on patch masks only."""
+    if wildcards.predictor != "renderer" or not RUN.makes("refine"):
+        return []
+    return RUN.pixel_masks(CFG.rounds, wildcards.split, wildcards.predictor)
