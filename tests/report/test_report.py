@@ -106,7 +106,7 @@ def test_what_was_run_is_said(run, page):
     config, text = run[0], page.text["run"]
     assert "Run small, seed 0" in page.text[""]
     assert all(deviation in text for deviation in config.deviations)
-    assert "Warm-up of the pose head" in text
+    assert "two crops of one frame with known offset" in text
     assert "this is not DINOv3" in text
     assert "this is not VGG-19 (weight 0: switched off)" in text
     assert "torch 2" in text
