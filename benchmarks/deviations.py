@@ -25,7 +25,7 @@ from wildrayzer.run.layout import RunLayout
 from wildrayzer.stages.score_renderer import score_renderer_health
 from wildrayzer.stages.train import train
 from wildrayzer.training.job import TrainingJob
-from wildrayzer.training.metrics_log import read_metrics
+from wildrayzer.training.logging import read_metrics
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "the demo's options": {},

@@ -19,12 +19,11 @@ import torch
 
 from wildrayzer.config import StageConfig, StoreConfig, ViewsConfig, load_config
 from wildrayzer.data.frame_store.store import FrameStore, FrameStoreWriter
-from wildrayzer.data.sampling.views import SampleSource
+from wildrayzer.data.sampling.views import ViewDataset
 from wildrayzer.run.layout import RunLayout
 from wildrayzer.tools.planning.forecast import LOADER_MEGAPIXELS
-from wildrayzer.training.batch import BatchBuilder
-from wildrayzer.training.metrics_log import read_metrics
-from wildrayzer.training.plan import BatchPlan
+from wildrayzer.training.data import BatchBuilder, BatchSampler
+from wildrayzer.training.logging import read_metrics
 
 CLIPS, FRAMES, SIDE = 6, 40, 256
 
@@ -44,8 +43,8 @@ def synthetic_store(folder: Path) -> Path:
 
 def samples_per_second(store: FrameStore, stage: StageConfig, *, steps: int) -> float:
     """Samples a second of one process, drawn, read, augmented and collated."""
-    source = SampleSource(store, stage.views, seed=0)
-    plan = BatchPlan(stage, {"static": source.usable}, seed=0)
+    source = ViewDataset(store, stage.views, seed=0)
+    plan = BatchSampler(stage, {"static": source.usable}, seed=0)
     builder = BatchBuilder(stage=stage, plan=plan, static=source, grid=store.image_size // 8, seed=0)
     builder.build(0, rank=0, world=1)
     begun = time.perf_counter()

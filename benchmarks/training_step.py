@@ -30,7 +30,7 @@ from wildrayzer.models.cost.parameters import parameter_counts
 from wildrayzer.models.transformer import Stack, compile_blocks
 from wildrayzer.tools.planning.machine import matmul_rate
 from wildrayzer.tools.planning.work import VGG_WIDTHS, vgg19_cost
-from wildrayzer.training.schedule import parameter_groups
+from wildrayzer.training.optimizer import parameter_groups
 
 SIZES = {
     "small": (

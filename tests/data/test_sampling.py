@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from wildrayzer.config.sections.data import StoreConfig
 from wildrayzer.config.sections.training import ViewsConfig
 from wildrayzer.data.frame_store.store import FrameStore, FrameStoreWriter
-from wildrayzer.data.sampling.views import SampleSource, draw_views, evaluation_windows
+from wildrayzer.data.sampling.views import ViewDataset, draw_views, evaluation_windows
 
 
 @pytest.fixture(scope="module")
@@ -72,13 +72,13 @@ def test_a_clip_too_short_is_refused_with_the_remedy():
 
 def test_samples_follow_from_seed_epoch_scene_and_inputs_alone(store):
     views = ViewsConfig(inputs=(2, 3), targets=4, min_distance=3, max_distance=9, mirror=True, permute_colours=True)
-    one, two = SampleSource(store, views, seed=5), SampleSource(store, views, seed=5)
+    one, two = ViewDataset(store, views, seed=5), ViewDataset(store, views, seed=5)
     two.sample(0, 0, 2)  # what was drawn before does not matter
     assert np.array_equal(one.sample(3, 2, 3)["images"], two.sample(3, 2, 3)["images"])
     others = [(4, 2, 3), (3, 0, 3), (3, 2, 2)]
     frames = one.sample(3, 2, 3)["frames"].tolist()
     assert all(one.sample(*other)["frames"].tolist() != frames for other in others)
-    assert SampleSource(store, views, seed=6).sample(3, 2, 3)["frames"].tolist() != frames
+    assert ViewDataset(store, views, seed=6).sample(3, 2, 3)["frames"].tolist() != frames
     assert one.usable.tolist() == [0, 2]
     assert one.skipped == {"fewer than 7 frames": 1}
     assert one.usable_scenes(4 + 8).tolist() == [2]
@@ -88,7 +88,7 @@ def test_augmentation_turns_all_views_and_their_masks_alike(store):
     views = ViewsConfig(
         inputs=(2,), targets=3, min_distance=3, max_distance=9, mirror=True, flip=True, permute_colours=True
     )
-    source = SampleSource(store, views, seed=0)
+    source = ViewDataset(store, views, seed=0)
     seen = set()
     for epoch in range(60):
         sample = source.sample(epoch, 0, 2)
@@ -104,14 +104,14 @@ def test_augmentation_turns_all_views_and_their_masks_alike(store):
         seen.add((done.mirror, done.flip, done.colours))
     assert len(seen) > 15  # of 24
     still = ViewsConfig(inputs=(2,), targets=3, min_distance=3, max_distance=9)
-    sample = SampleSource(store, still, seed=0).sample(0, 0, 2)
+    sample = ViewDataset(store, still, seed=0).sample(0, 0, 2)
     assert np.array_equal(sample["images"], store.read(sample["frames"]))
 
 
 def test_a_store_of_short_clips_is_refused(store):
     views = ViewsConfig(inputs=(2,), targets=3, min_distance=25, max_distance=192)
     with pytest.raises(ValueError, match=r"no clip has the 26 frames that views\.min_distance = 25"):
-        SampleSource(store, views, seed=0)
+        ViewDataset(store, views, seed=0)
 
 
 def test_evaluation_windows_are_one_a_scene_and_in_order(store):

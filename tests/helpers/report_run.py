@@ -27,7 +27,7 @@ from wildrayzer.stages.score_masks import MaskScoringJob, score_masks
 from wildrayzer.stages.score_renderer import score_renderer_health
 from wildrayzer.stages.score_views import ViewScoringJob, score_views
 from wildrayzer.stages.write_tables import load_tables, write_tables
-from wildrayzer.training.metrics_log import MetricsLog
+from wildrayzer.training.logging import MetricsLog
 
 SIZE, PATCH, FRAMES, SCENES = 16, 4, 8, 3
 METHODS = ("nearest", "blend", "static", "joint", "unmasked")

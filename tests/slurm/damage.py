@@ -19,7 +19,7 @@ from wildrayzer.checkpoint import load_checkpoint
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.pseudo_masks.cache.cache import CacheGroup, PatchMasks, PixelMasks, ResidualMaps
 from wildrayzer.run.layout import RunLayout
-from wildrayzer.training.state import ResumeFolder
+from wildrayzer.training.resume import ResumeFolder
 
 
 def _read_store(path: Path) -> list[bytes]:

@@ -11,7 +11,7 @@ from tests.slurm.cluster_faults import OUTPUTS, STATE, last_try, training_option
 from tests.slurm.compare import differences
 from tests.slurm.run import ROOT, TINY, command, environment
 from wildrayzer.run.layout import RunLayout
-from wildrayzer.training.state import ResumeFolder
+from wildrayzer.training.resume import ResumeFolder
 
 NAMESPACE = ("unshare", "--user", "--map-root-user", "--mount")
 STATES = 1.5

@@ -20,8 +20,7 @@ from wildrayzer.tools.planning.machine import gpu_specs, matmul_rate
 from wildrayzer.tools.planning.split_sizes import split_sizes
 from wildrayzer.tools.planning.stage import PlannedStage
 from wildrayzer.tools.planning.work import BackboneSizes, backbone_cost, backbone_sizes, vgg19_cost
-from wildrayzer.training.objective import RECIPES
-from wildrayzer.training.policy import workload
+from wildrayzer.training.objective import RECIPES, workload
 
 ROOT = Path(__file__).parents[2]
 PAPER = load_config(ROOT / "config" / "paper.yaml")

@@ -31,8 +31,8 @@ from wildrayzer.pseudo_masks.backbones.build import build_backbone
 from wildrayzer.pseudo_masks.clustering import quantised_directions
 from wildrayzer.pseudo_masks.predictors import predict_by_control
 from wildrayzer.pseudo_masks.residual_maps import feature_dissimilarity, pool_to_patches, psnr
+from wildrayzer.training.augmentation import draw_token_mask
 from wildrayzer.training.objective import RECIPES, Objective
-from wildrayzer.training.tokens import draw_token_mask
 
 META = torch.device("meta")
 MODELS = {

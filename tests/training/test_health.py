@@ -13,12 +13,11 @@ from tests.training.test_loop import CONFIG, job, losses, stores, weights  # noq
 from wildrayzer.config import HealthConfig, StageConfig, ViewsConfig, WatchConfig
 from wildrayzer.stages.train import train
 from wildrayzer.training.batch import Batch
-from wildrayzer.training.camera_plot import draw_camera_paths
 from wildrayzer.training.distributed import World
-from wildrayzer.training.health import HealthCheck, UnhealthyError, derived_figures
-from wildrayzer.training.metrics_log import MetricsLog, read_metrics
-from wildrayzer.training.sinks import open_sinks
-from wildrayzer.training.update import BrokenNumberError, Updates
+from wildrayzer.training.health import HealthCheck, UnhealthyError, derived_metrics
+from wildrayzer.training.logging import MetricsLog, open_sinks, read_metrics
+from wildrayzer.training.optimizer import NonFiniteGradientError, OptimizerStep
+from wildrayzer.training.validation import draw_camera_paths
 
 ALONE = World(rank=0, size=1, device=torch.device("cpu"))
 
@@ -80,14 +79,14 @@ def test_a_run_that_was_stopped_is_judged_by_what_it_had_seen(tmp_path):
     assert before == again.failures(4) == {"masked_tokens": pytest.approx(0.948334), "pose_use": 0.0666667}
 
 
-def test_derived_figures_by_hand():
-    figures = derived_figures(
+def test_derived_metrics_by_hand():
+    figures = derived_metrics(
         {"loss": 1.0, "dynamic_views": 0.5, "passing_views": 0.2, "mean_probability": 0.3, "mean_label": 0.1}
     )
     assert figures["past_filter"] == pytest.approx(0.4)
     assert figures["calibration"] == pytest.approx(0.2)
     assert not {"dynamic_views", "passing_views"} & set(figures)
-    assert "past_filter" not in derived_figures({"dynamic_views": 0.0, "passing_views": 0.0})
+    assert "past_filter" not in derived_metrics({"dynamic_views": 0.0, "passing_views": 0.0})
 
 
 def test_views_past_the_filter_are_counted_among_the_dynamic_ones():
@@ -100,7 +99,7 @@ def test_views_past_the_filter_are_counted_among_the_dynamic_ones():
         gate=views[:, 2:, :1],
         dynamic=torch.tensor([False, True]),
     )
-    assert {name: value.item() for name, value in batch.filter_figures().items()} == {
+    assert {name: value.item() for name, value in batch.filter_metrics().items()} == {
         "dynamic_views": 0.5,
         "passing_views": 0.125,
     }
@@ -150,13 +149,13 @@ def updates(lags, **options):
     stage = StageConfig(steps=10, batch=1, micro_batch=1, warmup=0, views=ViewsConfig(targets=1), **options)
     torch.manual_seed(0)
     weight = torch.nn.Parameter(torch.randn(3, 2))
-    return weight, Updates([weight], stage=stage, world=ALONE, lags=lags)
+    return weight, OptimizerStep([weight], stage=stage, world=ALONE, lags=lags)
 
 
-def take(weight, made, step, scale=1.0, *, leave=False):
+def take(weight, made, step, scale=1.0, *, stop=False):
     made.begin(step)
     weight.grad = torch.linspace(-1, 1, 6).view(3, 2) * scale
-    return made.end(step, [], asked_to_leave=leave)
+    return made.finish(step, [], stop_requested=stop)
 
 
 @pytest.mark.parametrize("lags", [False, True])
@@ -180,12 +179,12 @@ def test_a_skipped_update_leaves_weights_moments_and_count(lags):
     before = weight.detach().clone()
     moments = {name: value.clone() for name, value in made.optimizer.state[weight].items()}
     take(weight, made, 1, scale=100.0)
-    made.settle()
+    made.sync_outcome()
     assert made.skipped == 1
     assert torch.equal(weight, before)
     assert all(torch.equal(made.optimizer.state[weight][name], value) for name, value in moments.items())
     take(weight, made, 2)
-    made.settle()
+    made.sync_outcome()
     assert made.skipped == 1
     assert not torch.equal(weight, before)
 
@@ -197,17 +196,17 @@ def test_a_broken_gradient_is_told_with_its_own_step_and_never_used():
         before = weight.detach().clone()
         if lags:
             take(weight, made, 1, scale=float("nan"))
-        with pytest.raises(BrokenNumberError, match="gradient norm nan at step 1"):
+        with pytest.raises(NonFiniteGradientError, match="gradient norm nan at step 1"):
             take(weight, made, 2 if lags else 1, scale=1.0 if lags else float("nan"))
         assert torch.equal(weight, before)
 
 
 def test_a_request_to_leave_is_known_a_step_later():
     weight, made = updates(True)
-    take(weight, made, 0, leave=True)
-    assert not made.leaving
-    take(weight, made, 1, leave=True)
-    assert made.leaving
+    take(weight, made, 0, stop=True)
+    assert not made.stop_requested
+    take(weight, made, 1, stop=True)
+    assert made.stop_requested
 
 
 def test_missing_packages_are_named(tmp_path, monkeypatch):

@@ -18,11 +18,12 @@ from wildrayzer.checkpoint import read_manifest
 from wildrayzer.config import CropPretextConfig, load_config
 from wildrayzer.models import attention
 from wildrayzer.stages.prepare import make_embedded, prepare_split
-from wildrayzer.stages.train import _builder, train
+from wildrayzer.stages.train import train
+from wildrayzer.training.data import open_data
 from wildrayzer.training.job import TrainingJob
-from wildrayzer.training.loop import NonFiniteError
+from wildrayzer.training.optimizer import NonFiniteGradientError
+from wildrayzer.training.resume import StoppedEarlyError
 from wildrayzer.training.starting_weights import initial_model
-from wildrayzer.training.stopping import StoppedEarlyError
 
 CONFIG = load_config(Path(__file__).parents[1] / "resources" / "tiny.yaml")
 
@@ -100,8 +101,8 @@ def test_two_processes_follow_the_curve_of_one(stores, tmp_path):
 
 def test_draws_of_a_step_do_not_depend_on_how_the_batch_is_divided(stores, tmp_path):
     options = {"batch": 4, "token_mask_share": 0.2, "crop_pretext": CropPretextConfig(steps=5)}
-    (whole,) = _builder(job(stores, tmp_path, stage=options | {"micro_batch": 4})).build(3, rank=0, world=1)
-    split = _builder(job(stores, tmp_path, stage=options | {"micro_batch": 1}))
+    (whole,) = open_data(job(stores, tmp_path, stage=options | {"micro_batch": 4}))[0].build(3, rank=0, world=1)
+    split, _ = open_data(job(stores, tmp_path, stage=options | {"micro_batch": 1}))
     for rank in (0, 1):
         for number, part in enumerate(split.build(3, rank=rank, world=2)):
             place = rank + 2 * number
@@ -144,10 +145,10 @@ def test_the_main_process_chooses_the_state_of_all(stores, tmp_path):
     train(last)
     (tmp_path / "job.json").write_text(last.model_dump_json())
     child = (
-        "import sys; from wildrayzer.stages import train as stage; from wildrayzer.training import loop, state\n"
-        "states = state.ResumeFolder._states\n"
+        "import sys; from wildrayzer.stages import train as stage; from wildrayzer.training import loop, resume\n"
+        "states = resume.ResumeFolder._states\n"
         "def run(self):\n"
-        "    if self.world.rank: state.ResumeFolder._states = lambda self: states(self)[:1]\n"
+        "    if self.world.rank: resume.ResumeFolder._states = lambda self: states(self)[:1]\n"
         "    sys.exit(f'{self.world.rank}: {self._restore()}')\n"
         "loop.Trainer.run = run\n"
         "stage._train_here(stage.TrainingJob.load(sys.argv[1]))"
@@ -175,8 +176,8 @@ def test_accumulation_does_not_change_the_step(stores, tmp_path):
 
 
 def test_walltime_saves_and_a_rerun_finishes(stores, tmp_path):
-    with pytest.raises(StoppedEarlyError, match=r"left after step 1 of 6 .*walltime.*run the same command again"):
-        train(job(stores, tmp_path, leave_at=time.time()))
+    with pytest.raises(StoppedEarlyError, match=r"stopped after step 1 of 6 .*walltime.*run the same command again"):
+        train(job(stores, tmp_path, deadline=time.time()))
     train(job(stores, tmp_path))
     manifest = json.loads((tmp_path / "checkpoint" / "manifest.json").read_text())
     assert manifest["extra"]["summary"]["resumed_from"] == 1
@@ -192,7 +193,7 @@ def test_a_broken_number_stops_the_run_and_leaves_the_batch(stores, tmp_path, mo
         return (loss * float("nan"), figures) if step == 3 else (loss, figures)
 
     monkeypatch.setattr(Objective, "forward", poisoned)
-    with pytest.raises(NonFiniteError, match="gradient norm nan at step 3"):
+    with pytest.raises(NonFiniteGradientError, match="gradient norm nan at step 3"):
         train(job(stores, tmp_path))
     parts = torch.load(tmp_path / "state" / "non-finite-step-3-rank-0.pt", weights_only=True)
     assert parts[0]["images"].shape == (2, 4, 3, 24, 24)
@@ -228,7 +229,7 @@ def test_another_network_is_refused_by_name(stores, tmp_path):
 
 
 def test_batches_are_a_function_of_the_step(stores, tmp_path):
-    builder, again = (_builder(job(stores, tmp_path)) for _ in range(2))
+    (builder, _), (again, _) = (open_data(job(stores, tmp_path)) for _ in range(2))
     for step in (0, 1, 4):
         builder.build(step, rank=0, world=1)
     (first, *_), (second, *_) = builder.build(2, rank=0, world=1), again.build(2, rank=0, world=1)

@@ -12,9 +12,9 @@ from wildrayzer.config import CropPretextConfig, load_config
 from wildrayzer.losses import build_perceptual
 from wildrayzer.models import WildRayZer
 from wildrayzer.pseudo_masks.backbones.build import build_backbone
+from wildrayzer.training.augmentation import draw_token_mask
 from wildrayzer.training.batch import Batch
 from wildrayzer.training.objective import RECIPES, Objective
-from wildrayzer.training.tokens import draw_token_mask
 
 CONFIG = load_config(Path(__file__).parents[1] / "resources" / "tiny.yaml")
 FEATURES = build_backbone(CONFIG.features, patch_size=4, device="cpu")

@@ -14,13 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wildrayzer.config import CropPretextConfig, StageConfig, ViewsConfig, control_stage
-from wildrayzer.training.metrics_log import MetricsLog, read_metrics
-from wildrayzer.training.plan import BatchPlan
-from wildrayzer.training.pretext import _crop, crop_offsets, offsets_to_translation
-from wildrayzer.training.schedule import learning_rate, parameter_groups
-from wildrayzer.training.state import ResumeFolder
-from wildrayzer.training.stopping import StopRequest, time_to_leave
-from wildrayzer.training.tokens import draw_token_mask
+from wildrayzer.training.augmentation import _crop, crop_offsets, draw_token_mask, offsets_to_translation
+from wildrayzer.training.data import BatchSampler
+from wildrayzer.training.logging import MetricsLog, read_metrics
+from wildrayzer.training.optimizer import learning_rate, parameter_groups
+from wildrayzer.training.resume import ResumeFolder, StopRequest, job_deadline
 
 
 def stage(**options):
@@ -30,12 +28,12 @@ def stage(**options):
 
 def plan(share, scenes=5, batch=4, seed=3):
     scenes = {"static": np.arange(scenes), "dynamic": np.arange(10, 10 + scenes)}
-    return BatchPlan(stage(batch=batch, dynamic_share=share), scenes, seed=seed)
+    return BatchSampler(stage(batch=batch, dynamic_share=share), scenes, seed=seed)
 
 
 def test_every_scene_comes_once_an_epoch():
     made = plan(0.0)
-    items = [item for step in range(5) for item in made.items(step)]
+    items = [item for step in range(5) for item in made.batch(step)]
     for epoch in range(4):
         assert sorted(item.scene for item in items if item.epoch == epoch) == [0, 1, 2, 3, 4]
 
@@ -43,9 +41,9 @@ def test_every_scene_comes_once_an_epoch():
 def test_dynamic_share_is_met_exactly_and_evenly():
     made = plan(0.25)
     for step in range(8):
-        kinds = [item.kind for item in made.items(step)]
+        kinds = [item.kind for item in made.batch(step)]
         assert kinds.count("dynamic") == 1
-    assert {item.scene for step in range(5) for item in made.items(step) if item.kind == "dynamic"} == set(
+    assert {item.scene for step in range(5) for item in made.batch(step) if item.kind == "dynamic"} == set(
         range(10, 15)
     )
 
@@ -53,8 +51,8 @@ def test_dynamic_share_is_met_exactly_and_evenly():
 def test_batches_do_not_depend_on_what_was_asked_before():
     fresh, used = plan(0.5), plan(0.5)
     for step in range(20):
-        used.items(step)
-    assert used.items(3) == fresh.items(3)
+        used.batch(step)
+    assert used.batch(3) == fresh.batch(3)
 
 
 @settings(deadline=None)
@@ -62,18 +60,18 @@ def test_batches_do_not_depend_on_what_was_asked_before():
 def test_processes_share_a_batch_without_overlap(world, step):
     made = plan(0.5)
     parts = [item for rank in range(world) for item in made.share(step, rank=rank, world=world)]
-    assert sorted(parts, key=repr) == sorted(made.items(step), key=repr)
+    assert sorted(parts, key=repr) == sorted(made.batch(step), key=repr)
 
 
 def test_numbers_of_inputs_take_turns():
     scenes = {"static": np.arange(3)}
-    made = BatchPlan(stage(views=ViewsConfig(inputs=(2, 3, 4), targets=2, min_distance=3)), scenes, seed=0)
+    made = BatchSampler(stage(views=ViewsConfig(inputs=(2, 3, 4), targets=2, min_distance=3)), scenes, seed=0)
     assert [made.inputs(step) for step in range(4)] == [2, 3, 4, 2]
 
 
 def test_plan_refuses_an_empty_split():
     with pytest.raises(ValueError, match="dynamic training split has no usable scene"):
-        BatchPlan(stage(dynamic_share=0.5), {"static": np.arange(3)}, seed=0)
+        BatchSampler(stage(dynamic_share=0.5), {"static": np.arange(3)}, seed=0)
 
 
 def test_learning_rate_by_hand():
@@ -195,13 +193,13 @@ def test_metrics_of_a_lost_part_are_dropped(tmp_path):
 
 
 def test_walltime_asks_to_stop_before_it_is_over():
-    assert StopRequest(leave_at=time.time() - 1.0).reason == "the job's walltime is nearly over"
-    assert StopRequest(leave_at=time.time() + 60.0).reason is None
+    assert StopRequest(deadline=time.time() - 1.0).reason == "the job's walltime is nearly over"
+    assert StopRequest(deadline=time.time() + 60.0).reason is None
     assert StopRequest().reason is None
 
 
 @pytest.mark.parametrize(
-    ("minutes", "slurm", "leave_at"),
+    ("minutes", "slurm", "deadline"),
     [
         (None, None, None),
         (None, "90000", None),
@@ -215,11 +213,11 @@ def test_walltime_asks_to_stop_before_it_is_over():
         (60.0, "Unknown", 10_000 + 3600 - 120),
     ],
 )
-def test_walltime_counts_from_the_start_of_the_job_and_slurm_may_end_it_earlier(monkeypatch, minutes, slurm, leave_at):
+def test_walltime_counts_from_the_start_of_the_job_and_slurm_may_end_it_earlier(monkeypatch, minutes, slurm, deadline):
     monkeypatch.delenv("SLURM_JOB_END_TIME", raising=False)
     if slurm is not None:
         monkeypatch.setenv("SLURM_JOB_END_TIME", slurm)
-    assert time_to_leave(minutes, begun=10_000.0) == leave_at
+    assert job_deadline(minutes, started=10_000.0) == deadline
 
 
 def test_the_jobs_script_counts_what_it_loads(monkeypatch, tmp_path):
@@ -243,4 +241,4 @@ def test_the_jobs_script_counts_what_it_loads(monkeypatch, tmp_path):
     )  # fmt: skip
     runpy.run_path(Path(__file__).parents[2] / "workflow" / "scripts" / "train.py", {"snakemake": snakemake})
     assert clock[0] > 10_000.0
-    assert jobs[0]["leave_at"] == 10_000 + 3600 - 120
+    assert jobs[0]["deadline"] == 10_000 + 3600 - 120

@@ -7,33 +7,26 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from wildrayzer.checkpoint import read_manifest, save_checkpoint
-from wildrayzer.data.copy_paste.cutouts import CutoutLibrary
-from wildrayzer.data.copy_paste.paste import paste
 from wildrayzer.data.frame_store.store import FrameStore
-from wildrayzer.data.sampling.views import SampleSource
 from wildrayzer.io.files import write_bytes_atomic
 from wildrayzer.losses import build_perceptual
 from wildrayzer.models import WildRayZer
 from wildrayzer.models.transformer import compile_blocks
 from wildrayzer.pseudo_masks.backbones.build import build_backbone
 from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone
-from wildrayzer.training.batch import BatchBuilder
-from wildrayzer.training.distributed import World, join_world
+from wildrayzer.training.data import open_data
+from wildrayzer.training.distributed import World, init_distributed
 from wildrayzer.training.health import HealthCheck
 from wildrayzer.training.job import TrainingJob, identity
-from wildrayzer.training.labels import PseudoLabels
 from wildrayzer.training.launch import end_with_parent, run_processes
+from wildrayzer.training.logging import open_sinks
 from wildrayzer.training.loop import Trainer
-from wildrayzer.training.objective import RECIPES, Objective
-from wildrayzer.training.plan import BatchPlan
-from wildrayzer.training.policy import fit_activations
-from wildrayzer.training.sinks import open_sinks
+from wildrayzer.training.objective import RECIPES, Objective, fit_activations
+from wildrayzer.training.resume import StopRequest
 from wildrayzer.training.starting_weights import initial_model
-from wildrayzer.training.stopping import StopRequest
 from wildrayzer.training.validation import Validation
 
 logger = logging.getLogger(__name__)
@@ -44,7 +37,7 @@ def train(job: TrainingJob) -> None:
 
     Raises:
         ValueError: the job is for several nodes and this is no Slurm job of so many.
-        StoppedEarlyError: walltime or pre-emption; run it again to go on.
+        StoppedEarlyError: walltime or pre-emption; run it again to resume.
         subprocess.CalledProcessError: a process of a torchrun job failed.
     """
     if job.processes == 1:
@@ -62,7 +55,9 @@ def train(job: TrainingJob) -> None:
 
 
 def _train_here(job: TrainingJob) -> None:
-    with join_world(job.device, threads=job.threads) as world:
+    with init_distributed(job.device, threads=job.threads) as world:
+        batches, digests = open_data(job)
+        job_identity = identity(job, digests)
         model = initial_model(job).to(world.device)
         backbone = _backbone(job, world)
         perceptual = build_perceptual(job.perceptual, device=world.device)
@@ -82,19 +77,19 @@ def _train_here(job: TrainingJob) -> None:
         trainer = Trainer(
             objective=objective,
             stage=job.stage,
-            builder=_builder(job),
+            builder=batches,
             world=world,
             folder=Path(job.state),
-            identity=identity(job),
+            identity=job_identity,
             validate=_validation(job, model, world),
-            stop=StopRequest(leave_at=job.leave_at),
+            stop=StopRequest(deadline=job.deadline),
             health=HealthCheck(job.watch.health, stage=job.recipe, steps=job.stage.steps),
             sinks=open_sinks(job.watch, Path(job.state), name=Path(job.state).name) if world.is_main else (),
         )
         summary = trainer.run()
         if world.is_main:
-            _write_outputs(job, model, summary, backbone, perceptual.name)
-        world.wait()
+            _write_outputs(job, model, summary, backbone, perceptual.name, config_digest=job_identity)
+        world.barrier()
 
 
 def _backbone(job: TrainingJob, world: World) -> FeatureBackbone | None:
@@ -109,45 +104,6 @@ def _backbone(job: TrainingJob, world: World) -> FeatureBackbone | None:
             f"set it to {backbone.width}"
         )
     return backbone
-
-
-def _builder(job: TrainingJob) -> BatchBuilder:
-    stage = job.stage
-    static_store = FrameStore(job.static_store, preload_mb=job.preload_mb)
-    static = SampleSource(static_store, stage.views, seed=job.seed)
-    scenes = {"static": static.usable}
-    dynamic = labels = None
-    if job.uses_dynamic:
-        assert job.dynamic_store is not None
-        dynamic_store = FrameStore(job.dynamic_store, preload_mb=job.preload_mb)
-        dynamic = SampleSource(dynamic_store, stage.dynamic_views or stage.views, seed=job.seed + 1)
-        if job.masks:
-            labels = PseudoLabels(
-                job.masks, frames=dynamic_store.num_frames, preload_mb=job.preload_mb, residuals=job.residuals
-            )
-        scenes["dynamic"] = dynamic.usable
-    return BatchBuilder(
-        stage=stage,
-        plan=BatchPlan(stage, scenes, seed=job.seed),  # type: ignore[arg-type]
-        static=static,
-        dynamic=dynamic,
-        labels=labels,
-        paste=_paster(job),
-        grid=job.model.grid,
-        seed=job.seed,
-    )
-
-
-def _paster(job: TrainingJob) -> partial[tuple[np.ndarray, np.ndarray]] | None:
-    if job.stage.paste_share == 0.0:
-        return None
-    assert job.paste is not None
-    assert job.cutout_annotations is not None
-    assert job.cutout_images is not None
-    library = CutoutLibrary.from_coco(
-        job.cutout_annotations, job.cutout_images, config=job.paste, max_size=job.model.image_size
-    )
-    return partial(paste, library=library, config=job.paste)
 
 
 def _validation(job: TrainingJob, model: WildRayZer, world: World) -> partial[dict[str, float]] | None:
@@ -166,7 +122,13 @@ def _validation(job: TrainingJob, model: WildRayZer, world: World) -> partial[di
 
 
 def _write_outputs(
-    job: TrainingJob, model: WildRayZer, summary: dict[str, object], backbone: FeatureBackbone | None, perceptual: str
+    job: TrainingJob,
+    model: WildRayZer,
+    summary: dict[str, object],
+    backbone: FeatureBackbone | None,
+    perceptual: str,
+    *,
+    config_digest: str,
 ) -> None:
     state = Path(job.state)
     Path(job.metrics).parent.mkdir(parents=True, exist_ok=True)
@@ -183,7 +145,7 @@ def _write_outputs(
         step=job.stage.steps,
         inputs=sorted({*inherited, *job.stage.views.inputs}),
         targets=job.stage.views.targets,
-        config_digest=identity(job),
+        config_digest=config_digest,
         parent=parent.weights_digest if parent else None,
         extra={
             "seed": job.seed,

@@ -39,7 +39,7 @@ class World:
             return flag
         return bool(self.sum(torch.tensor(float(flag), device=self.device)).item() > 0)
 
-    def from_main(self, number: int) -> int:
+    def broadcast(self, number: int) -> int:
         """The main process's number, in every process."""
         if self.size == 1:
             return number
@@ -47,7 +47,7 @@ class World:
         dist.broadcast(value, src=0)
         return int(value.item())
 
-    def wait(self) -> None:
+    def barrier(self) -> None:
         """Block until every process is here."""
         if self.size > 1:
             dist.barrier()
@@ -69,8 +69,8 @@ def pick_device(name: str, *, local_rank: int = 0) -> torch.device:
 
 
 @contextmanager
-def join_world(device: str, *, threads: int) -> Iterator[World]:
-    """Join the process group that torchrun's environment describes, or be alone; leave it at the end."""
+def init_distributed(device: str, *, threads: int) -> Iterator[World]:
+    """Join the process group that torchrun's environment describes, or run as the only process; leave it at the end."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     rank = int(os.environ.get("RANK", "0"))
     chosen = pick_device(device, local_rank=int(os.environ.get("LOCAL_RANK", "0")))

@@ -1,6 +1,6 @@
-"""Does a stage learn what it should? Its figures against what a healthy run shows from a stated step on.
+"""Does a stage learn what it should? Its metrics against what a healthy run shows from a stated step on.
 
-A renderer that ignores its poses still shows a falling loss; these figures tell it early.
+A renderer that ignores its poses still shows a falling loss; these metrics tell it early.
 """
 
 import logging
@@ -12,7 +12,7 @@ from wildrayzer.config.sections.watch import HealthConfig
 
 logger = logging.getLogger(__name__)
 _RECENT = 10
-"""Records of the training log that noisy figures of single batches are averaged over."""
+"""Records of the training log that noisy metrics of single batches are averaged over."""
 _LEAST = ("above_nearest", "above_mean", "pose_use", "camera_spread", "past_filter")
 _LARGEST = ("masked_tokens", "calibration")
 _MEANING = {
@@ -31,7 +31,7 @@ class UnhealthyError(RuntimeError):
 
 
 class HealthCheck:
-    """Keeps a stage's newest figures and judges them.
+    """Keeps a stage's newest metrics and judges them.
 
     Args:
         config: the `watch.health` section.
@@ -44,20 +44,20 @@ class HealthCheck:
         self._recent: dict[str, deque[float]] = {}
 
     def see(self, kind: str, values: Mapping[str, Any]) -> None:
-        """Take figures of the training batch (averaged over the last ten records) or of a validation (the newest)."""
+        """Take metrics of the training batch (averaged over the last ten records) or of a validation (the newest)."""
         for name in (*_LEAST, *_LARGEST):
             if name in values:
                 recent = self._recent.setdefault(name, deque(maxlen=1 if kind == "validation" else _RECENT))
                 recent.append(values[name])
 
     def recall(self, records: Iterable[Mapping[str, Any]]) -> None:
-        """Take what a run had written before it was stopped, so that it is judged as if it had not been."""
+        """Take what a run had written before it was stopped, so that it is judged as if it had never stopped."""
         for record in records:
             if record["kind"] in ("train", "validation"):
                 self.see(record["kind"], record)
 
     def failures(self, step: int) -> dict[str, float]:
-        """Figures that fail after `step` steps, by name; none before the stated step. Each is logged as an error."""
+        """Metrics that fail after `step` steps, by name; none before the stated step. Each is logged as an error."""
         if self.config.by is None or step < self.config.by * self.steps:
             return {}
         found = {}
@@ -77,12 +77,12 @@ class HealthCheck:
         listed = ", ".join(f"{name} {value:.4g}" for name, value in failures.items())
         return UnhealthyError(
             f"{self.stage} stopped at step {step} of {self.steps}, it is unhealthy: {listed}; look at its pictures and "
-            "metrics.jsonl, or set watch.health.stop: false to go on all the same"
+            "metrics.jsonl, or set watch.health.stop: false to continue all the same"
         )
 
 
-def derived_figures(values: dict[str, float]) -> dict[str, float]:
-    """Figures of a training record with what follows from them.
+def derived_metrics(values: dict[str, float]) -> dict[str, float]:
+    """Metrics of a training record with what follows from them.
 
     `past_filter`: share of the dynamic views that pass the PSNR filter and supervise the head (its two counts are
     dropped); `calibration`: mean probability minus mean label of the motion head, 0 for a calibrated one.

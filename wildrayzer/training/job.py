@@ -1,20 +1,18 @@
-"""What a training job is told, and the digest of what decides its weights."""
+"""A training job: its options and files, and the digest of what decides its weights."""
 
 from pathlib import Path
 
 from wildrayzer.checkpoint import read_manifest
 from wildrayzer.config import FeaturesConfig, ModelConfig, PasteConfig, PerceptualConfig, StageConfig, WatchConfig
 from wildrayzer.config.base import Record
-from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.io.digests import digest_file, digest_json
-from wildrayzer.training.labels import PseudoLabels
 
 STAGE_VERSION = 3
-"""Raised when a change of code changes what training gives."""
+"""Raised when a change of code changes trained weights."""
 
 
 class TrainingJob(Record):
-    """Everything a training job is told; paths are strings so that it travels as JSON."""
+    """Options and files of a training job; paths are strings so that it can be written as JSON."""
 
     recipe: str
     seed: int
@@ -47,14 +45,14 @@ class TrainingJob(Record):
     """Folder of resume states; no declared output."""
     checkpoint: str
     metrics: str
-    leave_at: float | None = None
-    """When the job saves and leaves, in Unix seconds; null has no limit."""
+    deadline: float | None = None
+    """When the job saves its state and stops, in Unix seconds; null has no limit."""
     compile: bool = False
     """Compile the transformer blocks."""
     activation_gb: float | None = None
     """Memory for activations, in 10⁹ bytes; null leaves the model's checkpoint policy."""
     watch: WatchConfig = WatchConfig()
-    """Where figures go beside the metrics file, and health checks."""
+    """Where metrics go beside the metrics file, and health checks."""
 
     @property
     def uses_dynamic(self) -> bool:
@@ -64,17 +62,18 @@ class TrainingJob(Record):
     @classmethod
     def load(cls, path: str) -> "TrainingJob":
         """Read a job file."""
-        return cls.model_validate_json(Path(path).read_text())
+        return cls.model_validate_json(Path(path).read_text(encoding="utf-8"))
 
 
-def identity(job: TrainingJob) -> str:
-    """Digest of everything that decides the trained weights: options, seed, parent, data; not how many processes."""
+def identity(job: TrainingJob, data: list[str]) -> str:
+    """Digest of everything that decides the trained weights: options, seed, parent and data; not how many processes.
+
+    Args:
+        job: the job.
+        data: digests of its stores and labels (`open_data`).
+    """
     sections = (job.stage, job.model, job.features, job.perceptual, job.paste)
-    parts = [section.model_dump(mode="json") if section else None for section in sections]
-    stores = [FrameStore(path) for path in (job.static_store, job.dynamic_store) if path]
-    data = [store.digest for store in stores]
-    if job.masks:
-        data.append(PseudoLabels(job.masks, frames=stores[-1].num_frames, residuals=job.residuals).digest)
+    options = [section.model_dump(mode="json") if section else None for section in sections]
     parent = read_manifest(job.parent).weights_digest if job.parent else None
     cutouts = digest_file(job.cutout_annotations) if job.cutout_annotations else None
-    return digest_json([STAGE_VERSION, job.recipe, job.seed, parts, data, parent, cutouts])
+    return digest_json([STAGE_VERSION, job.recipe, job.seed, options, data, parent, cutouts])

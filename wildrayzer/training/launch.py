@@ -1,10 +1,10 @@
 """Starts the processes of a training job: torchrun on this machine, or one torchrun on each node of a Slurm job.
 
 Under Slurm the job's script runs once, on the first node. For several nodes it starts a second step with `srun`, which
-shares the allocation with the step it is in (`--overlap`) and runs one torchrun a node; they meet on the first (c10d).
+shares the allocation with the first (`--overlap`) and runs one torchrun per node; they meet on the first node (c10d).
 
 Signals: Slurm sends SIGTERM to every process of a job before it pre-empts or ends it. Training processes answer it by
-saving and leaving, so what stands above them must outlive them: the torchruns ignore SIGTERM and SIGUSR1. For whoever
+saving and stopping, so what stands above them must outlive them: the torchruns ignore SIGTERM and SIGUSR1. For whoever
 signals the job's script alone, this module asks torchrun once, by SIGQUIT, to ask its processes; a second request would
 break its waiting for them. A SIGKILL of any process ends those below it.
 """
@@ -20,7 +20,7 @@ import uuid
 from collections.abc import Iterator, Mapping
 
 STOPS = (signal.SIGTERM, signal.SIGUSR1)
-"""Signals that ask training to save and leave."""
+"""Signals that ask training to save and stop."""
 _SHUTDOWN_SECONDS = 300
 """How long torchrun lets its processes save after a request."""
 _PR_SET_PDEATHSIG = 1
@@ -32,14 +32,14 @@ def run_processes(module: str, *arguments: str, processes: int, nodes: int = 1, 
     """Run `python -m MODULE ARGUMENTS` in every process of a job and wait for the end of all.
 
     Args:
-        module: reads torchrun's environment (`join_world`).
+        module: reads torchrun's environment (`init_distributed`).
         processes: of one node.
         nodes: nodes of the Slurm job that this process is in; 1 needs no Slurm.
         threads: CPU threads of a node.
 
     Raises:
         ValueError: several nodes, but this is no Slurm job of so many.
-        subprocess.CalledProcessError: a process failed, or left early.
+        subprocess.CalledProcessError: a process failed, or stopped early.
     """
     torchrun = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}",
                 "--signals-to-handle=SIGINT,SIGQUIT", f"--shutdown-timeout={_SHUTDOWN_SECONDS}"]  # fmt: skip
@@ -83,7 +83,7 @@ def slurm_hosts(nodes: int) -> list[str]:
     fix = "run with --profile slurm, or keep compute.gpus ≤ compute.gpus_per_node"
     if job is None:
         raise ValueError(f"the configuration asks for {nodes} nodes, but this job was not started by Slurm; {fix}")
-    # the environment says the nodes of the step that this process is in, which is on the first alone
+    # the environment says the nodes of the step that this process is in, which is only on the first
     listed = _shown("job", job)["NodeList"]
     hosts = _scontrol("show", "hostnames", listed).split()
     if len(hosts) != nodes:

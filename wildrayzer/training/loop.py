@@ -1,4 +1,4 @@
-"""The one training loop: accumulation, clipping, resume, metrics, validation; stages differ by what they hand it."""
+"""The one training loop: accumulation, clipping, resume, metrics, validation. Stages differ in what they pass to it."""
 
 import logging
 import signal
@@ -14,26 +14,20 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset
 
 from wildrayzer.config import StageConfig
-from wildrayzer.training.batch import Batch, BatchBuilder
+from wildrayzer.training.batch import Batch
+from wildrayzer.training.data import BatchBuilder
 from wildrayzer.training.distributed import World
-from wildrayzer.training.health import HealthCheck, derived_figures
-from wildrayzer.training.metrics_log import MetricsLog
+from wildrayzer.training.health import HealthCheck, derived_metrics
+from wildrayzer.training.logging import MetricsLog, Sink, StageProgress
 from wildrayzer.training.objective import Objective
-from wildrayzer.training.progress import StageProgress
-from wildrayzer.training.sinks import Sink
-from wildrayzer.training.state import ResumeFolder
-from wildrayzer.training.stopping import StoppedEarlyError, StopRequest
-from wildrayzer.training.update import BrokenNumberError, Updates
+from wildrayzer.training.optimizer import NonFiniteGradientError, OptimizerStep
+from wildrayzer.training.resume import ResumeFolder, StoppedEarlyError, StopRequest
 
 logger = logging.getLogger(__name__)
 Validate = Callable[[int], dict[str, float]]
 
 
-class NonFiniteError(RuntimeError):
-    """A loss or gradient became NaN or infinite; the offending batch was written and the last good state kept."""
-
-
-class _Steps(Dataset[list[Batch]]):
+class _StepDataset(Dataset[list[Batch]]):
     """Micro-batches of this process by step, for loader workers."""
 
     def __init__(self, builder: BatchBuilder, world: World) -> None:
@@ -43,8 +37,8 @@ class _Steps(Dataset[list[Batch]]):
         return self.builder.build(step, rank=self.rank, world=self.size)
 
 
-def _outlive_requests(_worker: int) -> None:
-    """Leave requests to stop to the main process: a cluster sends them to all, and a state needs the workers."""
+def _ignore_stop_signals(_worker: int) -> None:
+    """Leave requests to stop to the training process: a cluster signals loader workers too, and the step needs them."""
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, signal.SIG_IGN)
 
@@ -59,10 +53,10 @@ class Trainer:
         world: this process among all.
         folder: resume states and metrics.
         identity: digest of everything that decides the result.
-        validate: `step -> figures`, for the main process alone; called every `validate_every` steps and at the end.
-        stop: asks the loop to leave early.
-        health: judges the figures of the main process.
-        sinks: what gets figures and pictures beside the metrics file.
+        validate: `step -> metrics`, in the main process only; called every `validate_every` steps and at the end.
+        stop: asks the loop to stop early.
+        health: judges the metrics of the main process.
+        sinks: what receives metrics and pictures beside the metrics file.
     """
 
     def __init__(
@@ -88,8 +82,8 @@ class Trainer:
         self.health = health
         self.validate = validate
         self.stop = stop or StopRequest()
-        self.updates = Updates(objective.trained_parameters(), stage=stage, world=world)
-        # a step may leave parts unused, such as the head's features in an ablation; buffers are constants
+        self.optimizer_step = OptimizerStep(objective.trained_parameters(), stage=stage, world=world)
+        # A step may leave parameters unused, such as the head's features in an ablation; buffers never change.
         self.module: nn.Module = (
             DistributedDataParallel(objective, find_unused_parameters=True, broadcast_buffers=False)
             if world.size > 1
@@ -104,31 +98,30 @@ class Trainer:
 
         Raises:
             StoppedEarlyError: walltime or a signal; the state is saved.
-            NonFiniteError: NaN or infinity.
+            NonFiniteGradientError: NaN or infinity; the batch was written, and the last good state is kept.
             UnhealthyError: the health check fails and asks to stop.
         """
         start = self._restore()
         loader = self.loader(start)
         self.objective.train()
-        begun = time.monotonic()
-        description = self.objective.recipe.name
+        started = time.monotonic()
         with (
             self.stop.listening(),
             nullcontext() if self.metrics is None else closing(self.metrics),
-            StageProgress(description, start, self.stage.steps, shown=self.world.is_main) as bar,
+            StageProgress(self.objective.recipe.name, start, self.stage.steps, shown=self.world.is_main) as bar,
         ):
-            for step, parts in zip(range(start, self.stage.steps), loader, strict=True):
+            for step, micro_batches in zip(range(start, self.stage.steps), loader, strict=True):
                 try:
-                    figures = self._step(step, parts)
-                    bar.advance(figures)
-                    self._after_step(step + 1, figures)
-                except BrokenNumberError as broken:
-                    raise self._non_finite(broken) from None
-        elapsed = time.monotonic() - begun
+                    metrics = self._step(step, micro_batches)
+                    bar.advance(metrics)
+                    self._after_step(step + 1, metrics)
+                except NonFiniteGradientError as error:
+                    raise self._with_batch(error) from None
+        elapsed = time.monotonic() - started
         return {
             "steps": self.stage.steps,
             "resumed_from": start,
-            "skipped_updates": self.updates.skipped,
+            "skipped_updates": self.optimizer_step.skipped,
             "seconds": round(elapsed, 1),
             "samples_per_second": round((self.stage.steps - start) * self.stage.batch / max(elapsed, 1e-9), 2),
         }
@@ -136,80 +129,85 @@ class Trainer:
     def loader(self, start: int) -> DataLoader[list[Batch]]:
         """Micro-batches of this process from step `start` on."""
         return DataLoader(
-            _Steps(self.builder, self.world),
+            _StepDataset(self.builder, self.world),
             batch_size=None,
             sampler=range(start, self.stage.steps),
             num_workers=self.stage.workers,
             persistent_workers=False,
             pin_memory=self.world.device.type == "cuda",
-            worker_init_fn=_outlive_requests,
+            worker_init_fn=_ignore_stop_signals,
         )
 
-    def _step(self, step: int, parts: list[Batch]) -> dict[str, torch.Tensor]:
-        self.updates.begin(step)
+    def _step(self, step: int, micro_batches: list[Batch]) -> dict[str, torch.Tensor]:
+        """One optimiser step over accumulated micro-batches; returns its metrics, still on the device."""
+        self.optimizer_step.begin(step)
         sums: dict[str, torch.Tensor] = {}
-        for number, part in enumerate(parts):
-            batch = part.to(self.world.device)
-            last = number == len(parts) - 1
-            # gradients meet once a step: both passes of the earlier parts stay out of the exchange
-            quiet = self.module.no_sync() if self.world.size > 1 and not last else nullcontext()  # type: ignore[operator]
-            with quiet:
+        for number, micro_batch in enumerate(micro_batches):
+            batch = micro_batch.to(self.world.device)
+            last = number == len(micro_batches) - 1
+            # Processes exchange gradients once per step: in both passes of the last micro-batch only.
+            no_exchange = self.module.no_sync() if self.world.size > 1 and not last else nullcontext()  # type: ignore[operator]
+            with no_exchange:
                 with self._autocast():
-                    loss, figures = self.module(batch, step)
-                (loss / len(parts)).backward()
+                    loss, metrics = self.module(batch, step)
+                (loss / len(micro_batches)).backward()
             if self.objective.recipe.trains_motion and self.stage.dynamic_share:
-                figures |= part.filter_figures()
-            for name, value in {"loss": loss.detach(), **figures}.items():
-                sums[name] = sums.get(name, 0.0) + value.float() / len(parts)
-        norm = self.updates.end(step, parts, asked_to_leave=self.stop.reason is not None)
-        rate = torch.tensor(self.updates.optimizer.param_groups[0]["lr"])
+                metrics |= micro_batch.filter_metrics()
+            for name, value in {"loss": loss.detach(), **metrics}.items():
+                sums[name] = sums.get(name, 0.0) + value.float() / len(micro_batches)
+        norm = self.optimizer_step.finish(step, micro_batches, stop_requested=self.stop.reason is not None)
+        rate = torch.tensor(self.optimizer_step.optimizer.param_groups[0]["lr"])
         return sums | {"gradient_norm": norm, "learning_rate": rate}
 
     def _autocast(self) -> Any:
         enabled = self.stage.precision == "bfloat16"
         return torch.autocast(self.world.device.type, torch.bfloat16, enabled=enabled)
 
-    def _non_finite(self, broken: BrokenNumberError) -> NonFiniteError:
-        path = self.resume.folder / f"non-finite-step-{broken.step}-rank-{self.world.rank}.pt"
-        torch.save([vars(part) for part in broken.parts], path)
-        return NonFiniteError(
-            f"{self.objective.recipe.name}: {broken}; the batch is in {path} and the last good state is kept. Lower "
+    def _with_batch(self, error: NonFiniteGradientError) -> NonFiniteGradientError:
+        """Write the batch of a failed step, and say where it is and what to do."""
+        path = self.resume.folder / f"non-finite-step-{error.step}-rank-{self.world.rank}.pt"
+        torch.save([vars(micro_batch) for micro_batch in error.micro_batches], path)
+        advice = (
+            f" of {self.objective.recipe.name}; the batch is in {path} and the last good state is kept. Lower "
             "learning_rate or set skip_norm, or look at the batch for broken frames"
         )
+        return NonFiniteGradientError(error.step, error.norm, error.micro_batches, advice=advice)
 
-    def _after_step(self, done: int, figures: dict[str, torch.Tensor]) -> None:
+    def _after_step(self, done: int, metrics: dict[str, torch.Tensor]) -> None:
+        """Log, validate, save and stop, whatever is due after `done` steps; all processes decide alike."""
         finished = done == self.stage.steps
         logs, validates, saves = (
             finished or done % every == 0
             for every in (self.stage.log_every, self.stage.validate_every, self.stage.save_every)
         )
-        if logs or validates or saves or self.updates.leaving:
-            self.updates.settle()
+        if logs or validates or saves or self.optimizer_step.stop_requested:
+            self.optimizer_step.sync_outcome()
         if logs:
-            self._log(done, figures)
+            self._log(done, metrics)
         if validates:
             self._validate(done)
-        leaving = self.updates.leaving and not finished
-        if saves or leaving:
+        stops = self.optimizer_step.stop_requested and not finished
+        if saves or stops:
             self._save(done)
-        if leaving:
+        if stops:
             raise StoppedEarlyError(
-                f"{self.objective.recipe.name} left after step {done} of {self.stage.steps} "
-                f"({self.stop.reason or 'another process was asked to'}); run the same command again to go on"
+                f"{self.objective.recipe.name} stopped after step {done} of {self.stage.steps} "
+                f"({self.stop.reason or 'another process was asked to'}); run the same command again to resume"
             )
 
-    def _log(self, done: int, figures: dict[str, torch.Tensor]) -> None:
+    def _log(self, done: int, metrics: dict[str, torch.Tensor]) -> None:
+        """Write the metrics of a step, as their mean over processes."""
         values = {
-            name: (self.world.sum(v.to(self.world.device)) / self.world.size).item() for name, v in figures.items()
+            name: (self.world.sum(v.to(self.world.device)) / self.world.size).item() for name, v in metrics.items()
         }
         if self.metrics is not None:
-            values = derived_figures({**values, "skipped_updates": float(self.updates.skipped)})
+            values = derived_metrics({**values, "skipped_updates": float(self.optimizer_step.skipped)})
             written = self.metrics.write("train", done, values)
             if self.health is not None:
                 self.health.see("train", written)
 
     def _validate(self, done: int) -> None:
-        """Validate and judge; nothing is saved after a failed check that stops, so that a rerun meets it again."""
+        """Validate and judge; a failed check stops before the state is saved, so that a rerun fails it again."""
         failures: dict[str, float] = {}
         if self.metrics is not None:
             if self.validate is not None:
@@ -224,26 +222,29 @@ class Trainer:
                 self.metrics.write("health", done, failures)
         if self.health is not None and self.health.config.stop and self.world.any(bool(failures)):
             raise self.health.error(done, failures)
-        self.world.wait()
+        self.world.barrier()
 
     def _save(self, done: int) -> None:
         if self.world.is_main:
             state = {
                 "model": self.objective.model.state_dict(),
-                "optimizer": self.updates.optimizer.state_dict(),
+                "optimizer": self.optimizer_step.optimizer.state_dict(),
                 "torch_rng": torch.get_rng_state(),
-                "skipped": self.updates.skipped,
+                "skipped": self.optimizer_step.skipped,
             }
             self.resume.save(done, state)
-        self.world.wait()
+        self.world.barrier()
 
     def _restore(self) -> int:
-        """Take up the state that the main process chooses: nothing compares the processes' weights afterwards."""
+        """Load the newest state and return its step; 0 without one.
+
+        The main process chooses the state for all: nothing compares the weights of processes afterwards.
+        """
         state = None
         if self.world.is_main:
             self.resume.claim()
             state = self.resume.load()
-        step = self.world.from_main(-1 if state is None else int(state["step"]))
+        step = self.world.broadcast(-1 if state is None else int(state["step"]))
         if state is None and step >= 0:
             state = self.resume.load_step(step)
         if state is None:
@@ -251,12 +252,12 @@ class Trainer:
                 self.metrics.truncate(0)
             return 0
         self.objective.model.load_state_dict(state["model"])
-        self.updates.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer_step.optimizer.load_state_dict(state["optimizer"])
         torch.set_rng_state(state["torch_rng"])
-        self.updates.skipped = state["skipped"]
+        self.optimizer_step.skipped = state["skipped"]
         if self.metrics is not None:
             before = self.metrics.truncate(step)
             if self.health is not None:
                 self.health.recall(before)
-        logger.info("%s goes on after step %d", self.objective.recipe.name, step)
+        logger.info("%s resumes after step %d", self.objective.recipe.name, step)
         return step

@@ -1,5 +1,6 @@
-"""The loss of a training step: one module for all stages, which differ in parts trained, gates and weights."""
+"""The loss of a training step: one module for all stages, which differ in trained parts, gates and weights."""
 
+import logging
 from dataclasses import dataclass
 
 import torch
@@ -9,9 +10,14 @@ from torch import Tensor, nn
 from wildrayzer.config import StageConfig
 from wildrayzer.losses import PerceptualLoss, gated_mse, motion_bce
 from wildrayzer.models import WildRayZer
+from wildrayzer.models.cost.flops import Workload
+from wildrayzer.models.cost.memory import checkpoint_every_within
+from wildrayzer.models.transformer import set_checkpointing
 from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone
+from wildrayzer.training.augmentation import crop_pretext_loss
 from wildrayzer.training.batch import Batch
-from wildrayzer.training.pretext import crop_pretext_loss
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,10 +50,10 @@ RECIPES = {
 
 
 class Objective(nn.Module):
-    """`(batch, step) -> (loss, figures)`; the loss is a mean over samples, so parts of a batch add up.
+    """`(batch, step) -> (loss, metrics)`; the loss is a mean over samples, so that micro-batches add up.
 
     Args:
-        model: trained in place; gradients reach the recipe's parts alone.
+        model: trained in place; gradients reach only the parts that the recipe trains.
         recipe: the stage.
         stage: its options.
         perceptual: perceptual loss of rendered targets.
@@ -93,17 +99,18 @@ class Objective(nn.Module):
         """
         if not self.recipe.trains_renderer:
             return self._distill(batch)
-        loss, figures = self._reconstruct(batch)
+        loss, metrics = self._reconstruct(batch)
         pretext = self.stage.crop_pretext
+        # The pretext keeps its full weight over the first half of its steps, then fades linearly to zero.
         if batch.crop_views is not None and batch.crop_offsets is not None:
             fade = min(1.0, 2.0 * (1.0 - step / pretext.steps))
             crops = crop_pretext_loss(self.model, batch.images, batch.crop_views, batch.crop_offsets, zoom=pretext.zoom)
             loss = loss + pretext.weight * fade * crops
-            figures["crop_pretext"] = crops.detach()
-        return loss, figures
+            metrics["crop_pretext"] = crops.detach()
+        return loss, metrics
 
     def _distill(self, batch: Batch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """The motion head alone: the frozen renderer gives tokens and rays, nothing is rendered."""
+        """Only the motion head: the frozen renderer gives tokens and rays, nothing is rendered."""
         model, inputs = self.model, batch.num_inputs
         with torch.no_grad():
             tokens = model.tokenize(batch.images)
@@ -117,7 +124,7 @@ class Objective(nn.Module):
             )
         logits = model.motion_logits(self._features(batch), tokens, rays)
         motion = motion_bce(logits, batch.motion, batch.supervised)
-        return self.stage.motion_weight * motion.value, self._motion_figures(batch, logits, motion.value)
+        return self.stage.motion_weight * motion.value, self._motion_metrics(batch, logits, motion.value)
 
     def _reconstruct(self, batch: Batch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         uses_motion, gate_only = self.recipe.uses_motion, self.recipe.gates_only(self.stage)
@@ -130,20 +137,21 @@ class Objective(nn.Module):
             token_mask=None if self.recipe.gates_tokens and self.stage.token_gate else self._no_tokens(batch),
             extra_token_mask=batch.token_mask,
         )
+        # Moving pixels of dynamic targets stay out of both losses: nothing in the inputs tells where things went.
         gate = self._gate(batch, result.motion_logits)
         photometric = gated_mse(result.render, batch.truth, gate)
         flat_gate = None if gate is None else gate.flatten(0, 1)
         perceptual = self.perceptual(result.render.flatten(0, 1), batch.truth.flatten(0, 1), flat_gate)
         loss = photometric.value + self.perceptual_weight * perceptual
-        figures = {"mse": photometric.value.detach(), "perceptual": perceptual.detach()}
+        metrics = {"mse": photometric.value.detach(), "perceptual": perceptual.detach()}
         if result.token_mask is not None:
-            figures["masked_tokens"] = result.token_mask.float().mean()
+            metrics["masked_tokens"] = result.token_mask.float().mean()
         if self.recipe.trains_motion:
             assert result.motion_logits is not None
             motion = motion_bce(result.motion_logits, batch.motion, batch.supervised)
             loss = loss + self.stage.motion_weight * motion.value
-            figures |= self._motion_figures(batch, result.motion_logits, motion.value)
-        return loss, figures
+            metrics |= self._motion_metrics(batch, result.motion_logits, motion.value)
+        return loss, metrics
 
     def _features(self, batch: Batch, views: int | None = None) -> Float[Tensor, "b v fh fw c"] | None:
         """Backbone features of the first `views`, all by default, in the backbone's own arithmetic."""
@@ -170,7 +178,7 @@ class Objective(nn.Module):
         shape = (len(batch.images), batch.num_inputs, self.model.config.grid**2)
         return torch.zeros(shape, dtype=torch.bool, device=batch.images.device)
 
-    def _motion_figures(self, batch: Batch, logits: Tensor, value: Tensor) -> dict[str, Tensor]:
+    def _motion_metrics(self, batch: Batch, logits: Tensor, value: Tensor) -> dict[str, Tensor]:
         """Cross-entropy, IoU with the labels, and the two numbers whose agreement says that the head is calibrated.
 
         The IoU is that of the mask which the gate would take: probabilities over the head's threshold.
@@ -190,3 +198,36 @@ class Objective(nn.Module):
                 "mean_label": label.sum() / pixels,
                 "supervised_views": chosen.float().mean(),
             }
+
+
+def workload(recipe: StageRecipe, stage: StageConfig, *, batch: int, inputs: int | None = None) -> Workload:
+    """What a pass of a stage over `batch` samples computes; `inputs` None takes the most that the stage mixes."""
+    return Workload(
+        batch=batch,
+        inputs=max(stage.views.inputs) if inputs is None else inputs,
+        targets=stage.views.targets,
+        motion=recipe.uses_motion,
+        gate_only=recipe.gates_only(stage),
+        renders=recipe.trains_renderer,
+        trains_renderer=recipe.trains_renderer,
+        trains_motion=recipe.trains_motion,
+    )
+
+
+def fit_activations(
+    model: WildRayZer, recipe: StageRecipe, stage: StageConfig, *, processes: int, budget: float
+) -> int:
+    """Set a model's checkpoint policy so that a micro-batch's activations fit `budget` bytes; returns the policy.
+
+    Raises:
+        ValueError: not even recomputing every block fits.
+    """
+    batch = min(stage.micro_batch, stage.batch // processes)
+    every = checkpoint_every_within(
+        model.config, workload(recipe, stage, batch=batch), budget=budget, precision=stage.precision
+    )
+    logger.info(
+        "activations within %g GB: %s", budget / 1e9, f"recompute every n-th block, n = {every}" if every else "kept"
+    )
+    set_checkpointing(model, every)
+    return every

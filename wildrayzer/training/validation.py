@@ -1,24 +1,26 @@
-"""Held-out figures of a renderer during training, beside the cheap explanations that imitate success."""
+"""Held-out metrics of a renderer during training, beside two shortcuts that can mimic success."""
 
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.sampling.views import evaluation_windows
 from wildrayzer.models import WildRayZer
-from wildrayzer.training.camera_plot import draw_camera_paths
 
+_COLUMNS = 3
+_ARROW = 0.15
+"""Length of a viewing direction, as a share of the path's extent."""
 _WINDOWS = 32
 _SHOWN = 6
 
 
 class Validation:
-    """PSNR on fixed windows of a static split, with baselines and the use that is made of the poses.
+    """PSNR on fixed windows of a static split, with baselines, and what the poses contribute.
 
     Args:
         store: held-out static clips.
@@ -51,7 +53,7 @@ class Validation:
 
     @torch.no_grad()
     def __call__(self, model: WildRayZer, step: int) -> dict[str, float]:
-        """Figures of the model, in dB.
+        """Metrics of the model, in dB.
 
         `pose_use` is the PSNR lost when every target is rendered with another target's pose: near 0, the renderer
         ignores its poses. `above_nearest` and `above_mean` compare with copying the nearest input view and with the
@@ -85,7 +87,7 @@ class Validation:
         return self.images[torch.arange(len(nearest), device=nearest.device)[:, None], nearest]
 
     def _draw(self, render: Float[Tensor, "b t 3 h w"], step: int) -> None:
-        """Contact sheet: a row a window: inputs, then every target above its rendering."""
+        """Contact sheet with one row per window: inputs, then every target above its rendering."""
         rows = []
         for images, rendered in zip(self.images[:_SHOWN].cpu(), render[:_SHOWN].cpu(), strict=True):
             top = torch.cat(list(images), dim=-1)
@@ -99,3 +101,47 @@ class Validation:
 def _psnr(prediction: Tensor, truth: Tensor) -> float:
     error = (prediction.float() - truth).square().mean((2, 3, 4)).clamp(min=1e-10)
     return float((-10.0 * error.log10()).mean())
+
+
+def draw_camera_paths(
+    path: Path, c2w: Float[np.ndarray, "s v 4 4"], frames: Int[np.ndarray, "s v"], *, inputs: int, title: str
+) -> None:
+    """Write a PNG with one panel per window: camera centres in frame order and where each camera looks.
+
+    The axes are x (right) and z (forward) of the canonical camera, in the scene units that the renderer chose; they are
+    the same in both directions, but each panel has its own scale.
+
+    Args:
+        path: of the picture; its folder is made.
+        c2w: predicted camera-to-world of `v` views, inputs first, OpenCV axes.
+        frames: their frame numbers.
+        inputs: input views.
+        title: above the panels.
+    """
+    from matplotlib.figure import Figure
+
+    rows = -(-len(c2w) // _COLUMNS)
+    figure = Figure(figsize=(3.0 * _COLUMNS, 2.8 * rows + 0.4), layout="constrained")
+    figure.suptitle(title, fontsize=10)
+    panels = np.asarray(figure.subplots(rows, _COLUMNS, squeeze=False)).ravel()
+    for panel in panels[len(c2w) :]:
+        panel.set_axis_off()
+    for number, (panel, poses, numbers) in enumerate(zip(panels, c2w, frames, strict=False)):
+        centres, forward = poses[:, [0, 2], 3], poses[:, [0, 2], 2]
+        order = np.argsort(numbers)
+        panel.plot(*centres[order].T, color="#bbbbbb", linewidth=1, zorder=1)
+        reach = max(float(np.ptp(centres, axis=0).max()), 1e-6)
+        tips = centres + _ARROW * reach * forward
+        panel.plot(
+            np.stack([centres[:, 0], tips[:, 0]]), np.stack([centres[:, 1], tips[:, 1]]), color="#767676", lw=0.8
+        )
+        panel.scatter(*centres[:inputs].T, marker="s", s=22, color="#0068a8", label="inputs", zorder=2)
+        panel.scatter(*centres[inputs:].T, marker="o", s=18, color="#d55e00", label="targets", zorder=2)
+        for centre, frame in zip(centres, numbers, strict=True):
+            panel.annotate(str(frame), centre, xytext=(3, 3), textcoords="offset points", fontsize=6)
+        panel.set_aspect("equal", adjustable="datalim")
+        panel.tick_params(labelsize=6)
+        panel.set_title(f"window {number}", fontsize=8)
+    panels[0].legend(fontsize=7, frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=100)

@@ -5,9 +5,8 @@ from pathlib import Path
 
 from wildrayzer.run.job_options import completed, run_config, training_sections
 from wildrayzer.run.logs import workflow_job
-from wildrayzer.training.stopping import time_to_leave
 
-LEAVE_AT = time_to_leave(snakemake.resources.runtime, begun=time.time())
+STARTED = time.time()  # the walltime counts while torch is loaded
 
 
 def first(value):
@@ -16,9 +15,9 @@ def first(value):
 
 
 with workflow_job(snakemake):
-    # only now: the walltime counts while torch is loaded
     from wildrayzer.stages.train import train
     from wildrayzer.training.job import TrainingJob
+    from wildrayzer.training.resume import job_deadline
 
     masks = first(snakemake.input.get("pixel_masks"))
     names = ("parent", "dynamic_store", "residuals", "validation_store")
@@ -49,7 +48,7 @@ with workflow_job(snakemake):
             checkpoint=snakemake.output.checkpoint,
             metrics=snakemake.output.metrics,
             threads=snakemake.threads,
-            leave_at=LEAVE_AT,
+            deadline=job_deadline(snakemake.resources.runtime, started=STARTED),
             watch=config.watch,
         )
     )

@@ -75,7 +75,7 @@ class Augmentation:
         return np.ascontiguousarray(turned)
 
 
-class SampleSource:
+class ViewDataset:
     """Training samples of one split, each a function of (seed, epoch, scene, inputs) alone.
 
     `usable` are the scenes long enough for every number of inputs, `skipped` counts the others by reason.

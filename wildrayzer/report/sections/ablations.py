@@ -13,7 +13,7 @@ from wildrayzer.report.page.charts import COLOURS, chart, legend_above, plain
 from wildrayzer.report.page.page import Block, Figures, KeyValues, Note, Picture, TextTable
 from wildrayzer.run.expected import ExpectedScores, ablation_scores, compared_files
 from wildrayzer.run.layout import RunLayout
-from wildrayzer.training.metrics_log import read_metrics
+from wildrayzer.training.logging import read_metrics
 
 _STAGES = ("distill", "joint")
 Curve = tuple[Sequence[float], Sequence[float]]

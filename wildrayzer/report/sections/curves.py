@@ -12,7 +12,7 @@ from wildrayzer.config import RunConfig
 from wildrayzer.report.page.charts import BLUE, COLOURS, GREEN, GREY, ORANGE, PURPLE, chart, legend_above
 from wildrayzer.report.page.page import Figures, Picture
 from wildrayzer.report.page.pictures import encode, resize
-from wildrayzer.training.metrics_log import read_metrics
+from wildrayzer.training.logging import read_metrics
 
 Records = Sequence[Mapping[str, Any]]
 

@@ -14,8 +14,7 @@ from wildrayzer.models import WildRayZer
 from wildrayzer.models.cost.flops import model_cost, total
 from wildrayzer.tools.planning.machine import gpu_specs, matmul_rate
 from wildrayzer.tools.planning.stage import CORE_SECONDS, START_SECONDS, STORED, PlannedStage
-from wildrayzer.training.objective import RECIPES
-from wildrayzer.training.policy import workload
+from wildrayzer.training.objective import RECIPES, workload
 
 STATED_SHARE = 0.4
 """Share of a GPU's data-sheet rate that is assumed unless it was measured."""

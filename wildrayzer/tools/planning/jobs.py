@@ -11,8 +11,7 @@ from wildrayzer.tools.planning.mask_jobs import calibrations, made_masks, mask_s
 from wildrayzer.tools.planning.split_sizes import SplitSize
 from wildrayzer.tools.planning.stage import START_SECONDS, STORED, PlannedStage, core_seconds
 from wildrayzer.tools.planning.work import backbone_cost, backbone_sizes, vgg19_cost
-from wildrayzer.training.objective import RECIPES
-from wildrayzer.training.policy import workload
+from wildrayzer.training.objective import RECIPES, workload
 
 RESUME_STATES = 2
 """Number of resume states that are kept."""

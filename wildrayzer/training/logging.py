@@ -1,0 +1,225 @@
+"""What a stage shows while it runs: metrics as JSON lines, TensorBoard, Weights & Biases, and its progress.
+
+`metrics.jsonl` is always written, one object per record with `kind` and `step`; the others are optional.
+"""
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from wildrayzer.config.sections.watch import WatchConfig
+from wildrayzer.io.digests import digest_json
+from wildrayzer.io.files import write_bytes_atomic
+
+logger = logging.getLogger(__name__)
+_LINE_SECONDS = 20.0
+
+
+@runtime_checkable
+class Sink(Protocol):
+    """Receives metrics and pictures of a stage as they are made."""
+
+    def write(self, kind: str, step: int, values: dict[str, float]) -> None:
+        """Metrics of a step; `kind` is train, validation or health."""
+
+    def picture(self, name: str, step: int, path: Path) -> None:
+        """A PNG file of a step."""
+
+    def close(self) -> None:
+        """Write what is buffered."""
+
+
+class MetricsLog:
+    """Appends records and, on resume, drops those of steps that were lost.
+
+    Args:
+        path: of the file.
+        sinks: what else receives every record, and the pictures.
+    """
+
+    def __init__(self, path: Path, *, sinks: Sequence[Sink] = ()) -> None:
+        self.path = path
+        self.sinks = sinks
+
+    def write(self, kind: str, step: int, values: dict[str, float]) -> dict[str, float]:
+        """Append one record; its numbers keep six significant digits. Returns them."""
+        rounded = {name: float(f"{value:.6g}") for name, value in values.items()}
+        record = {"kind": kind, "step": step, "time": round(time.time(), 1), **rounded}
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(record) + "\n")
+        for sink in self.sinks:
+            sink.write(kind, step, rounded)
+        return rounded
+
+    def pictures(self, step: int) -> None:
+        """Hand the pictures of a step, `pictures/NAME-STEP.png` beside the file, to the sinks."""
+        for path in sorted(self.path.parent.glob(f"pictures/*-{step:09d}.png")):
+            for sink in self.sinks:
+                sink.picture(path.stem.rpartition("-")[0], step, path)
+
+    def close(self) -> None:
+        """Close the sinks."""
+        for sink in self.sinks:
+            sink.close()
+
+    def truncate(self, step: int) -> list[dict[str, Any]]:
+        """Keep the records up to `step`, and return them; a half-written last line goes too."""
+        if not self.path.exists():
+            return []
+        kept, records = [], []
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                record = json.loads(line)
+            except json.JSONDecodeError:
+                break
+            if record["step"] <= step:
+                kept.append(line + "\n")
+                records.append(record)
+        write_bytes_atomic(self.path, "".join(kept).encode())
+        return records
+
+
+def read_metrics(path: str | Path, kind: str) -> list[dict[str, Any]]:
+    """All records of one kind, in order."""
+    records = (json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines())
+    return [record for record in records if record["kind"] == kind]
+
+
+def open_sinks(config: WatchConfig, folder: Path, *, name: str) -> list[Sink]:
+    """The sinks that the configuration asks for.
+
+    Args:
+        config: the `watch` section.
+        folder: of the stage's resume states; events go to folders in it.
+        name: of the run in Weights & Biases.
+
+    Raises:
+        ValueError: a package is missing; the message names it.
+    """
+    sinks: list[Sink] = []
+    if config.tensorboard:
+        sinks.append(TensorBoard(folder / "tensorboard"))
+    if config.wandb is not None:
+        sinks.append(WeightsAndBiases(folder, mode=config.wandb, project=config.wandb_project, name=name))
+    return sinks
+
+
+class TensorBoard:
+    """Event files. Those of a lost part of a resumed run are purged by the viewer."""
+
+    def __init__(self, folder: Path) -> None:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            raise ValueError(
+                "watch.tensorboard: true needs the package tensorboard; pip install tensorboard, or set it to false"
+            ) from None
+        self._open, self._folder = SummaryWriter, folder
+        self._writer: Any = None
+
+    def write(self, kind: str, step: int, values: dict[str, float]) -> None:
+        """One scalar per metric, named KIND/METRIC."""
+        for name, value in values.items():
+            self._writing(step).add_scalar(f"{kind}/{name}", value, step)
+
+    def picture(self, name: str, step: int, path: Path) -> None:
+        """One picture."""
+        import cv2
+
+        pixels = cv2.imread(str(path))
+        assert pixels is not None
+        self._writing(step).add_image(name, pixels[..., ::-1].copy(), step, dataformats="HWC")
+
+    def close(self) -> None:
+        """Write what is buffered."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def _writing(self, step: int) -> Any:
+        if self._writer is None:
+            self._writer = self._open(str(self._folder), purge_step=step)
+        return self._writer
+
+
+class WeightsAndBiases:
+    """A run of Weights & Biases; a resumed stage continues the same one."""
+
+    def __init__(self, folder: Path, *, mode: str, project: str, name: str) -> None:
+        try:
+            import wandb
+        except ImportError:
+            raise ValueError(
+                f"watch.wandb: {mode} needs the package wandb; pip install wandb, or set it to null"
+            ) from None
+        folder.mkdir(parents=True, exist_ok=True)
+        self._wandb = wandb
+        self._run = wandb.init(
+            dir=str(folder), mode=mode, project=project, name=name, id=digest_json([str(folder.resolve())]),
+            resume="allow",
+        )  # fmt: skip
+
+    def write(self, kind: str, step: int, values: dict[str, float]) -> None:
+        """One record, metrics named KIND/METRIC."""
+        self._run.log({f"{kind}/{name}": value for name, value in values.items()}, step=step)
+
+    def picture(self, name: str, step: int, path: Path) -> None:
+        """One picture."""
+        self._run.log({name: self._wandb.Image(str(path))}, step=step)
+
+    def close(self) -> None:
+        """Write what is buffered and end the run."""
+        self._run.finish()
+
+
+class StageProgress:
+    """Progress of a stage: a bar with speed and time left on a terminal, a line every 20 seconds in a log file.
+
+    A context manager; call `advance` once per step.
+    """
+
+    def __init__(self, name: str, start: int, total: int, *, shown: bool) -> None:
+        self.name, self.start, self.done, self.total = name, start, start, total
+        self.interactive = shown and sys.stderr.isatty()
+        self.logged = shown and not self.interactive
+        self.begun = self.last_line = time.monotonic()
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[metrics]}"),
+            console=Console(stderr=True),
+            disable=not self.interactive,
+        )
+        self.task = self.bar.add_task(name, total=total, completed=start, metrics="")
+
+    def __enter__(self) -> "StageProgress":
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def advance(self, metrics: Mapping[str, Any]) -> None:
+        """Count one more step; `metrics['loss']` is a tensor, read only when something is shown."""
+        self.done += 1
+        now = time.monotonic()
+        if now - self.last_line < (1.0 if self.interactive else _LINE_SECONDS) and self.done < self.total:
+            return
+        self.last_line = now
+        speed = (self.done - self.start) / (now - self.begun)
+        left = (self.total - self.done) / speed
+        text = f"loss {metrics['loss'].item():.4f}, {speed:.1f} steps/s"
+        if self.interactive:
+            self.bar.update(self.task, completed=self.done, metrics=text)
+        elif self.logged:
+            logger.info("%s %d/%d, %s, %.0f s left", self.name, self.done, self.total, text, left)

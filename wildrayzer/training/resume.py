@@ -1,0 +1,178 @@
+"""Resume states, and when to save one and stop: everything that lets a killed job continue where it was.
+
+States lie in a folder that is no declared output of the workflow, because Snakemake deletes declared outputs before it
+tries again. A folder names the identity that its states belong to; states of another identity are set aside.
+"""
+
+import hashlib
+import io
+import logging
+import os
+import re
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wildrayzer.io.files import read_json, write_bytes_atomic, write_json
+
+logger = logging.getLogger(__name__)
+_NAME = re.compile(r"step-(\d{9})\.pt$")
+_KEPT = 2
+_DIGEST_BYTES = 32
+
+
+class ResumeFolder:
+    """The resume states of one training job.
+
+    Args:
+        folder: made if missing.
+        identity: digest of everything that decides the result; states of another identity are moved to
+            `FOLDER.stale-N`, never loaded and never deleted.
+    """
+
+    def __init__(self, folder: Path, *, identity: str) -> None:
+        self.folder = folder
+        self.identity = identity
+
+    def claim(self) -> None:
+        """Make the folder this job's: set states of another identity aside."""
+        marker = self.folder / "identity.json"
+        if self.folder.exists() and (not marker.exists() or read_json(marker)["identity"] != self.identity):
+            target = next(
+                path
+                for number in range(10_000)
+                if not (path := self.folder.with_name(f"{self.folder.name}.stale-{number}")).exists()
+            )
+            logger.warning(
+                "%s holds states of other options, data or parent weights, or of another version of the code; moved to "
+                "%s, and the stage starts at step 0",
+                self.folder,
+                target,
+            )
+            self.folder.rename(target)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_json(marker, {"identity": self.identity})
+
+    def save(self, step: int, state: dict[str, Any]) -> None:
+        """Write the state after `step` optimiser steps, led by its SHA-256, and drop all but the newest two."""
+        buffer = io.BytesIO()
+        torch.save({"step": step, **state}, buffer)
+        payload = buffer.getvalue()
+        write_bytes_atomic(self._path(step), hashlib.sha256(payload).digest() + payload)
+        for _, path in self._states()[:-_KEPT]:
+            path.unlink()
+
+    def load(self) -> dict[str, Any] | None:
+        """The newest whole state, or None; a damaged one is named in the log, and the one before is taken."""
+        for step, path in reversed(self._states()):
+            state = _read(path, step)
+            if state is not None:
+                return state
+            logger.warning("%s is damaged; trying the state before it", path)
+        return None
+
+    def load_step(self, step: int) -> dict[str, Any]:
+        """The state after `step` optimiser steps, which the main process read whole.
+
+        Raises:
+            ValueError: this process cannot see it, or reads it damaged.
+        """
+        path = self._path(step)
+        fix = "every process must start from one state: check this node's file system and run the same command again"
+        try:
+            state = _read(path, step)
+        except OSError as error:
+            raise ValueError(
+                f"{path}: not readable here ({error.strerror}), but the main process read it; {fix}"
+            ) from None
+        if state is None:
+            raise ValueError(f"{path}: damaged as read here, but the main process read it whole; {fix}")
+        return state
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step-{step:09d}.pt"
+
+    def _states(self) -> list[tuple[int, Path]]:
+        found = [(int(match[1]), path) for path in self.folder.glob("step-*.pt") if (match := _NAME.search(path.name))]
+        return sorted(found)
+
+
+def _read(path: Path, step: int) -> dict[str, Any] | None:
+    """A state, or None where its digest does not fit."""
+    content = path.read_bytes()
+    digest, payload = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
+    if hashlib.sha256(payload).digest() != digest:
+        return None
+    state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    assert state["step"] == step
+    return state
+
+
+class StoppedEarlyError(RuntimeError):
+    """A job stopped before its last step with its state saved; running it again resumes from there."""
+
+
+def job_deadline(minutes: float | None, *, started: float, margin: float = 120.0) -> float | None:
+    """When a job must save and stop, in Unix seconds: `margin` before its end, or half-way where that is later.
+
+    The job ends `minutes` after `started`, or when Slurm says (SLURM_JOB_END_TIME) if that is earlier: Slurm counts
+    from before the job's process. An end before `started` is another job's and does not count.
+
+    Args:
+        minutes: walltime of the job; None has no limit.
+        started: when the job's process started, in Unix seconds; the time that it takes to load torch counts as well.
+        margin: seconds kept for saving.
+    """
+    if minutes is None:
+        return None
+    end, slurm_end = started + minutes * 60.0, os.environ.get("SLURM_JOB_END_TIME", "")
+    if slurm_end.isdecimal() and started < int(slurm_end) < end:
+        end = float(slurm_end)
+    return max(end - margin, (started + end) / 2)
+
+
+class StopRequest:
+    """Asks the loop to save and stop.
+
+    Args:
+        deadline: when to, in Unix seconds (`job_deadline`), the same on all nodes of a job. None has no limit.
+    """
+
+    def __init__(self, *, deadline: float | None = None) -> None:
+        self._deadline = deadline
+        self._signal: int | None = None
+
+    @property
+    def reason(self) -> str | None:
+        """Why to stop, or None."""
+        if self._signal is not None:
+            return f"signal {signal.Signals(self._signal).name}"
+        if self._deadline is not None and time.time() >= self._deadline:
+            return "the job's walltime is nearly over"
+        return None
+
+    @contextmanager
+    def listening(self) -> Iterator["StopRequest"]:
+        """Turn SIGTERM, SIGUSR1 and SIGQUIT into a request while the context lasts (main thread only).
+
+        SIGQUIT is how torchrun passes a request on to its processes.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            yield self
+            return
+        signals = (signal.SIGTERM, signal.SIGUSR1, signal.SIGQUIT)
+        before = {number: signal.signal(number, self._remember) for number in signals}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _remember(self, number: int, _frame: object) -> None:
+        self._signal = number
