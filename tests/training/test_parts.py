@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -234,10 +235,22 @@ def test_the_jobs_script_counts_what_it_loads(monkeypatch, tmp_path):
     monkeypatch.delenv("SLURM_JOB_END_TIME", raising=False)
     for module in ("wildrayzer.stages.train", "wildrayzer.training.job"):
         monkeypatch.setitem(sys.modules, module, Slow(module))
+
+    class Named(dict):
+        __getattr__ = dict.__getitem__
+
+        def __iter__(self):
+            return iter(self.values())
+
+    outputs = {name: str(tmp_path / name) for name in ("checkpoint", "metrics")}
+    for path in outputs.values():
+        Path(path).write_text("made")
+    options = {"stage": {}, "model": {}, "perceptual": {}}
     snakemake = types.SimpleNamespace(
         log=[str(tmp_path / "log")], input=types.SimpleNamespace(get=lambda name: None, static_store="s"), threads=1,
-        params=types.SimpleNamespace(job={}, state="state"), resources=types.SimpleNamespace(runtime=60.0), config={},
-        output=types.SimpleNamespace(checkpoint="c", metrics="m"),
+        params=Named(recipe="pretrain", seed=0, options=options, state="state"),
+        resources=types.SimpleNamespace(runtime=60.0), output=Named(outputs),
+        config=yaml.safe_load((Path(__file__).parents[1] / "resources" / "tiny.yaml").read_text(encoding="utf-8")),
     )  # fmt: skip
     runpy.run_path(Path(__file__).parents[2] / "workflow" / "scripts" / "train.py", {"snakemake": snakemake})
     assert clock[0] > 10_000.0
