@@ -48,7 +48,7 @@ class ReleasedRenderer(nn.Module):
         rays_in = model.ray_tokens(cameras.select(slice(None, num_inputs)), for_targets=False)
         rays_out = model.ray_tokens(cameras.select(slice(num_inputs, None)), for_targets=True)
         encoder, decoder = model.scene_encoder, model.decoder
-        fused = encoder.fuse(torch.cat((tokens[:, :num_inputs], rays_in), dim=-1)).flatten(1, 2)
+        fused = encoder.fuse(images[:, :num_inputs], tokens[:, :num_inputs], rays_in).flatten(1, 2)
         scene = self._blocks(encoder.blocks, torch.cat((encoder.code.expand(len(fused), -1, -1), fused), dim=1))
         scene = scene[:, : len(encoder.code)]
         patches = rays_out.shape[2]

@@ -2,7 +2,7 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -20,6 +20,13 @@ class CanonicalView(StrEnum):
 
 
 Checkpoint = Annotated[Path, typer.Argument(help="File of the release, such as wildrayzer_2view.pt")]
+AttentionOption = Annotated[
+    Literal["alternating", "per_view", "joint"] | None,
+    typer.Option(
+        help="Open-RayZer's camera encoder: blocks over all views and over each view in turn, over each view only, or "
+        "over all views; by default alternating with rotary positions, else per_view, as the original computes"
+    ),
+]
 CanonicalOption = Annotated[
     CanonicalView, typer.Option(help="View whose camera is the world frame: first in WildRayZer, middle in RayZer")
 ]
@@ -35,10 +42,11 @@ def import_released(
     ] = 6,
     canonical: CanonicalOption = CanonicalView.first,
     image_size: Annotated[int, typer.Option(min=8, help="Side of the square images in pixels")] = 256,
+    camera_attention: AttentionOption = None,
 ) -> None:
-    """Convert a released checkpoint into a checkpoint folder.
+    """Convert a released checkpoint of WildRayZer, RayZer, Open-RayZer or LVSM into a checkpoint folder.
 
-    Sizes are inferred from the weights. The file is memory-mapped, and only weights are read from it. After an error
+    Its kind and sizes are inferred from the weights. The file is memory-mapped, and only weights are read from it. After an error
     nothing is written.
     """
     from wildrayzer.models.cost.parameters import parameter_counts
@@ -46,7 +54,13 @@ def import_released(
 
     with reported():
         mapped = convert(
-            checkpoint, out, inputs=inputs, targets=targets, image_size=image_size, canonical=canonical.value
+            checkpoint,
+            out,
+            inputs=inputs,
+            targets=targets,
+            image_size=image_size,
+            canonical=canonical.value,
+            camera_attention=camera_attention,
         )
     config = mapped.config
     typer.echo(f"mapped   {len(mapped.tensors)} weights, {sum(parameter_counts(config).values()):,} parameters")
@@ -55,6 +69,8 @@ def import_released(
         typer.echo(f"ignored  {line}")
     for line in (*mapped.assumed, f"{inputs} input views", f"{targets} target views"):
         typer.echo(f"assumed  {line}")
+    for line in mapped.warnings:
+        typer.echo(f"warning  {line}")
     typer.echo(f"written  {out}")
 
 
@@ -63,7 +79,7 @@ def export_released(
     directory: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Checkpoint folder")],
     out: Annotated[Path, typer.Option(help="File to write")],
 ) -> None:
-    """Convert a checkpoint folder into a file that the release loads.
+    """Convert a checkpoint folder into a file that its release loads.
 
     An imported checkpoint comes back bit for bit.
     """
@@ -85,13 +101,18 @@ def verify_released(
         float | None, typer.Option(help="Motion probability above which a token is masked; 0.1 in the release")
     ] = None,
     backbone: Annotated[Path | None, typer.Option(help="Local Hugging Face folder of a DINOv3 model")] = None,
+    cameras: Annotated[
+        Path | None, typer.Option(help="NPZ with c2w [B,V,4,4] as given and fxfycxcy [B,V,4] in pixels, for LVSM")
+    ] = None,
+    camera_attention: AttentionOption = None,
+    image_size: Annotated[int | None, typer.Option(min=1, help="Side in pixels, to be checked; read from IMAGES")] = None,
     tolerance: Annotated[float, typer.Option(min=0.0, help="Largest absolute difference allowed")] = 1e-4,
 ) -> None:
     """Run a released checkpoint and compare with expected outputs.
 
-    Exit code 1 if a difference exceeds the tolerance. Outputs: c2w [B,V,4,4], fxfycxcy [B·V,4], render [B,T,3,H,W],
-    render_input [B,K,3,H,W], input_mask_logits [B·K,1,H,W], target_mask_logits [B·T,1,H,W],
-    input_patch_mask [B·K,1,h,w]. With a motion head, the released code itself is correct only for batches of one.
+    Exit code 1 if a difference exceeds the tolerance. Outputs: c2w [B,V,4,4], fxfycxcy [B·V,4],
+    fov [B,1] in radians, c2w_normalised [B,V,4,4] for LVSM, render [B,T,3,H,W], render_input [B,K,3,H,W],
+    input_mask_logits [B·K,1,H,W], target_mask_logits [B·T,1,H,W], input_patch_mask [B·K,1,h,w]. With a motion head, the released code itself is correct only for batches of one.
     """
     from wildrayzer.released.verify import verify_released as verify
 
@@ -104,6 +125,9 @@ def verify_released(
             canonical=canonical.value,
             mask_threshold=mask_threshold,
             backbone=backbone,
+            cameras=cameras,
+            camera_attention=camera_attention,
+            image_size=image_size,
         )
     typer.echo(f"{'array':<20} {'largest':>10} {'mean':>10}")
     for row in differences:

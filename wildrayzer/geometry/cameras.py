@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,10 @@ class Cameras:
         """The cameras of some views, by slice or list of view numbers."""
         views = index if isinstance(index, slice) else list(index)
         return Cameras(c2w=self.c2w[:, views], intrinsics=self.intrinsics[:, views])
+
+    def field_of_view(self) -> Float[Tensor, "b v"]:
+        """Horizontal field of view in radians, in (0, 2π); from π on the focal length is negative."""
+        return 2 * torch.atan2(torch.full_like(self.intrinsics[..., 0], 0.5), self.intrinsics[..., 0])
 
     def detach(self) -> "Cameras":
         """The same cameras outside the autograd graph."""
@@ -46,3 +51,25 @@ def invert_rigid(matrix: Float[Tensor, "*b 4 4"]) -> Float[Tensor, "*b 4 4"]:
 def relative_to(c2w: Float[Tensor, "*b v 4 4"], reference: int) -> Float[Tensor, "*b v 4 4"]:
     """Camera-to-world matrices in the frame of the view number `reference`, whose own becomes the identity."""
     return invert_rigid(c2w[..., reference : reference + 1, :, :]) @ c2w
+
+
+LVSM_SCALE = 1.35
+"""Camera centres of a sample are divided by this times their largest coordinate."""
+
+
+def normalise_poses(c2w: Float[Tensor, "*b v 4 4"], scale: float = LVSM_SCALE) -> Float[Tensor, "*b v 4 4"]:
+    """Camera-to-world matrices of each sample in a frame that depends on all its views (LVSM).
+
+    The origin is the mean camera centre, z the mean viewing direction, and y as near as possible to the mean down
+    direction. Centres are then divided by `scale` × their largest absolute coordinate; where all coincide they stay
+    0. A rigid motion or a scaling of the given poses changes nothing.
+    """
+    down = c2w[..., :3, 1].mean(-2)
+    forward = functional.normalize(c2w[..., :3, 2].mean(-2), dim=-1)
+    right = functional.normalize(torch.linalg.cross(down, forward), dim=-1)
+    down = functional.normalize(torch.linalg.cross(forward, right), dim=-1)
+    frame = rigid(torch.stack((right, down, forward), dim=-1), c2w[..., :3, 3].mean(-2))
+    moved = invert_rigid(frame)[..., None, :, :] @ c2w
+    centres = moved[..., :3, 3]
+    largest = centres.abs().amax((-2, -1), keepdim=True)
+    return rigid(moved[..., :3, :3], centres / (scale * largest.clamp(min=torch.finfo(c2w.dtype).tiny)))

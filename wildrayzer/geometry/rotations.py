@@ -1,5 +1,6 @@
-"""Rotation matrices from the two representations of the pose head."""
+"""Rotation matrices from the representations of the pose heads."""
 
+import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -27,3 +28,11 @@ def rotation_from_quaternion(values: Float[Tensor, "*b 4"]) -> Float[Tensor, "*b
         (2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)),
     )
     return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+
+
+def nearest_rotation(matrix: Float[Tensor, "*b 3 3"]) -> Float[Tensor, "*b 3 3"]:
+    """Rotation nearest in the Frobenius norm to a matrix whose rows are scaled to unit length first (Pi3).
+
+    A rotation comes back as it is. Gradients are damped where the nearest rotation is not unique.
+    """
+    return roma.special_procrustes(functional.normalize(matrix, dim=-1))

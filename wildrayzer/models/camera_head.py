@@ -5,10 +5,11 @@ import math
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from wildrayzer.config.sections.model import ModelConfig
 from wildrayzer.geometry.cameras import Cameras, rigid
-from wildrayzer.geometry.rotations import rotation_from_6d, rotation_from_quaternion
+from wildrayzer.geometry.rotations import nearest_rotation, rotation_from_6d, rotation_from_quaternion
 from wildrayzer.models.camera_encoder import canonical_index
 from wildrayzer.models.tokens import two_layers
 
@@ -16,6 +17,8 @@ HEAD_STD = 0.02
 """Initial standard deviation of last layers: untrained heads start near the identity and mid-grey."""
 DEFAULT_FOCAL = 1.25
 """Focal length that an output of zero stands for, as a multiple of the image side."""
+MIN_FIELD_OF_VIEW = 1e-6
+"""Radians; the field of view has no upper limit, and from π on the focal length is negative, as in the original."""
 _ROTATION_SIZE = {"6d": 6, "quaternion": 4}
 _ONES = {"6d": slice(0, 6, 4), "quaternion": slice(0, 1)}
 """Entries of a rotation that are 1 in the identity; the others are 0."""
@@ -72,3 +75,40 @@ class CameraHead(nn.Module):
         focal = self.focal(canonical[:, origin])[:, None].expand(batch, count)
         centre = torch.full_like(focal, 0.5)
         return Cameras(c2w=c2w, intrinsics=torch.stack((focal, focal, centre, centre), dim=-1))
+
+
+class Pi3Head(nn.Module):
+    """Cameras in a free frame from image tokens, and one field of view per scene (Open-RayZer, after Pi3).
+
+    Permuting the views permutes the poses. Layers keep torch's initial weights. Differs from the paper.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.refine = nn.ModuleList(_relu_layers(width, 3) for _ in range(2))
+        self.pose = _relu_layers(width, 2)
+        self.translation = nn.Linear(width, 3)
+        self.rotation = nn.Linear(width, 9)
+        self.view = _relu_layers(width, 2)
+        self.field_of_view = nn.Linear(width, 1)
+
+    def forward(self, tokens: Float[Tensor, "b v n d"]) -> Cameras:
+        """Camera-to-world, OpenCV axes; fx = fy from the field of view, principal point in the centre."""
+        for layers in self.refine:
+            tokens = tokens + layers(tokens)
+        views = tokens.mean(2)
+        scene, pose = self.view(views.mean(1)), self.pose(views)
+        # float32 whatever the autocast: rays magnify rounding
+        with torch.autocast(tokens.device.type, enabled=False):
+            angle = functional.softplus(self.field_of_view(scene.float())).clamp(min=MIN_FIELD_OF_VIEW)
+            rotation = nearest_rotation(self.rotation(pose.float()).unflatten(-1, (3, 3)))
+            c2w = rigid(rotation, self.translation(pose.float()))
+        focal = (0.5 / (angle / 2).tan()).expand(views.shape[:2])
+        centre = torch.full_like(focal, 0.5)
+        return Cameras(c2w=c2w, intrinsics=torch.stack((focal, focal, centre, centre), dim=-1))
+
+
+def _relu_layers(width: int, number: int) -> nn.Sequential:
+    """Linear layers, each followed by a ReLU."""
+    return nn.Sequential(*(layer for _ in range(number) for layer in (nn.Linear(width, width), nn.ReLU())))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from wildrayzer.config.sections.model import ModelConfig
 from wildrayzer.models.tokens import patchify, sinusoid
-from wildrayzer.models.transformer import Block, Stack
+from wildrayzer.models.transformer import Block, build_stack
 
 POSITION_SPAN = 1.7
 """Plain coordinates run from −span to +span, so that a uniform position has about unit variance."""
@@ -42,7 +42,7 @@ class PairwiseCameraEncoder(nn.Module):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        width, std = config.width, config.init_std
+        width = config.width
         self.patch = config.patch_size
         self.projection = nn.Linear(3 * config.patch_size**2, width, bias=False)
         self.position = nn.Linear(width, width, bias=False)
@@ -50,14 +50,7 @@ class PairwiseCameraEncoder(nn.Module):
         self.code = nn.Parameter(torch.randn(1, width) * 0.1)
         self.view_type = nn.Parameter(torch.randn(2, width) * 0.1)
         self.norm_in = nn.LayerNorm(width, bias=False)
-        self.blocks = Stack(
-            config.camera_blocks,
-            width,
-            config.head_width,
-            kernel=config.attention,
-            std=std,
-            checkpoint_every=config.checkpoint_every,
-        )
+        self.blocks = build_stack(config.camera_blocks, config)
         self.norm_out = nn.LayerNorm(width, bias=False)
         nn.init.normal_(self.projection.weight, std=1 / math.sqrt(self.projection.in_features))
         nn.init.normal_(self.position.weight, std=0.3 / math.sqrt(width))

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from wildrayzer.config.sections.model import ModelConfig, MotionHeadConfig
-from wildrayzer.models.transformer import Stack, initialise
+from wildrayzer.models.rotary import rotary_positions
+from wildrayzer.models.transformer import build_stack, initialise
 
 _STAGE_GROUPS = (32, 32, 16, 8)
 """GroupNorm groups of the released upsampling stages; their greatest common divisor with the channels is used."""
@@ -86,14 +87,8 @@ class MotionHead(nn.Module):
         self.rays = _projection(width, width)
         sources = 3 if options.use_features else 2
         self.fuse = nn.Sequential(*_projection(sources * width, width), nn.GELU(), nn.Linear(width, width))
-        self.blocks = Stack(
-            options.blocks,
-            width,
-            options.head_width or config.head_width,
-            kernel=config.attention,
-            std=config.init_std,
-            checkpoint_every=config.checkpoint_every,
-        )
+        self.rotary = rotary_positions(config, options.head_width)
+        self.blocks = build_stack(options.blocks, config, options.head_width)
         self.decoder = MaskDecoder(config)
         for part in (self.features, self.tokens, self.rays, self.fuse, self.decoder):
             if part is not None:
@@ -117,7 +112,8 @@ class MotionHead(nn.Module):
             sources.insert(0, self.features(self._on_grid(features)))
         x = self.fuse(torch.cat(sources, dim=-1))
         batch, views, patches = x.shape[:3]
-        x = self.blocks(x.flatten(1, 2) if self.cross_view else x.flatten(0, 1))
+        angles = None if self.rotary is None else self.rotary(0, views if self.cross_view else 1)
+        x = self.blocks(x.flatten(1, 2) if self.cross_view else x.flatten(0, 1), angles=angles)
         x = x.reshape(batch * views, patches, -1)
         return self.decoder(x).float().unflatten(0, (batch, views))
 

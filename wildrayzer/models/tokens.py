@@ -54,27 +54,38 @@ def two_layers(inside: int, width: int, outside: int, *, std: float, last_std: f
     return layers
 
 
+def pixel_patches(images: Float[Tensor, "b v 3 h w"], config: ModelConfig) -> Float[Tensor, "b v n e"]:
+    """Patches of images in [0, 1], scaled to `image_range`."""
+    return patchify(2 * images - 1 if config.image_range == "signed" else images, config.patch_size)
+
+
 class ImageTokenizer(nn.Module):
-    """Image patches to tokens: a bias-free linear map plus a learned map of place and view number."""
+    """Image patches to tokens: a bias-free linear map, plus a learned map of place and view number where one is on."""
 
     spatial: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
-        self.patch, self.numbered = config.patch_size, config.view_embedding == "number"
+        self.config = config
+        self.numbered, placed = config.view_embedding == "number", config.patch_positions == "sincos"
         self.projection = nn.Linear(3 * config.patch_size**2, config.width, bias=False)
-        self.position = two_layers(config.width, config.width, config.width, std=config.init_std)
-        self.register_buffer("spatial", grid_sinusoid(config.grid, config.width // 2), persistent=False)
+        coded = placed or self.numbered
+        self.position = two_layers(config.width, config.width, config.width, std=config.init_std) if coded else None
+        spatial = grid_sinusoid(config.grid, config.width // 2)
+        self.register_buffer("spatial", spatial if placed else torch.zeros_like(spatial), persistent=False)
         initialise(self.projection, config.init_std)
 
     def forward(self, images: Float[Tensor, "b v 3 h w"]) -> Float[Tensor, "b v n d"]:
-        """Tokens of images in [0, 1]. Without view numbers (`view_embedding: type`) their half of the code is zero."""
-        views = images.shape[1] if self.numbered else 1
+        """Tokens of images in [0, 1]. The half of the code that the options leave out, place or number, is zero."""
+        tokens = self.projection(pixel_patches(images, self.config))
+        return tokens if self.position is None else tokens + self.position(self._code(images.shape[1], images.device))
+
+    def _code(self, views: int, device: torch.device) -> Float[Tensor, "v n d"]:
+        views = views if self.numbered else 1
         n, half = self.spatial.shape
-        number = torch.arange(views, device=images.device)
+        number = torch.arange(views, device=device)
         index = sinusoid(number, half) if self.numbered else self.spatial.new_zeros(1, half)
-        code = torch.cat((self.spatial.expand(views, n, half), index[:, None].expand(views, n, half)), dim=-1)
-        return self.projection(patchify(2 * images - 1, self.patch)) + self.position(code)
+        return torch.cat((self.spatial.expand(views, n, half), index[:, None].expand(views, n, half)), dim=-1)
 
 
 class RayTokenizer(nn.Module):

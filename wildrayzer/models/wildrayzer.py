@@ -9,10 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from wildrayzer.config.sections.model import ModelConfig
-from wildrayzer.geometry.cameras import Cameras
+from wildrayzer.geometry.cameras import Cameras, normalise_poses
 from wildrayzer.models.attention import Kernel, resolve_kernel
 from wildrayzer.models.camera_encoder import JointCameraEncoder
-from wildrayzer.models.camera_head import CameraHead
+from wildrayzer.models.camera_head import CameraHead, Pi3Head
 from wildrayzer.models.matching import PairwiseCameraEncoder
 from wildrayzer.models.motion_head import MotionHead
 from wildrayzer.models.scene import CrossDecoder, Decoder, SceneEncoder
@@ -38,6 +38,8 @@ class ViewSynthesis:
 class WildRayZer(nn.Module):
     """The network of docs/network.md, with the named deviations of `ModelConfig` as options.
 
+    Open-RayZer's network and LVSM's two, whose cameras are given, are sets of such options.
+
     All methods take views in batches, `b` samples of `v` views, on a patch grid of n = (image_size / patch_size)²
     tokens in row-major order. Images are float in [0, 1], masks 1 = transient.
     """
@@ -45,10 +47,13 @@ class WildRayZer(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        pairwise = config.camera_encoder == "pairwise"
-        self.image_tokenizer = ImageTokenizer(config)
-        self.camera_encoder = PairwiseCameraEncoder(config) if pairwise else JointCameraEncoder(config)
-        self.camera_head = CameraHead(config)
+        pairwise, predicted = config.camera_encoder == "pairwise", config.cameras == "predicted"
+        self.image_tokenizer = ImageTokenizer(config) if config.tokenizes_images else None
+        self.camera_encoder: nn.Module | None = None
+        self.camera_head: nn.Module | None = None
+        if predicted:
+            self.camera_encoder = PairwiseCameraEncoder(config) if pairwise else JointCameraEncoder(config)
+            self.camera_head = Pi3Head(config) if config.camera_head == "pi3" else CameraHead(config)
         self.input_rays = RayTokenizer(config)
         self.target_rays = RayTokenizer(config)
         self.scene_encoder = SceneEncoder(config)
@@ -62,8 +67,10 @@ class WildRayZer(nn.Module):
         weight = next(self.parameters())
         return resolve_kernel(self.config.attention, weight.device, dtype or weight.dtype, self.config.head_width)
 
-    def tokenize(self, images: Float[Tensor, "b v 3 h w"]) -> Float[Tensor, "b v n d"]:
+    def tokenize(self, images: Float[Tensor, "b v 3 h w"]) -> Float[Tensor, "b v n d"] | None:
         """Image tokens with their position code (docs/network.md#image-tokens).
+
+        None where no part of the network takes them.
 
         Raises:
             ValueError: images of another size than configured.
@@ -73,16 +80,18 @@ class WildRayZer(nn.Module):
             raise ValueError(
                 f"images are {images.shape[-2]} × {images.shape[-1]} pixels, but model.image_size = {size}; resize them"
             )
-        return self.image_tokenizer(images)
+        return None if self.image_tokenizer is None else self.image_tokenizer(images)
 
     def predict_cameras(
         self,
         images: Float[Tensor, "b v 3 h w"],
-        tokens: Float[Tensor, "b v n d"],
+        tokens: Float[Tensor, "b v n d"] | None,
         *,
         num_inputs: int | None = None,
     ) -> Cameras:
         """Cameras of all views, in float32, relative to the canonical view (docs/network.md#camera-head).
+
+        With `camera_head: pi3` the frame is free.
 
         Args:
             images: in [0, 1].
@@ -90,8 +99,10 @@ class WildRayZer(nn.Module):
             num_inputs: how many views are inputs; needed with `view_type_embedding` alone.
 
         Raises:
-            ValueError: fewer than two views, or `num_inputs` missing where it is needed.
+            ValueError: fewer than two views, `num_inputs` missing where it is needed, or a network with given cameras.
         """
+        if self.camera_encoder is None or self.camera_head is None:
+            raise ValueError("model.cameras: given, so the network predicts none; pass the cameras of all views")
         views = images.shape[1]
         if views < 2:
             raise ValueError(f"cameras are relative to each other and need at least 2 views, got {views}")
@@ -103,7 +114,8 @@ class WildRayZer(nn.Module):
 
     def encode_scene(
         self,
-        tokens_in: Float[Tensor, "b k n d"],
+        images_in: Float[Tensor, "b k 3 h w"],
+        tokens_in: Float[Tensor, "b k n d"] | None,
         ray_tokens_in: Float[Tensor, "b k n d"],
         token_mask: Bool[Tensor, "b k n"] | None = None,
     ) -> Float[Tensor, "b m d"]:
@@ -111,7 +123,7 @@ class WildRayZer(nn.Module):
 
         The noise token replaces masked tokens.
         """
-        return self.scene_encoder(tokens_in, ray_tokens_in, token_mask)
+        return self.scene_encoder(images_in, tokens_in, ray_tokens_in, token_mask)
 
     def decode(
         self, context: Float[Tensor, "b m d"], target_ray_tokens: Float[Tensor, "b t n d"]
@@ -171,7 +183,8 @@ class WildRayZer(nn.Module):
             token_mask: gate for the input tokens (1 = transient), in place of the predicted one.
             extra_token_mask: tokens to replace on top of the gate (masked reconstruction).
             render_inputs: render the input views as well.
-            cameras: cameras of all views to use in place of the predicted ones.
+            cameras: cameras of all views to use in place of the predicted ones. With `cameras: given` they are needed,
+                in any frame and scale: they are normalised over the views of each sample.
 
         Raises:
             ValueError: impossible `num_inputs`, wrong image size, or something asked of a missing motion head.
@@ -184,12 +197,16 @@ class WildRayZer(nn.Module):
         tokens = self.tokenize(images)
         if cameras is None:
             cameras = self.predict_cameras(images, tokens, num_inputs=num_inputs)
+        elif self.config.cameras == "given":
+            cameras = Cameras(c2w=normalise_poses(cameras.c2w), intrinsics=cameras.intrinsics)
         inputs, targets = slice(None, num_inputs), slice(num_inputs, None)
         rays_in = self.ray_tokens(cameras.select(inputs), for_targets=False)
         rays_out = self.ray_tokens(cameras if render_inputs else cameras.select(targets), for_targets=True)
 
         logits = None
         if motion:
+            if tokens is None:
+                raise ValueError("motion asked for, but model.motion_head is null: this model has no motion head")
             seen = tokens.detach() if gate_only else tokens
             parts = (
                 [(inputs, rays_in.detach())]
@@ -208,7 +225,8 @@ class WildRayZer(nn.Module):
 
         if extra_token_mask is not None:
             token_mask = extra_token_mask if token_mask is None else token_mask | extra_token_mask
-        rendered = self.decode(self.encode_scene(tokens[:, inputs], rays_in, token_mask), rays_out)
+        tokens_in = None if tokens is None else tokens[:, inputs]
+        rendered = self.decode(self.encode_scene(images[:, inputs], tokens_in, rays_in, token_mask), rays_out)
         return ViewSynthesis(
             cameras=cameras,
             render=rendered[:, num_inputs - views :],

@@ -14,13 +14,17 @@ from wildrayzer.io.digests import digest_file
 from wildrayzer.io.files import replacing
 from wildrayzer.models import WildRayZer
 from wildrayzer.models.attention import resolve_kernel
-from wildrayzer.released.keys import CONSTANTS, released_name
+from wildrayzer.released.keys import CONSTANTS
+from wildrayzer.released.naming import config_faults, join_weights, names_of, split_weights
 from wildrayzer.released.reader import read_released
-from wildrayzer.released.sizes import Canonical, infer_config
+from wildrayzer.released.sizes import CameraAttention, Canonical, infer_config, release_of
 
 logger = logging.getLogger(__name__)
 
-_RELEASED_MOTION_HEADS = 12
+_PER_VIEW_WARNING = (
+    "camera attention per_view: every camera is estimated from its own view only, as Open-RayZer computes without "
+    "alternation; train with model.camera_attention: alternating or joint"
+)
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,8 @@ class MappedCheckpoint:
     """What the file holds beside the weights."""
     assumed: tuple[str, ...]
     """What the weights do not tell."""
+    warnings: tuple[str, ...] = ()
+    """What a user of the network should know."""
 
 
 def map_released(
@@ -42,8 +48,11 @@ def map_released(
     image_size: int,
     canonical: Canonical = "first",
     mask_threshold: float | None = None,
+    camera_attention: CameraAttention | None = None,
 ) -> MappedCheckpoint:
-    """Read a released checkpoint, infer its configuration and give its weights our names.
+    """Read a released checkpoint, infer its kind and configuration and give its weights our names.
+
+    Arguments as in `infer_config`.
 
     Raises:
         ValueError: an unreadable file, unknown or missing weights, or wrong shapes; the message names them.
@@ -51,17 +60,34 @@ def map_released(
     released = read_released(path)
     try:
         config = infer_config(
-            released.tensors, image_size=image_size, canonical=canonical, mask_threshold=mask_threshold
+            released.tensors,
+            image_size=image_size,
+            canonical=canonical,
+            mask_threshold=mask_threshold,
+            camera_attention=camera_attention,
         )
         tensors = _renamed(released.tensors, config)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
-    assumed = [f"image size {image_size}", f"canonical view {canonical}"]
+    assumed = [f"image size {image_size}"]
+    release = release_of(released.tensors)
+    if release == "wildrayzer":
+        assumed.append(f"canonical view {canonical}")
+    if release == "open_rayzer":
+        assumed.append(f"camera attention {config.camera_attention}")
+        if config.patch_positions == "rope2d":
+            assumed.append(f"rope base {config.rope_base:g}")
     if config.motion_head is not None:
         assumed.append(f"mask threshold {config.motion_head.threshold}")
     if converted := sorted({str(value.dtype) for value in released.tensors.values()} - {"torch.float32"}):
         assumed.append(f"weights in {', '.join(converted)} converted to torch.float32")
-    return MappedCheckpoint(config=config, tensors=tensors, ignored=released.ignored, assumed=tuple(assumed))
+    return MappedCheckpoint(
+        config=config,
+        tensors=tensors,
+        ignored=released.ignored,
+        assumed=tuple(assumed),
+        warnings=(_PER_VIEW_WARNING,) if config.camera_attention == "per_view" else (),
+    )
 
 
 def import_released(
@@ -72,6 +98,7 @@ def import_released(
     targets: int = 6,
     image_size: int = 256,
     canonical: Canonical = "first",
+    camera_attention: CameraAttention | None = None,
 ) -> MappedCheckpoint:
     """Write a released checkpoint as one of ours. On an error nothing is written.
 
@@ -83,13 +110,14 @@ def import_released(
             by number, so that rendering keeps to as many.
         image_size: side of the square images in pixels, which the weights do not tell.
         canonical: view whose camera is the origin, which the weights do not tell.
+        camera_attention: of Open-RayZer's camera encoder, which the weights do not tell; see `infer_config`.
 
     Raises:
         ValueError: as `map_released`, or an impossible number of views.
     """
     if inputs < 1 or targets < 1:
         raise ValueError(f"inputs = {inputs}, targets = {targets}: a checkpoint has at least one view of each")
-    mapped = map_released(path, image_size=image_size, canonical=canonical)
+    mapped = map_released(path, image_size=image_size, canonical=canonical, camera_attention=camera_attention)
     kernel = resolve_kernel(mapped.config.attention, torch.device("cpu"), torch.float32, mapped.config.head_width)
     write_checkpoint(
         out,
@@ -112,15 +140,18 @@ def import_released(
 
 
 def export_released(directory: str | Path, out: str | Path) -> int:
-    """Write one of our checkpoints as the release's loader takes it, `{"model": state dict}`; returns the tensor count.
+    """Write one of our checkpoints as the loader of its release takes it, `{"model": state dict}`.
+
+    Returns:
+        The number of tensors.
 
     Raises:
         ValueError: no readable checkpoint, or a network that the release cannot express.
     """
     config = read_manifest(directory).model
-    if faults := _inexpressible(config):
+    if faults := config_faults(config):
         raise ValueError(f"{directory}: the release has no counterpart of {', '.join(faults)}; it cannot be exported")
-    state = {released_name(name): value for name, value in load_tensors(directory).items()}
+    state = join_weights(load_tensors(directory), names_of(config))
     if config.motion_head is not None:
         state |= {name: torch.tensor(values).view(1, 3, 1, 1) for name, values in CONSTANTS.items()}
     # A file that is opened here: torch would write the temporary name into it.
@@ -133,8 +164,12 @@ def _renamed(released: Mapping[str, Tensor], config: ModelConfig) -> dict[str, T
     """Weights under our names, after names and shapes have been compared with what the network has."""
     with torch.device("meta"):
         expected = {name: tuple(value.shape) for name, value in WildRayZer(config).state_dict().items()}
-    names = {released_name(name): name for name in expected}
-    shapes = {theirs: expected[ours] for theirs, ours in names.items()}
+    names = names_of(config)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for ours, shape in expected.items():
+        theirs = names.released(ours)
+        # the two maps of pixel fusion are one there, and lie side by side
+        shapes[theirs] = shape if theirs not in shapes else (shape[0], shape[1] + shapes[theirs][1])
     if config.motion_head is not None:
         shapes |= dict.fromkeys(CONSTANTS, (1, 3, 1, 1))
     faults = [f"missing weight {name}" for name in shapes if name not in released]
@@ -149,7 +184,7 @@ def _renamed(released: Mapping[str, Tensor], config: ModelConfig) -> dict[str, T
         raise ValueError("the weights do not fit the network:\n  " + "\n  ".join(shown))
     if config.motion_head is not None:
         _check_constants(released)
-    return _separate({ours: released[theirs].detach().float() for theirs, ours in names.items()})
+    return _separate(split_weights(released, list(expected), names))
 
 
 def _check_constants(released: Mapping[str, Tensor]) -> None:
@@ -171,16 +206,3 @@ def _separate(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
             tensors[name] = value.clone(memory_format=torch.contiguous_format)
         seen.add(storage.data_ptr())
     return tensors
-
-
-def _inexpressible(config: ModelConfig) -> list[str]:
-    faults = list(config.deviations)
-    if config.view_type_embedding:
-        faults.append("model.view_type_embedding: True")
-    if config.motion_head is not None:
-        heads = config.width / (config.motion_head.head_width or config.head_width)
-        if heads != _RELEASED_MOTION_HEADS:
-            faults.append(f"a motion head with {heads:g} attention heads (it has {_RELEASED_MOTION_HEADS})")
-        if config.patch_size != 16:
-            faults.append(f"a motion head with model.patch_size: {config.patch_size} (it has 16)")
-    return faults

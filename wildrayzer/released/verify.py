@@ -1,5 +1,6 @@
 """Comparing a released checkpoint, run by this code, with arrays that were recorded elsewhere."""
 
+import logging
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,11 +12,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from wildrayzer.config.sections.features import FeaturesConfig
+from wildrayzer.geometry.cameras import Cameras
 from wildrayzer.models import ViewSynthesis, WildRayZer
 from wildrayzer.released.convert import map_released
-from wildrayzer.released.sizes import Canonical
+from wildrayzer.released.sizes import CameraAttention, Canonical
 
-_CAMERA_ARRAYS = ("c2w", "fxfycxcy")
+logger = logging.getLogger(__name__)
+
+_CAMERA_ARRAYS = ("c2w", "fxfycxcy", "fov")
+_GIVEN_CAMERA_ARRAYS = ("c2w_normalised",)
 _MASK_ARRAYS = ("input_mask_logits", "target_mask_logits", "input_patch_mask")
 
 
@@ -43,13 +48,17 @@ def verify_released(
     canonical: Canonical = "first",
     mask_threshold: float | None = None,
     backbone: str | Path | None = None,
+    cameras: str | Path | None = None,
+    camera_attention: CameraAttention | None = None,
+    image_size: int | None = None,
 ) -> list[Difference]:
     """Run a released checkpoint on given images and compare with expected arrays, in float32 on the CPU.
 
     Args:
         path: the release's file.
         images: NPZ with `images` [B, V, 3, H, W] in [0, 1], inputs first.
-        expected: NPZ with any of `c2w` [B, V, 4, 4], `fxfycxcy` [B·V, 4], `render` [B, T, 3, H, W], `render_input`
+        expected: NPZ with any of `c2w` [B, V, 4, 4], `fxfycxcy` [B·V, 4], `fov` [B, 1] in radians, `c2w_normalised`
+            [B, V, 4, 4] (LVSM, whose cameras are given), `render` [B, T, 3, H, W], `render_input`
             [B, K, 3, H, W], `input_mask_logits` [B·K, 1, H, W], `target_mask_logits` [B·T, 1, H, W] and
             `input_patch_mask` [B·K, 1, h, w] (1 = replaced by the noise token).
         inputs: how many of the views are inputs.
@@ -57,9 +66,13 @@ def verify_released(
         mask_threshold: motion probability above which a token is replaced; null takes the released 0.1.
         backbone: local Hugging Face folder of the DINOv3 model; needed for everything but cameras where the
             checkpoint has a motion head with features.
+        cameras: NPZ with `c2w` [B, V, 4, 4], camera-to-world in OpenCV axes, in any frame and scale, and `fxfycxcy`
+            [B, V, 4] in pixels; for LVSM, which needs them.
+        camera_attention: of Open-RayZer's camera encoder; see `infer_config`.
+        image_size: side of the images in pixels, if it is to be checked; it is read off the images.
 
     Raises:
-        ValueError: unreadable files, arrays of wrong name, type or shape, or a missing backbone.
+        ValueError: unreadable files, arrays of wrong name, type or shape, or a missing backbone or cameras.
     """
     if mask_threshold is not None and not 0 < mask_threshold < 1:
         raise ValueError(f"mask threshold {mask_threshold}: choose a probability between 0 and 1")
@@ -72,7 +85,23 @@ def verify_released(
     if not 1 <= inputs < views.shape[1]:
         raise ValueError(f"inputs = {inputs}, but {images} holds {views.shape[1]} views; leave at least one target")
 
-    mapped = map_released(path, image_size=views.shape[-1], canonical=canonical, mask_threshold=mask_threshold)
+    if image_size is not None and image_size != views.shape[-1]:
+        raise ValueError(f"--image-size {image_size}, but {images} holds images of {views.shape[-1]} pixels; drop it")
+
+    mapped = map_released(
+        path,
+        image_size=views.shape[-1],
+        canonical=canonical,
+        mask_threshold=mask_threshold,
+        camera_attention=camera_attention,
+    )
+    for line in mapped.warnings:
+        logger.warning("%s: %s", path, line)
+    given = _given_cameras(mapped.config.cameras == "given", path, cameras, views)
+    absent = _CAMERA_ARRAYS if given is not None else _GIVEN_CAMERA_ARRAYS
+    if unfit := sorted(set(wanted) & set(absent)):
+        kind = "are given" if given is not None else "are predicted"
+        raise ValueError(f"{expected}: holds {', '.join(unfit)}, but the cameras of {path} {kind}")
     with torch.device("meta"):
         model = WildRayZer(mapped.config)
     model.load_state_dict(mapped.tensors, assign=True)
@@ -82,7 +111,9 @@ def verify_released(
     motion = model.motion_head is not None and not set(wanted) <= set(_CAMERA_ARRAYS)
     features = _features(views, model, backbone) if motion else None
     with torch.no_grad():
-        result = model(views, inputs, features=features, motion=motion, render_inputs="render_input" in wanted)
+        result = model(
+            views, inputs, features=features, motion=motion, render_inputs="render_input" in wanted, cameras=given
+        )
     return [_compare(name, _ARRAYS[name](result, inputs, model), value, expected) for name, value in wanted.items()]
 
 
@@ -122,6 +153,33 @@ def _read_images(path: str | Path) -> Float[Tensor, "b v 3 h w"]:
     if not (np.isfinite(images).all() and images.min() >= 0 and images.max() <= 1):
         raise ValueError(f"{path}: images has values outside [0, 1]; divide 8-bit images by 255")
     return torch.from_numpy(images.astype(np.float32))
+
+
+def _given_cameras(
+    needed: bool, checkpoint: str | Path, path: str | Path | None, images: Float[Tensor, "b v 3 h w"]
+) -> Cameras | None:
+    """The cameras of an NPZ file, with intrinsics normalised by the image size; None where none are needed."""
+    if path is None:
+        if needed:
+            raise ValueError(f"{checkpoint}: LVSM takes the cameras of all views; name an NPZ file with --cameras")
+        return None
+    if not needed:
+        raise ValueError(f"{checkpoint} predicts its cameras; drop --cameras {path}")
+    arrays, batch, size = read_arrays(path), images.shape[:2], images.shape[-1]
+    for name, shape in {"c2w": (*batch, 4, 4), "fxfycxcy": (*batch, 4)}.items():
+        if name not in arrays:
+            raise ValueError(f"{path}: no array {name!r}; it holds {', '.join(sorted(arrays)) or 'nothing'}")
+        if arrays[name].shape != shape:
+            raise ValueError(f"{path}: {name} has shape {list(arrays[name].shape)}, expected {list(shape)}")
+        if not np.isfinite(arrays[name]).all():
+            raise ValueError(f"{path}: {name} has values that are not finite")
+    c2w, intrinsics = (torch.from_numpy(arrays[name].astype(np.float32)) for name in ("c2w", "fxfycxcy"))
+    rotation = c2w[..., :3, :3]
+    if not torch.allclose(rotation @ rotation.transpose(-1, -2), torch.eye(3).expand_as(rotation), atol=1e-3):
+        raise ValueError(f"{path}: c2w holds matrices that are no rigid motion; give camera-to-world, unscaled")
+    if not (intrinsics[..., :2] > 0).all():
+        raise ValueError(f"{path}: fxfycxcy has a focal length that is not positive; give pixels")
+    return Cameras(c2w=c2w, intrinsics=intrinsics / size)
 
 
 def _features(
@@ -169,6 +227,8 @@ def _inputs_again(result: ViewSynthesis, inputs: int, model: WildRayZer) -> Tens
 
 _ARRAYS: Mapping[str, Callable[[ViewSynthesis, int, WildRayZer], Tensor]] = {
     "c2w": lambda result, inputs, model: result.cameras.c2w,
+    "c2w_normalised": lambda result, inputs, model: result.cameras.c2w,
+    "fov": lambda result, inputs, model: result.cameras.field_of_view()[:, :1],
     "fxfycxcy": _intrinsics,
     "render": lambda result, inputs, model: result.render,
     "render_input": _inputs_again,

@@ -1,6 +1,7 @@
 """The network: sizes, published variants, and the named deviations for small-scale training."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -9,6 +10,21 @@ from wildrayzer.config.effects import deviations
 
 _SIZE = Paper(SUPPLEMENT_A, listed=False)
 _CHOICE = Paper(PAPER)
+
+_LVSM: dict[str, Any] = {
+    "cameras": "given",
+    "camera_blocks": 0,
+    "patch_positions": "none",
+    "view_embedding": "none",
+    "token_fusion": "pixel",
+    "motion_head": None,
+}
+KINDS: Mapping[str, Mapping[str, Any]] = {
+    "wildrayzer": {},
+    "lvsm": _LVSM | {"decoder_context": "scene"},
+    "lvsm_decoder_only": _LVSM | {"decoder_context": "scene_and_inputs", "scene_blocks": 0, "scene_tokens": 0},
+}
+"""Options that each `model.kind` sets, and that cannot be set otherwise."""
 
 
 class MotionHeadConfig(Section):
@@ -35,6 +51,9 @@ class ModelConfig(Section):
 
     affects = "result"
 
+    kind: Annotated[Literal["wildrayzer", "lvsm", "lvsm_decoder_only"], Paper(PAPER, listed=False)] = "wildrayzer"
+    """`wildrayzer`: cameras are learned (WildRayZer, RayZer, Open-RayZer). `lvsm`, `lvsm_decoder_only`: the baseline
+    with given cameras; they set the options that they need, such as `cameras: given`."""
     image_size: Annotated[int, _SIZE] = Field(256, ge=8)
     """Side of the square images, in pixels."""
     patch_size: Annotated[int, _SIZE] = Field(16, ge=1)
@@ -43,14 +62,15 @@ class ModelConfig(Section):
     """Token width d."""
     head_width: Annotated[int, _SIZE] = Field(64, ge=4)
     """Width of an attention head; divides `width`."""
-    camera_blocks: Annotated[int, _SIZE] = Field(12, ge=1)
-    """Transformer blocks of the camera encoder."""
-    scene_blocks: Annotated[int, _SIZE] = Field(8, ge=1)
-    """Transformer blocks of the scene encoder."""
+    camera_blocks: Annotated[int, _SIZE] = Field(12, ge=0)
+    """Transformer blocks of the camera encoder; unused with `cameras: given`, 0 there only."""
+    scene_blocks: Annotated[int, _SIZE] = Field(8, ge=0)
+    """Transformer blocks of the scene encoder; 0 hands the fused input tokens to the decoder as they are."""
     decoder_blocks: Annotated[int, _SIZE] = Field(12, ge=1)
     """Transformer blocks of the decoder."""
-    scene_tokens: Annotated[int, _SIZE] = Field(768, ge=1)
-    """Length of the latent scene code; the paper's ablation also runs 3072."""
+    scene_tokens: Annotated[int, _SIZE] = Field(768, ge=0)
+    """Length of the latent scene code; the paper's ablation also runs 3072. 0 needs `decoder_context:
+    scene_and_inputs`."""
     pose: Annotated[Literal["6d", "quaternion"], _SIZE] = "6d"
     """Rotation representation of the pose head."""
     canonical_view: Annotated[Literal["first", "middle"], Paper(RELEASE, listed=False)] = "first"
@@ -64,12 +84,33 @@ class ModelConfig(Section):
     motion_head: MotionHeadConfig | None = MotionHeadConfig()
     """The motion head; null builds the static renderer alone (RayZer)."""
 
+    cameras: Annotated[Literal["predicted", "given"], _CHOICE] = "predicted"
+    """`predicted` from the images (paper), or `given` with the frames and normalised for each sample as in LVSM; the
+    network then has no camera encoder. Differs from the paper."""
     camera_encoder: Annotated[Literal["joint", "pairwise"], _CHOICE] = "joint"
     """`joint`: one pass over all views (paper). `pairwise`: canonical view with one other view at a time.
     Differs from the paper; see docs/deviations.md."""
-    view_embedding: Annotated[Literal["number", "type"], _CHOICE] = "number"
-    """What tells views apart in the camera encoder: the view's number (paper), or only whether it is the canonical
-    view (`type`), which removes the shortcut of reading a view's place off its number. Differs from the paper."""
+    camera_attention: Annotated[Literal["joint", "alternating", "per_view"], _CHOICE] = "joint"
+    """Blocks of the joint camera encoder: each over the tokens of all views (`joint`, paper), or in turn over all views
+    and over each view by itself (`alternating`, Open-RayZer). `per_view` estimates every camera from its own view
+    only; it exists for checkpoints of Open-RayZer without alternation. Differs from the paper."""
+    camera_head: Annotated[Literal["relative", "pi3"], _CHOICE] = "relative"
+    """`relative`: pose of each camera token relative to the canonical view, and one focal length (paper). `pi3`: from
+    the mean image token of each view, a rotation by singular value decomposition and a translation in a free frame,
+    and one field of view per scene (Open-RayZer). Differs from the paper."""
+    image_range: Annotated[Literal["signed", "unit"], _CHOICE] = "signed"
+    """Range of the pixel values that are tokenized: [-1, 1] (`signed`, paper) or [0, 1] (`unit`, Open-RayZer).
+    Differs from the paper."""
+    patch_positions: Annotated[Literal["sincos", "rope2d", "none"], _CHOICE] = "sincos"
+    """How tokens carry the place of their patch: a learned map of sinusoids added to image tokens (`sincos`, paper),
+    rotary position embedding of queries and keys in all stacks (`rope2d`, Open-RayZer), or not at all (`none`,
+    LVSM), where only rays tell it. Differs from the paper."""
+    rope_base: float = Field(100.0, gt=1.0)
+    """Base of the frequencies of `patch_positions: rope2d`; 100 in Open-RayZer."""
+    view_embedding: Annotated[Literal["number", "type", "none"], _CHOICE] = "number"
+    """What tells views apart in the camera encoder: the view's number (paper), only whether it is the canonical
+    view (`type`), which removes the shortcut of reading a view's place off its number, or nothing (`none`,
+    Open-RayZer). Differs from the paper."""
     matching_init: Annotated[bool, _CHOICE] = False
     """Start the first camera block as a content matcher: queries and keys compare patches of the two views, values
     read their position. Needs `camera_encoder: pairwise`. Initialisation only. Differs from the paper."""
@@ -86,13 +127,38 @@ class ModelConfig(Section):
     decoder_attention: Annotated[Literal["self", "cross"], _CHOICE] = "self"
     """`self`: target and context tokens share full blocks (paper). `cross`: target tokens attend to themselves and to
     a fixed context, at a fraction of the cost. Differs from the paper."""
-    token_fusion: Annotated[Literal["mlp", "linear"], _CHOICE] = "mlp"
-    """How the image and ray token of an input patch become one: `mlp`, normalised before two layers (paper), or
-    `linear`, one layer normalised after it, which learns faster at small sizes. Differs from the paper."""
+    token_fusion: Annotated[Literal["mlp", "linear", "pixel", "residual"], _CHOICE] = "mlp"
+    """How the image and the rays of an input patch become one token: `mlp`, normalised before two layers (paper);
+    `linear`, one layer normalised after it, which learns faster at small sizes; `pixel`, one bias-free layer on the
+    colours and rays of all pixels (Open-RayZer, LVSM); `residual`, three layers beside the mean of both tokens
+    (`feature_fuse` of Open-RayZer). Differs from the paper."""
+    encoder_norm: Annotated[bool, _CHOICE] = False
+    """LayerNorm on the tokens that enter the camera encoder and the scene encoder (Open-RayZer), as on those that enter
+    the decoder. Differs from the paper."""
+    output_norm: Annotated[Literal["learned", "plain"], _CHOICE] = "learned"
+    """LayerNorm before pixels: with a learned weight (paper), or without any parameter (`plain`, Open-RayZer).
+    Differs from the paper."""
+    qk_norm_eps: Annotated[float, Paper(RELEASE, listed=False)] = Field(1e-5, gt=0.0)
+    """Epsilon of the RMS norm of queries and keys; 1e-3 in Open-RayZer without `rope2d`."""
     focal: Annotated[Literal["predicted", "shared"], _CHOICE] = "predicted"
     """`predicted` per scene from the canonical view (paper), or one `shared` learned number. Differs from the paper."""
     init_std: float = Field(0.02, gt=0.0)
     """Standard deviation of the initial weights; block l of a stack uses init_std / sqrt(2(l + 1))."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _options_of_the_kind(cls, values: Any) -> Any:
+        """Fill in what `kind` sets."""
+        kind = values.get("kind", "wildrayzer") if isinstance(values, dict) else None
+        return {**KINDS[kind], **values} if isinstance(kind, str) and kind in KINDS else values
+
+    @model_validator(mode="after")
+    def _kind_holds(self) -> "ModelConfig":
+        for name, value in KINDS[self.kind].items():
+            if getattr(self, name) != value:
+                shown = "null" if value is None else value
+                raise ValueError(f"model.kind: {self.kind} needs model.{name}: {shown}; drop the line model.{name}")
+        return self
 
     @model_validator(mode="after")
     def _sizes_divide(self) -> "ModelConfig":
@@ -106,7 +172,8 @@ class ModelConfig(Section):
                 f"model.head_width = {self.head_width} does not divide model.width = {self.width}; "
                 "choose a head width that divides the width"
             )
-        if self.width % 8:
+        coded = self.patch_positions == "sincos" or self.view_embedding == "number" or self.camera_encoder == "pairwise"
+        if self.width % 8 and coded:
             raise ValueError(f"model.width = {self.width} is no multiple of 8, which the position code needs")
         if self.ray_encoding == "fourier" and self.patch_size % self.ray_samples:
             raise ValueError(
@@ -119,6 +186,48 @@ class ModelConfig(Section):
         if self.camera_encoder == "pairwise" and self.canonical_view != "first":
             raise ValueError("model.camera_encoder: pairwise needs model.canonical_view: first")
         return self
+
+    @model_validator(mode="after")
+    def _options_agree(self) -> "ModelConfig":
+        if self.camera_encoder == "pairwise":
+            for name in ("camera_attention", "camera_head"):
+                if getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(
+                        f"model.{name}: {getattr(self, name)} needs the tokens of all views, but "
+                        "model.camera_encoder: pairwise sees two views at a time; set model.camera_encoder: joint"
+                    )
+        if self.camera_head == "pi3" and self.view_embedding == "type":
+            raise ValueError(
+                "model.camera_head: pi3 has no canonical view, which model.view_embedding: type marks; "
+                "set model.view_embedding: none"
+            )
+        if self.patch_positions == "rope2d" and (self.head_width % 4 or self._motion_head_width % 4):
+            raise ValueError(
+                f"model.patch_positions: rope2d rotates channels in two halves of pairs, but a head has "
+                f"{self.head_width} (motion head {self._motion_head_width}) channels; choose multiples of 4"
+            )
+        if self.camera_blocks == 0 and self.cameras == "predicted":
+            raise ValueError("model.camera_blocks = 0, but model.cameras: predicted needs at least 1")
+        if self.cameras == "given" and self.matching_init:
+            raise ValueError("model.matching_init starts the camera encoder, which model.cameras: given leaves out")
+        if self.decoder_context == "scene":
+            for name in ("scene_tokens", "scene_blocks"):
+                if getattr(self, name) == 0:
+                    raise ValueError(
+                        f"model.{name} = 0 leaves model.decoder_context: scene without content; choose at least 1, or "
+                        "set model.decoder_context: scene_and_inputs"
+                    )
+        return self
+
+    @property
+    def _motion_head_width(self) -> int:
+        return (self.motion_head and self.motion_head.head_width) or self.head_width
+
+    @property
+    def tokenizes_images(self) -> bool:
+        """Whether image tokens are used: by a joint camera encoder, by the fusion of tokens, or by the motion head."""
+        joint = self.cameras == "predicted" and self.camera_encoder == "joint"
+        return joint or self.token_fusion != "pixel" or self.motion_head is not None
 
     @property
     def grid(self) -> int:

@@ -126,7 +126,7 @@ def _view(result: ViewSynthesis, place: int, number: int, is_input: bool) -> Ren
 def _scene(model: WildRayZer, inputs: Float[Tensor, "1 k 3 h w"], result: ViewSynthesis, order: list[int]) -> Scene:
     cameras = result.cameras.select(slice(inputs.shape[1]))
     rays = model.ray_tokens(cameras, for_targets=False)
-    return Scene(model.encode_scene(model.tokenize(inputs), rays, result.token_mask), cameras.select(order))
+    return Scene(model.encode_scene(inputs, model.tokenize(inputs), rays, result.token_mask), cameras.select(order))
 
 
 @torch.no_grad()
