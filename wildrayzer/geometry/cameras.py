@@ -63,13 +63,16 @@ def normalise_poses(c2w: Float[Tensor, "*b v 4 4"], scale: float = LVSM_SCALE) -
     The origin is the mean camera centre, z the mean viewing direction, and y as near as possible to the mean down
     direction. Centres are then divided by `scale` × their largest absolute coordinate; where all coincide they stay
     0. A rigid motion or a scaling of the given poses changes nothing.
+
+    Written as sums of products: a matrix product would run in reduced precision under autocast or TF32.
     """
     down = c2w[..., :3, 1].mean(-2)
     forward = functional.normalize(c2w[..., :3, 2].mean(-2), dim=-1)
     right = functional.normalize(torch.linalg.cross(down, forward), dim=-1)
     down = functional.normalize(torch.linalg.cross(forward, right), dim=-1)
-    frame = rigid(torch.stack((right, down, forward), dim=-1), c2w[..., :3, 3].mean(-2))
-    moved = invert_rigid(frame)[..., None, :, :] @ c2w
-    centres = moved[..., :3, 3]
+    axes = torch.stack((right, down, forward), dim=-1)[..., None, :, :]
+    centres = c2w[..., :3, 3] - c2w[..., :3, 3].mean(-2, keepdim=True)
+    centres = (axes * centres[..., None]).sum(-2)
+    rotation = (axes[..., None] * c2w[..., :3, None, :3]).sum(-3)
     largest = centres.abs().amax((-2, -1), keepdim=True)
-    return rigid(moved[..., :3, :3], centres / (scale * largest.clamp(min=torch.finfo(c2w.dtype).tiny)))
+    return rigid(rotation, centres / (scale * largest.clamp(min=torch.finfo(c2w.dtype).tiny)))

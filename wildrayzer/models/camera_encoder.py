@@ -5,14 +5,24 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from wildrayzer.config.sections.model import ModelConfig
-from wildrayzer.models.tokens import sinusoid, two_layers
 from wildrayzer.models.rotary import rotary_positions
+from wildrayzer.models.tokens import sinusoid, two_layers
 from wildrayzer.models.transformer import build_stack
 
 
 def canonical_index(config: ModelConfig, views: int) -> int:
     """Number of the view whose camera is the origin."""
     return views // 2 if config.canonical_view == "middle" else 0
+
+
+def sees_all_views(config: ModelConfig, depth: int) -> bool:
+    """Whether the block number `depth` attends over all views; with `alternating` the even ones do, from 0."""
+    return config.camera_attention == "joint" or (config.camera_attention == "alternating" and depth % 2 == 0)
+
+
+def camera_tokens(config: ModelConfig) -> int:
+    """Tokens of a view in the joint camera encoder: its patches, and a camera token for the `relative` head."""
+    return config.grid**2 + (config.camera_head == "relative")
 
 
 class ViewNumber(nn.Module):
@@ -106,14 +116,9 @@ class JointCameraEncoder(nn.Module):
         own = None if self.rotary is None else self.rotary(plain, 1)
         x = self.norm(x)
         for depth in range(len(self.blocks)):
-            if _sees_all_views(self.config, depth):
+            if sees_all_views(self.config, depth):
                 angles = None if own is None else own.repeat(views, 1, 1)
                 x = self.blocks.run(depth, x.flatten(1, 2), None, angles).unflatten(1, (views, -1))
             else:
                 x = self.blocks.run(depth, x.flatten(0, 1), None, own).unflatten(0, (batch, views))
         return x
-
-
-def _sees_all_views(config: ModelConfig, depth: int) -> bool:
-    """Whether the block number `depth` attends over all views; with `alternating` the even ones do, from 0."""
-    return config.camera_attention == "joint" or (config.camera_attention == "alternating" and depth % 2 == 0)

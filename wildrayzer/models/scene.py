@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from typing import cast
 
 import torch
 from jaxtyping import Bool, Float
@@ -14,28 +15,29 @@ from wildrayzer.models.tokens import pixel_patches, unpatchify
 from wildrayzer.models.transformer import CrossBlock, build_stack, initialise, run_block
 
 
-class _TokenFusion(nn.Sequential):
+class TokenFusion(nn.Sequential):
     """The image and the ray token of a patch, side by side, through a sequence of layers."""
 
-    def forward(
+    def forward(  # type: ignore[override]
         self, images: Float[Tensor, "b k 3 h w"], tokens: Float[Tensor, "b k n d"], ray_tokens: Float[Tensor, "b k n d"]
     ) -> Float[Tensor, "b k n d"]:
-        return super().forward(torch.cat((tokens, ray_tokens), dim=-1))
+        """Fused tokens; the images themselves are not used."""
+        return cast(Tensor, super().forward(torch.cat((tokens, ray_tokens), dim=-1)))
 
 
-def _mlp_fusion(config: ModelConfig) -> _TokenFusion:
+def _mlp_fusion(config: ModelConfig) -> TokenFusion:
     width = config.width
-    layers = _TokenFusion(
+    layers = TokenFusion(
         nn.LayerNorm(2 * width, bias=False), nn.Linear(2 * width, width), nn.SiLU(), nn.Linear(width, width)
     )
     initialise(layers, config.init_std)
     return layers
 
 
-def _linear_fusion(config: ModelConfig) -> _TokenFusion:
+def _linear_fusion(config: ModelConfig) -> TokenFusion:
     """Differs from the paper (`token_fusion: linear`)."""
     width = config.width
-    layers = _TokenFusion(nn.Linear(2 * width, width, bias=False), nn.LayerNorm(width, bias=False))
+    layers = TokenFusion(nn.Linear(2 * width, width, bias=False), nn.LayerNorm(width, bias=False))
     initialise(layers, 1 / math.sqrt(2 * width))
     return layers
 
@@ -55,10 +57,10 @@ class PixelFusion(nn.Module):
     def forward(
         self,
         images: Float[Tensor, "b k 3 h w"],
-        tokens: Float[Tensor, "b k n d"] | None,
+        tokens: Float[Tensor, "b k n e"],
         ray_tokens: Float[Tensor, "b k n d"],
     ) -> Float[Tensor, "b k n d"]:
-        """Fused tokens of images in [0, 1]; their image tokens are not used."""
+        """Fused tokens of images in [0, 1]; their image tokens are not used and may have no channels."""
         return self.projection(pixel_patches(images, self.config)) + ray_tokens
 
 
@@ -114,7 +116,7 @@ class SceneEncoder(nn.Module):
     def forward(
         self,
         images: Float[Tensor, "b k 3 h w"],
-        tokens: Float[Tensor, "b k n d"] | None,
+        tokens: Float[Tensor, "b k n e"],
         ray_tokens: Float[Tensor, "b k n d"],
         token_mask: Bool[Tensor, "b k n"] | None = None,
     ) -> Float[Tensor, "b m d"]:
@@ -122,7 +124,7 @@ class SceneEncoder(nn.Module):
 
         Args:
             images: input views in [0, 1]; only pixel fusion reads them.
-            tokens: their image tokens, from before the camera encoder; pixel fusion does without.
+            tokens: their image tokens, from before the camera encoder; pixel fusion does not read them.
             ray_tokens: their ray tokens.
             token_mask: 1 = transient: the fused token is replaced by the learned noise token.
 

@@ -67,10 +67,10 @@ class WildRayZer(nn.Module):
         weight = next(self.parameters())
         return resolve_kernel(self.config.attention, weight.device, dtype or weight.dtype, self.config.head_width)
 
-    def tokenize(self, images: Float[Tensor, "b v 3 h w"]) -> Float[Tensor, "b v n d"] | None:
+    def tokenize(self, images: Float[Tensor, "b v 3 h w"]) -> Float[Tensor, "b v n d"]:
         """Image tokens with their position code (docs/network.md#image-tokens).
 
-        None where no part of the network takes them.
+        They have no channels (`d` = 0) where no part of the network takes them.
 
         Raises:
             ValueError: images of another size than configured.
@@ -80,12 +80,14 @@ class WildRayZer(nn.Module):
             raise ValueError(
                 f"images are {images.shape[-2]} × {images.shape[-1]} pixels, but model.image_size = {size}; resize them"
             )
-        return None if self.image_tokenizer is None else self.image_tokenizer(images)
+        if self.image_tokenizer is None:
+            return images.new_zeros(*images.shape[:2], self.config.grid**2, 0)
+        return self.image_tokenizer(images)
 
     def predict_cameras(
         self,
         images: Float[Tensor, "b v 3 h w"],
-        tokens: Float[Tensor, "b v n d"] | None,
+        tokens: Float[Tensor, "b v n d"],
         *,
         num_inputs: int | None = None,
     ) -> Cameras:
@@ -115,7 +117,7 @@ class WildRayZer(nn.Module):
     def encode_scene(
         self,
         images_in: Float[Tensor, "b k 3 h w"],
-        tokens_in: Float[Tensor, "b k n d"] | None,
+        tokens_in: Float[Tensor, "b k n e"],
         ray_tokens_in: Float[Tensor, "b k n d"],
         token_mask: Bool[Tensor, "b k n"] | None = None,
     ) -> Float[Tensor, "b m d"]:
@@ -134,7 +136,7 @@ class WildRayZer(nn.Module):
     def motion_logits(
         self,
         features: Float[Tensor, "b v fh fw c"] | None,
-        tokens: Float[Tensor, "b v n d"],
+        tokens: Float[Tensor, "b v n e"],
         ray_tokens: Float[Tensor, "b v n d"],
     ) -> Float[Tensor, "b v 1 h w"]:
         """Motion logits, positive = transient (docs/network.md#motion-head).
@@ -205,8 +207,6 @@ class WildRayZer(nn.Module):
 
         logits = None
         if motion:
-            if tokens is None:
-                raise ValueError("motion asked for, but model.motion_head is null: this model has no motion head")
             seen = tokens.detach() if gate_only else tokens
             parts = (
                 [(inputs, rays_in.detach())]
@@ -225,8 +225,8 @@ class WildRayZer(nn.Module):
 
         if extra_token_mask is not None:
             token_mask = extra_token_mask if token_mask is None else token_mask | extra_token_mask
-        tokens_in = None if tokens is None else tokens[:, inputs]
-        rendered = self.decode(self.encode_scene(images[:, inputs], tokens_in, rays_in, token_mask), rays_out)
+        context = self.encode_scene(images[:, inputs], tokens[:, inputs], rays_in, token_mask)
+        rendered = self.decode(context, rays_out)
         return ViewSynthesis(
             cameras=cameras,
             render=rendered[:, num_inputs - views :],

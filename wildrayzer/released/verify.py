@@ -98,8 +98,7 @@ def verify_released(
     for line in mapped.warnings:
         logger.warning("%s: %s", path, line)
     given = _given_cameras(mapped.config.cameras == "given", path, cameras, views)
-    absent = _CAMERA_ARRAYS if given is not None else _GIVEN_CAMERA_ARRAYS
-    if unfit := sorted(set(wanted) & set(absent)):
+    if unfit := sorted(set(wanted) & set(_GIVEN_CAMERA_ARRAYS if given is None else _CAMERA_ARRAYS)):
         kind = "are given" if given is not None else "are predicted"
         raise ValueError(f"{expected}: holds {', '.join(unfit)}, but the cameras of {path} {kind}")
     with torch.device("meta"):

@@ -1,8 +1,8 @@
 """Operation counts of the network by part, from its sizes alone: what a forward pass and a training step compute.
 
 Counted are matrix products and convolutions, a multiplication and an addition as two operations, as
-`torch.utils.flop_counter` does; norms, activations, softmax and resizing are not. Fused attention recomputes its scores
-in the backward pass, which makes that pass 2.5 times the forward one in place of 2.
+`torch.utils.flop_counter` does; norms, activations, softmax, resizing and 3×3 rotations are not. Fused
+attention recomputes its scores in the backward pass, which makes that pass 2.5 times the forward one in place of 2.
 """
 
 import math
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wildrayzer.config.sections.model import ModelConfig
+from wildrayzer.models.camera_encoder import camera_tokens, sees_all_views
 
 FUSED_BACKWARD = 2.5
 """Backward over forward operations of fused attention: five products in place of two."""
@@ -92,13 +93,12 @@ def model_cost(config: ModelConfig, work: Workload, *, attention_backward: float
         attention_backward: backward over forward operations of attention; 2 for a kernel that keeps its scores.
     """
     counter = _Counter(config, work, attention_backward)
-    parts = {
-        "image tokenizer": counter.image_tokenizer(),
-        "camera encoder": counter.camera_encoder(),
-        "camera head": counter.camera_head(),
-        "input rays": counter.rays(work.inputs),
-        "target rays": counter.rays(work.targets),
-    }
+    parts: dict[str, Cost] = {}
+    if config.tokenizes_images:
+        parts["image tokenizer"] = counter.image_tokenizer()
+    if config.cameras == "predicted":
+        parts |= {"camera encoder": counter.camera_encoder(), "camera head": counter.camera_head()}
+    parts |= {"input rays": counter.rays(work.inputs), "target rays": counter.rays(work.targets)}
     if work.renders:
         parts |= {"scene encoder": counter.scene_encoder(), "decoder": counter.decoder()}
     if not work.trains_renderer:
@@ -152,10 +152,12 @@ class _Counter:
         self.pixels = 3 * config.patch_size**2
 
     def image_tokenizer(self) -> Cost:
-        views = self.work.views if self.config.view_embedding == "number" else 1
-        return linear(self.work.batch * self.work.views * self.patches, self.pixels, self.width, first=True) + (
-            _two_layers(views * self.patches, self.width, self.width, self.width, first=True)
-        )
+        cost = linear(self.work.batch * self.work.views * self.patches, self.pixels, self.width, first=True)
+        numbered = self.config.view_embedding == "number"
+        if numbered or self.config.patch_positions == "sincos":
+            views = self.work.views if numbered else 1
+            cost += _two_layers(views * self.patches, self.width, self.width, self.width, first=True)
+        return cost
 
     def camera_encoder(self) -> Cost:
         batch, views = self.work.batch, self.work.views
@@ -163,29 +165,57 @@ class _Counter:
             own = linear(batch * views * self.patches, self.pixels, self.width, first=True)
             place = linear(self.patches, self.width, self.width, first=True)
             return own + place + self._stack(self.config.camera_blocks, batch * (views - 1), 2 + 2 * self.patches, 2)
-        stack = self._stack(self.config.camera_blocks, batch, views * (1 + self.patches), views)
-        if self.config.view_embedding == "number":
+        tokens = camera_tokens(self.config)
+        if self.config.camera_attention == "joint":
+            keep = views if tokens > self.patches else None
+            stack = self._stack(self.config.camera_blocks, batch, views * tokens, keep)
+        else:
+            shapes = [
+                (batch, views * tokens) if sees_all_views(self.config, depth) else (batch * views, tokens)
+                for depth in range(self.config.camera_blocks)
+            ]
+            blocks = [
+                block_cost(self.width, rows, length, attention_backward=self.attention_backward)
+                for rows, length in shapes
+            ]
+            stack = self._checkpointed(blocks, [batch * views * tokens])
+        if self.config.view_embedding == "number" and tokens > self.patches:
             stack += _two_layers(views, self.width, self.width, self.width, first=True)
         return stack
 
     def camera_head(self) -> Cost:
+        if self.config.camera_head == "pi3":
+            return self._pi3_head()
         size = 3 + (6 if self.config.pose == "6d" else 4)
         cost = _two_layers(self.work.batch * self.work.views, 2 * self.width, self.width, size)
         if self.config.focal == "predicted":
             cost += _two_layers(self.work.batch, self.width, self.width, 1)
         return cost
 
+    def _pi3_head(self) -> Cost:
+        batch, views, width = self.work.batch, self.work.batch * self.work.views, self.width
+        cost = sum((linear(views * self.patches, width, width) for _ in range(6)), Cost())
+        cost += linear(views, width, width) + linear(views, width, width) + linear(views, width, 12)
+        return cost + linear(batch, width, width) + linear(batch, width, width) + linear(batch, width, 1)
+
     def rays(self, views: int) -> Cost:
         fourier = self.config.ray_encoding == "fourier"
         samples = self.config.ray_samples if fourier else self.config.patch_size
         channels = 6 * (1 + 2 * self.config.ray_octaves) if fourier else 6
-        return linear(self.work.batch * views * self.patches, channels * samples**2, self.width)
+        given = self.config.cameras == "given"
+        return linear(self.work.batch * views * self.patches, channels * samples**2, self.width, first=given)
 
     def scene_encoder(self) -> Cost:
         tokens = self.work.inputs * self.patches
-        fuse = linear(self.work.batch * tokens, 2 * self.width, self.width)
+        rows = self.work.batch * tokens
+        if self.config.token_fusion == "pixel":
+            fuse = linear(rows, self.pixels, self.width, first=True)
+        else:
+            fuse = linear(rows, 2 * self.width, self.width)
         if self.config.token_fusion == "mlp":
-            fuse += linear(self.work.batch * tokens, self.width, self.width)
+            fuse += linear(rows, self.width, self.width)
+        if self.config.token_fusion == "residual":
+            fuse += linear(rows, 2 * self.width, 2 * self.width) + linear(rows, 2 * self.width, 2 * self.width)
         length = self.config.scene_tokens
         keep = length if self.config.decoder_context == "scene" else None
         return fuse + self._stack(self.config.scene_blocks, self.work.batch, length + tokens, keep)
@@ -236,7 +266,7 @@ class _Counter:
         return cost + convolution(images, side, channels, channels, 3) + convolution(images, side, channels, 1, 1)
 
     def _stack(self, blocks: int, batch: int, tokens: int, keep: int | None = None) -> Cost:
-        queries = [tokens] * (blocks - 1) + [tokens if keep is None else keep]
+        queries = ([tokens] * (blocks - 1) + [tokens if keep is None else keep])[:blocks]
         costs = [
             block_cost(self.width, batch, tokens, asked, attention_backward=self.attention_backward)
             for asked in queries

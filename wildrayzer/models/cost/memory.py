@@ -9,6 +9,7 @@ VGG-19 loss is the largest of these: small beside the paper's blocks, but not wh
 import math
 
 from wildrayzer.config.sections.model import ModelConfig
+from wildrayzer.models.camera_encoder import camera_tokens
 from wildrayzer.models.cost.flops import Workload
 
 _SEEN = {"float32": 24, "bfloat16": 20}
@@ -133,10 +134,18 @@ def _stacks(config: ModelConfig, work: Workload) -> list[tuple[int, int, int, in
     patches = config.grid**2
     found: list[tuple[int, int, int, int | None]] = []
     if work.trains_renderer:
-        if config.camera_encoder == "pairwise":
+        tokens = camera_tokens(config)
+        if config.cameras == "given":
+            pass
+        elif config.camera_encoder == "pairwise":
             found.append((config.camera_blocks, work.batch * (work.views - 1), 2 + 2 * patches, 2))
+        elif config.camera_attention == "joint":
+            found.append(
+                (config.camera_blocks, work.batch, work.views * tokens, work.views if tokens > patches else None)
+            )
         else:
-            found.append((config.camera_blocks, work.batch, work.views * (1 + patches), work.views))
+            # a block keeps the same of its tokens, however many rows they are in
+            found.append((config.camera_blocks, work.batch, work.views * tokens, None))
         context = config.scene_tokens + work.inputs * patches
         keep = config.scene_tokens if config.decoder_context == "scene" else None
         found.append((config.scene_blocks, work.batch, context, keep))
