@@ -6,8 +6,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop, sdpa_flop
 
 from wildrayzer.config import ModelConfig, PerceptualConfig, StageConfig, ViewsConfig
-from wildrayzer.losses import build_perceptual
 from wildrayzer.geometry.cameras import Cameras
+from wildrayzer.losses import build_perceptual
 from wildrayzer.models import WildRayZer
 from wildrayzer.models.cost.flops import Cost, Workload, block_cost, convolution, linear, model_cost, total
 from wildrayzer.models.cost.parameters import parameter_counts

@@ -46,8 +46,8 @@ def import_released(
 ) -> None:
     """Convert a released checkpoint of WildRayZer, RayZer, Open-RayZer or LVSM into a checkpoint folder.
 
-    Its kind and sizes are inferred from the weights. The file is memory-mapped, and only weights are read from it. After an error
-    nothing is written.
+    Its kind and sizes are inferred from the weights. The file is memory-mapped, and only weights are read from it.
+    After an error nothing is written.
     """
     from wildrayzer.models.cost.parameters import parameter_counts
     from wildrayzer.released.convert import import_released as convert
@@ -105,14 +105,17 @@ def verify_released(
         Path | None, typer.Option(help="NPZ with c2w [B,V,4,4] as given and fxfycxcy [B,V,4] in pixels, for LVSM")
     ] = None,
     camera_attention: AttentionOption = None,
-    image_size: Annotated[int | None, typer.Option(min=1, help="Side in pixels, to be checked; read from IMAGES")] = None,
+    image_size: Annotated[
+        int | None, typer.Option(min=1, help="Side in pixels, to be checked; read from IMAGES")
+    ] = None,
     tolerance: Annotated[float, typer.Option(min=0.0, help="Largest absolute difference allowed")] = 1e-4,
 ) -> None:
     """Run a released checkpoint and compare with expected outputs.
 
     Exit code 1 if a difference exceeds the tolerance. Outputs: c2w [B,V,4,4], fxfycxcy [B·V,4],
     fov [B,1] in radians, c2w_normalised [B,V,4,4] for LVSM, render [B,T,3,H,W], render_input [B,K,3,H,W],
-    input_mask_logits [B·K,1,H,W], target_mask_logits [B·T,1,H,W], input_patch_mask [B·K,1,h,w]. With a motion head, the released code itself is correct only for batches of one.
+    input_mask_logits [B·K,1,H,W], target_mask_logits [B·T,1,H,W], input_patch_mask [B·K,1,h,w].
+    With a motion head, the released code itself is correct only for batches of one.
     """
     from wildrayzer.released.verify import verify_released as verify
 
@@ -160,9 +163,17 @@ def describe(
 
 def _sizes(config: ModelConfig) -> str:
     """The sizes of a network in one line."""
-    blocks = f"{config.camera_blocks} + {config.scene_blocks} + {config.decoder_blocks}"
+    camera_blocks = config.camera_blocks if config.cameras == "predicted" else 0
+    blocks = f"{camera_blocks} + {config.scene_blocks} + {config.decoder_blocks}"
     head = "no motion head" if config.motion_head is None else f"motion head of {config.motion_head.blocks} blocks"
     return (
         f"patch {config.patch_size}, width {config.width}, heads of {config.head_width}, blocks {blocks}, "
-        f"{config.scene_tokens} scene tokens, {config.pose} pose, {head}"
+        f"{config.scene_tokens} scene tokens, {_cameras(config)}, {head}"
     )
+
+
+def _cameras(config: ModelConfig) -> str:
+    """Where the cameras of a network come from."""
+    if config.cameras == "given":
+        return "given cameras"
+    return "pi3 camera head" if config.camera_head == "pi3" else f"{config.pose} pose"
