@@ -98,6 +98,8 @@ def test_masks_of_every_kind_say_the_same(tmp_path):
 @pytest.mark.parametrize(
     ("array", "message"),
     [
+        (SOME.astype(np.int8) - 1, "holds -1, which may mean anything; store 0 = static, 1 = transient"),
+        (np.where(SOME[::-1], 255, SOME).astype(np.uint8), "holds 1 and 255, where 255 seems to stand for unknown"),
         (SOME.astype(np.int16) - 1, "holds -1, which may mean anything; store 0 = static, 1 = transient"),
         (SOME.astype(np.float32) * 0.7, "float32; store integers or bool, 0 = static (threshold probabilities first)"),
         (np.full((SIZE, SIZE), np.nan), "float64; store integers or bool"),

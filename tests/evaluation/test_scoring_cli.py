@@ -1,7 +1,9 @@
 """`wildrayzer score`: the JSON it prints and the files it refuses."""
 
+import io
 import json
 import math
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +76,7 @@ def test_a_picture_equal_to_its_truth_is_left_out_of_the_mean_and_counted(files)
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("truth", {"pictures": np.zeros((1, 3, 4, 4))}, "holds ['pictures'] and no 'images'"),
+        ("truth", {"pictures": np.zeros((1, 3, 4, 4))}, "holds ['pictures'] and no array 'images'"),
         ("truth", {"images": np.zeros((3, 64, 64, 3))}, "shape (3, 64, 64, 3); expected [N, 3, H, W]"),
         ("truth", {"images": np.zeros((0, 3, 64, 64))}, "shape (0, 3, 64, 64)"),
         ("prediction", {"images": np.zeros((3, 3, 32, 32))}, "prediction has shape (3, 3, 32, 32)"),
@@ -82,10 +84,19 @@ def test_a_picture_equal_to_its_truth_is_left_out_of_the_mean_and_counted(files)
         ("prediction", {"images": np.full((3, 3, 64, 64), 200, np.uint8)}, "uint8; store floating point"),
         ("prediction", {"images": np.full((3, 3, 64, 64), 1.5)}, "spans [1.5, 1.5]; scale to [0, 1]"),
         ("prediction", {"images": np.full((3, 3, 64, 64), np.nan)}, "36864 values that are NaN"),
-        ("prediction", {"images": np.array([{"a": 1}], dtype=object)}, "not an NPZ file with an array"),
+        (
+            "prediction",
+            {"images": np.array([{"a": 1}], dtype=object)},
+            "not readable as NPZ (it holds object, pickled objects)",
+        ),
         ("mask", {"mask": np.zeros((3, 64, 64))}, "expected [N, 1, H, W]"),
         ("mask", {"mask": np.zeros((3, 1, 32, 32))}, "mask has shape (3, 1, 32, 32), expected (3, 1, 64, 64)"),
-        ("mask", {"mask": np.full((3, 1, 64, 64), 255, np.uint8)}, "spans [255, 255]"),
+        (
+            "mask",
+            {"mask": np.full((3, 1, 64, 64), 255, np.uint8)},
+            "mask holds [255]; store 0 = static, 1 = transient, and 255 = unknown beside these",
+        ),
+        ("mask", {"mask": np.full((3, 1, 64, 64), -1, np.int8)}, "mask holds [-1]; store 0 = static"),
         ("mask", {"mask": np.full((3, 1, 64, 64), "x")}, "store bool, integers or floating point"),
     ],
 )
@@ -97,20 +108,46 @@ def test_refuses_bad_arrays(files, name, content, message):
     assert result.stdout == ""
 
 
+def test_255_beside_1_is_unknown_and_in_neither_region(files):
+    folder, arrays = files
+    before = json.loads(call(folder).stdout)
+    mask = np.zeros((3, 1, 64, 64), np.uint8)
+    mask[:, :, :16], mask[:, :, 16:] = 1, 255
+    np.savez(folder / "mask.npz", mask=mask)
+    scores = json.loads(call(folder).stdout)
+    assert scores["empty_masks"] == {"full": 0, "static": 3, "transient": 0}
+    assert scores["per_image"]["full"] == before["per_image"]["full"]
+    error = (arrays["pred"] - arrays["gt"])[:, :, :16].astype(float) ** 2
+    assert scores["per_image"]["transient"]["psnr"] == pytest.approx(
+        (-10 * np.log10(error.mean((1, 2, 3)))).tolist(), abs=1e-3
+    )
+
+
+@pytest.mark.parametrize("claim", ["(3000000000000, 1)", "(1000000, 1000000, 1000)"])
+def test_a_header_that_claims_more_than_the_file_holds_is_refused(files, claim):
+    stream = io.BytesIO()
+    np.save(stream, np.zeros((3, 1, 64, 64)))
+    text = stream.getvalue().replace(b"(3, 1, 64, 64), }".ljust(40), f"{claim}, }}".encode().ljust(40))
+    with zipfile.ZipFile(files[0] / "mask.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("mask.npy", text)
+    result = call(files[0])
+    assert (result.exit_code, "its header claims" in result.stderr) == (2, True), result.stderr
+
+
 def test_refuses_bad_files(files):
     folder, arrays = files
     assert "no such file" in call(folder, "--lpips-weights", str(folder / "none.pth")).stderr
     (folder / "mask.npz").write_bytes((folder / "mask.npz").read_bytes()[:100])
-    assert "not an NPZ file" in call(folder).stderr
+    assert "not readable as NPZ" in call(folder).stderr
     np.savez_compressed(folder / "mask.npz", mask=arrays["mask"])
     torn = bytearray((folder / "mask.npz").read_bytes())
     torn[60:80] = bytes(20)  # within the compressed data: the archive is whole, its content is not
     (folder / "mask.npz").write_bytes(torn)
     result = call(folder)
-    assert (result.exit_code, "not an NPZ file" in result.stderr) == (2, True)
+    assert (result.exit_code, "not readable as NPZ" in result.stderr) == (2, True)
     np.save(folder / "single.npy", arrays["mask"])
     (folder / "single.npy").rename(folder / "mask.npz")
     result = call(folder)
-    assert (result.exit_code, "not an NPZ file" in result.stderr) == (2, True)
+    assert (result.exit_code, "not readable as NPZ" in result.stderr) == (2, True)
     (folder / "mask.npz").unlink()
     assert "no such file" in call(folder).stderr

@@ -1,11 +1,15 @@
 """Import, export and their commands, on small checkpoints under released names."""
 
+import argparse
+import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from tests.helpers.golden import case_config, read_case, released_shapes, released_state
@@ -16,6 +20,8 @@ from wildrayzer.io.digests import digest_file
 from wildrayzer.models import WildRayZer
 from wildrayzer.released.convert import import_released, map_released
 from wildrayzer.released.keys import CONSTANTS, released_name
+from wildrayzer.released.reader import read_released
+from wildrayzer.released.strip import strip
 
 CONFIGS = Path(__file__).parents[2] / "config"
 SMALL = {"image_size": 32, "patch_size": 8, "width": 32, "head_width": 16, "scene_tokens": 5}
@@ -205,7 +211,7 @@ def test_another_normalisation_of_the_backbone_is_refused(tmp_path):
         map_released(tmp_path / "in.pt", image_size=32)
 
 
-@pytest.mark.parametrize("kind", ["code", "truncated", "text", "empty", "missing", "folder", "safetensors", "legacy"])
+@pytest.mark.parametrize("kind", ["code", "truncated", "text", "empty", "missing", "folder", "legacy"])
 def test_files_that_are_no_checkpoint_are_refused_and_run_no_code(tmp_path, kind):
     path, witness = tmp_path / "in.pt", tmp_path / "ran"
     _, state = small_state()
@@ -216,10 +222,6 @@ def test_files_that_are_no_checkpoint_are_refused_and_run_no_code(tmp_path, kind
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     elif kind == "folder":
         path.mkdir()
-    elif kind == "safetensors":
-        from safetensors.torch import save_file
-
-        save_file(state, path)
     elif kind == "legacy":
         torch.save({"hook": Code(f"touch {witness}")}, path, _use_new_zipfile_serialization=False)
     elif kind != "missing":
@@ -274,3 +276,119 @@ def test_describe_reads_a_configuration_and_names_deviations():
     result = run("released", "describe", CONFIGS / "demo.yaml")
     assert result.exit_code == 0, result.output
     assert "differs from the paper  model.camera_encoder: pairwise" in result.output
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: {"state_dict": state, "epoch": 3},
+        lambda state: {"model_state_dict": state},
+        lambda state: {"module": state},
+        lambda state: {"ema": {"module": state}},
+        lambda state: {"ema": {"scene_code": torch.zeros(1)}, "model": state},
+        lambda state: {"model": {"state_dict": state}},
+        lambda state: {f"_orig_mod.{name}": value for name, value in state.items()},
+        lambda state: {"model": {f"module._orig_mod.{name}": value for name, value in state.items()}},
+        lambda state: {"state_dict": {f"_orig_mod.module.model.{name}": value for name, value in state.items()}},
+        lambda state: {f"ema.{name}": value for name, value in state.items()},
+        lambda state: {f"ema.{name}": 0 * value for name, value in state.items()} | state,
+    ],
+)
+@pytest.mark.parametrize("legacy", [False, True])
+def test_wrappers_and_prefixes_of_tools_are_removed_in_any_order(tmp_path, wrap, legacy):
+    _, state = small_state()
+    torch.save(wrap(state), tmp_path / "in.pt", _use_new_zipfile_serialization=not legacy)
+    read = read_released(tmp_path / "in.pt")
+    assert read.tensors.keys() == state.keys()
+    assert all(torch.equal(read.tensors[name], value) for name, value in state.items())
+
+
+@pytest.mark.parametrize("kind", ["index", "folder", "safetensors"])
+def test_shards_and_safetensors_are_read(tmp_path, kind):
+    _, state = small_state()
+    names = sorted(state)
+    halves = {f"model-0000{number + 1}-of-00002": names[number::2] for number in range(2)}
+    suffix = ".safetensors" if kind == "safetensors" else ".bin"
+    for file, part in halves.items():
+        content = {name: state[name] for name in part}
+        save_file(content, tmp_path / f"{file}{suffix}") if kind == "safetensors" else torch.save(
+            content, tmp_path / f"{file}{suffix}"
+        )
+    if kind == "index":
+        weight_map = {name: f"{file}{suffix}" for file, part in halves.items() for name in part}
+        (tmp_path / "model.bin.index.json").write_text(json.dumps({"weight_map": weight_map}))
+    read = read_released(tmp_path / "model.bin.index.json" if kind == "index" else tmp_path)
+    assert all(torch.equal(read.tensors[name], value) for name, value in state.items())
+    (tmp_path / f"model-00002-of-00002{suffix}").unlink()
+    with pytest.raises(
+        ValueError, match=r"which is not beside it; fetch all shards|holds 1 of 2 shards; fetch the others"
+    ):
+        read_released(tmp_path / "model.bin.index.json" if kind == "index" else tmp_path)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_weights_that_are_not_finite_are_refused(tmp_path, value, dtype):
+    _, state = small_state()
+    state["scene_code"] = state["scene_code"].to(dtype)
+    state["scene_code"][0, :3] = value
+    torch.save(state, tmp_path / "in.pt")
+    with pytest.raises(ValueError, match=r"in\.pt: scene_code holds 3 of 160 values that are NaN or infinite"):
+        read_released(tmp_path / "in.pt")
+
+
+@pytest.mark.parametrize("value", [torch.zeros(5, 32, device="meta"), torch.zeros(1).expand(10**9, 10**6)])
+def test_weights_without_values_are_refused(tmp_path, value):
+    torch.save(changed(scene_code=value), tmp_path / "in.pt")
+    with pytest.raises(ValueError, match=r"scene_code claims shape .* the file does not hold its values"):
+        read_released(tmp_path / "in.pt")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of git-LFS"),
+        (b"<!DOCTYPE html>", "is a web page"),
+        (bytes(5000), "begins with zeros"),
+    ],
+)
+def test_what_stands_in_for_a_checkpoint_is_said(tmp_path, content, message):
+    (tmp_path / "in.pt").write_bytes(content)
+    with pytest.raises(ValueError, match=rf"in\.pt: {message}"):
+        read_released(tmp_path / "in.pt")
+
+
+@pytest.mark.parametrize(
+    ("beside", "name"),
+    [
+        (argparse.Namespace(lr=1), "argparse.Namespace"),
+        (np.float64(3), "numpy._core.multiarray.scalar"),
+        (Path("a"), "pathlib.PosixPath"),
+    ],
+)
+@pytest.mark.parametrize("legacy", [False, True])
+def test_an_object_beside_the_weights_is_named_and_stripped(tmp_path, beside, name, legacy):
+    _, state = small_state()
+    torch.save({"model": state, "args": beside, "more": [{"a": beside}]}, tmp_path / "in.pt",
+               _use_new_zipfile_serialization=not legacy)  # fmt: skip
+    with pytest.raises(
+        ValueError, match=rf"holds an object of {re.escape(name)} beside the weights(.|\n)*released strip"
+    ):
+        read_released(tmp_path / "in.pt")
+    result = run("released", "strip", tmp_path / "in.pt", "--out", tmp_path / "out.pt")
+    assert (result.exit_code, f"{len(state)} tensors" in result.output) == (0, True), result.output
+    assert torch.load(tmp_path / "out.pt", weights_only=True).keys() == {"model"}
+    read = read_released(tmp_path / "out.pt")
+    assert all(torch.equal(read.tensors[key], value) for key, value in state.items())
+    assert run("released", "strip", tmp_path / "in.pt", "--out", tmp_path / "out.pt").exit_code == 2
+
+
+def test_stripping_runs_no_code(tmp_path):
+    _, state = small_state()
+    torch.save({"model": state, "hook": Code(f"touch {tmp_path / 'ran'}")}, tmp_path / "in.pt")
+    assert strip(tmp_path / "in.pt", tmp_path / "out.pt") == len(state)
+    assert not (tmp_path / "ran").exists()
+    (tmp_path / "text.pt").write_bytes(b"text")
+    with pytest.raises(ValueError, match=r"text\.pt: not readable as a checkpoint"):
+        strip(tmp_path / "text.pt", tmp_path / "no.pt")

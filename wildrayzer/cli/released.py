@@ -74,6 +74,19 @@ def import_released(
     typer.echo(f"written  {out}")
 
 
+@app.command()
+def strip(
+    checkpoint: Annotated[Path, typer.Argument(help="File that pickles other objects beside its weights")],
+    out: Annotated[Path, typer.Option(help="File to write; must not exist")],
+) -> None:
+    """Write only the weights of a checkpoint file. Other objects are dropped, and no code in the file is run."""
+    from wildrayzer.released.strip import strip as keep_weights
+
+    with reported():
+        number = keep_weights(checkpoint, out)
+    typer.echo(f"written  {out}, {number} tensors")
+
+
 @app.command("export")
 def export_released(
     directory: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Checkpoint folder")],

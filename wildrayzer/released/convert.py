@@ -10,13 +10,12 @@ from torch import Tensor
 
 from wildrayzer.checkpoint import load_tensors, model_digest, read_manifest, write_checkpoint
 from wildrayzer.config.sections.model import ModelConfig
-from wildrayzer.io.digests import digest_file
 from wildrayzer.io.files import replacing
 from wildrayzer.models import WildRayZer
 from wildrayzer.models.attention import resolve_kernel
 from wildrayzer.released.keys import CONSTANTS
 from wildrayzer.released.naming import config_faults, join_weights, names_of, split_weights
-from wildrayzer.released.reader import read_released
+from wildrayzer.released.reader import digest_released, read_released
 from wildrayzer.released.sizes import CameraAttention, Canonical, infer_config, release_of
 
 logger = logging.getLogger(__name__)
@@ -131,7 +130,7 @@ def import_released(
         config_digest=model_digest(mapped.config),
         source={
             "file": Path(path).name,
-            "digest": digest_file(path),
+            "digest": digest_released(path),
             "ignored": list(mapped.ignored),
             "assumed": [*mapped.assumed, f"{inputs} input views", f"{targets} target views"],
         },

@@ -1,7 +1,6 @@
 """Comparing a released checkpoint, run by this code, with arrays that were recorded elsewhere."""
 
 import logging
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,7 @@ from torch import Tensor
 
 from wildrayzer.config.sections.features import FeaturesConfig
 from wildrayzer.geometry.cameras import Cameras
+from wildrayzer.io.arrays import read_npz
 from wildrayzer.models import ViewSynthesis, WildRayZer
 from wildrayzer.released.convert import map_released
 from wildrayzer.released.sizes import CameraAttention, Canonical
@@ -122,20 +122,10 @@ def read_arrays(path: str | Path) -> dict[str, np.ndarray]:
     Raises:
         ValueError: no such file, no NPZ, or an array that holds no real numbers.
     """
-    if not Path(path).is_file():
-        raise ValueError(f"{path}: no such file; name an NPZ file")
-    try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError("a single array, not an archive of named ones")
-        with archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: not readable as NPZ ({error}); write it with numpy.savez") from None
+    arrays = read_npz(path)
     for name, value in arrays.items():
-        kind = value.dtype if isinstance(value, np.ndarray) else "no array"
-        if not isinstance(value, np.ndarray) or value.dtype.kind not in "fiub":
-            raise ValueError(f"{path}: {name} holds {kind}, not real numbers")
+        if value.dtype.kind not in "fiub":
+            raise ValueError(f"{path}: {name} holds {value.dtype}, not real numbers")
     return arrays
 
 

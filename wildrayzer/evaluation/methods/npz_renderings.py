@@ -8,11 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from wildrayzer.evaluation.methods.outside_pictures import BROKEN_ARRAY
+from wildrayzer.data.frame_store.parts import UNKNOWN
 from wildrayzer.evaluation.metrics.bootstrap import enters_mean
 from wildrayzer.evaluation.metrics.image import SSIM_WINDOW, masked_ssim
 from wildrayzer.evaluation.metrics.lpips import NO_WEIGHTS, MaskedLPIPS
 from wildrayzer.evaluation.metrics.view_synthesis import IMAGE_DEFINITIONS, image_metrics
+from wildrayzer.io.arrays import read_npz
 
 REGIONS = ("full", "static", "transient")
 BATCH = 8
@@ -20,8 +21,10 @@ TOLERANCE = 1e-6
 
 
 def regions_of(mask: Float[Tensor, "n 1 h w"]) -> dict[str, Float[Tensor, "n 1 h w"]]:
-    """Regions to score, 1 = counted, of masks with 1 = transient."""
-    return {"full": torch.ones_like(mask), "static": 1.0 - mask, "transient": mask}
+    """Regions to score, 1 = counted, of masks with 1 = transient and NaN = unknown, which only the full frame has."""
+    known = ~mask.isnan()
+    static, transient = torch.where(known, 1.0 - mask, 0.0), torch.where(known, mask, 0.0)
+    return {"full": torch.ones_like(mask), "static": static, "transient": transient}
 
 
 def score_renderings(
@@ -33,8 +36,8 @@ def score_renderings(
 ) -> dict[str, Any]:
     """Scores as a JSON-like value: per image, mean and number of empty regions, with the definitions used.
 
-    `mask` is 1 = transient. What `enters_mean` leaves out is counted as `empty_masks` and `equal_images`; a mean over
-    nothing is NaN. The valid-window SSIM is left out for images smaller than its window.
+    `mask` is 1 = transient, NaN = unknown. What `enters_mean` leaves out is counted as `empty_masks` and
+    `equal_images`; a mean over nothing is NaN. The valid-window SSIM is left out for images smaller than its window.
     """
     names = [name for name in IMAGE_DEFINITIONS if lpips is not None or not name.startswith("lpips")]
     if min(truth.shape[-2:]) < SSIM_WINDOW:
@@ -83,6 +86,8 @@ def read_images(path: str | Path) -> Float[Tensor, "n 3 h w"]:
 def read_mask(path: str | Path) -> Float[Tensor, "n 1 h w"]:
     """Array `mask [n 1 h w]` of an NPZ file: bool, integers or floating point in [0, 1], 1 = transient.
 
+    Integers may also be coded as in our stores: 255 beside 1 is unknown, and NaN is returned for it.
+
     Raises:
         ValueError: as `read_images`.
     """
@@ -91,7 +96,14 @@ def read_mask(path: str | Path) -> Float[Tensor, "n 1 h w"]:
         raise ValueError(f"{path}: mask is {array.dtype}; store bool, integers or floating point, 1 = transient")
     if array.ndim != 4 or array.shape[1] != 1 or not array.size:
         raise ValueError(f"{path}: mask has shape {array.shape}; expected [N, 1, H, W]")
-    return torch.from_numpy(_in_range(array, path, "mask"))
+    if array.dtype.kind not in "iu":
+        return torch.from_numpy(_in_range(array, path, "mask"))
+    values = set(np.unique(array).tolist())
+    if not values <= {0, 1, UNKNOWN} or (UNKNOWN in values and 1 not in values):
+        some = sorted(values)[:5]
+        raise ValueError(f"{path}: mask holds {some}; store 0 = static, 1 = transient, and 255 = unknown beside these")
+    unknown = array == UNKNOWN
+    return torch.from_numpy(np.where(unknown, np.float32("nan"), array.astype(np.float32)))
 
 
 def check_sizes(truth: Float[Tensor, "..."], prediction: Float[Tensor, "..."], mask: Float[Tensor, "..."]) -> None:
@@ -113,19 +125,10 @@ def check_sizes(truth: Float[Tensor, "..."], prediction: Float[Tensor, "..."], m
 
 
 def _read_array(path: str | Path, name: str) -> np.ndarray:
-    path = Path(path)
-    if not path.is_file():
-        raise ValueError(f"{path}: no such file")
-    try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise ValueError("it holds a single array without a name")
-        with archive:
-            if name not in archive.files:
-                raise ValueError(f"it holds {archive.files} and no {name!r}")
-            return np.asarray(archive[name])
-    except BROKEN_ARRAY as error:
-        raise ValueError(f"{path}: not an NPZ file with an array {name!r}: {error}") from None
+    arrays = read_npz(path)
+    if name not in arrays:
+        raise ValueError(f"{path}: holds {sorted(arrays)} and no array {name!r}")
+    return arrays[name]
 
 
 def _in_range(array: np.ndarray, path: str | Path, name: str) -> np.ndarray:

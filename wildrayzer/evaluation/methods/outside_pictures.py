@@ -1,20 +1,17 @@
 """One mask or rendering of another tool, read from its file (layouts: docs/benchmarks.md). Needs no torch."""
 
-import tokenize
-import zipfile
-import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float, UInt8
-from PIL import Image
 
-BROKEN_ARRAY = (OSError, ValueError, EOFError, RuntimeError, tokenize.TokenError, zipfile.BadZipFile, zlib.error)
-"""What NumPy raises for a damaged NPY or NPZ file; RuntimeError for one that is encrypted or packed in another way."""
-_BROKEN_PICTURE = (OSError, ValueError, EOFError, SyntaxError, Image.DecompressionBombError)
+from wildrayzer.data.frame_store.parts import UNKNOWN
+from wildrayzer.data.readers.base import BadSceneError
+from wildrayzer.data.readers.pixels import opaque, read_numbers, read_picture
+from wildrayzer.io.arrays import read_npy
+
 _TOLERANCE = 1e-6
-_EIGHT_BITS = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK")
-_NUMBERS = ("1", "L", "P", "I", "I;16", "I;16B", "I;16L")
 
 
 def read_mask_file(path: Path, size: int) -> UInt8[np.ndarray, "h w"]:
@@ -23,13 +20,19 @@ def read_mask_file(path: Path, size: int) -> UInt8[np.ndarray, "h w"]:
     In the file 0 (black) is static and anything else transient; returned is 1 = transient.
 
     Raises:
-        ValueError: the file is unreadable, of another size or type, or has negative values.
+        ValueError: the file is unreadable, of another size or type, has negative values, or pixels marked as unknown.
     """
-    array = _checked(_array(path) if path.suffix.lower() == ".npy" else _numbers(path), path, (size, size), "the mask")
+    pixels = read_npy(path) if path.suffix.lower() == ".npy" else _picture(path, read_numbers)
+    array = _checked(pixels, path, (size, size), "the mask")
     if array.dtype.kind not in "biu":
         raise ValueError(f"{path}: {array.dtype}; store integers or bool, 0 = static (threshold probabilities first)")
     if array.min() < 0:
         raise ValueError(f"{path}: holds {array.min()}, which may mean anything; store 0 = static, 1 = transient")
+    if {1, UNKNOWN} <= set(np.unique(array).tolist()) <= {0, 1, UNKNOWN}:
+        raise ValueError(
+            f"{path}: holds 1 and 255, where 255 seems to stand for unknown; store 0 = static, 1 = transient for every "
+            "pixel"
+        )
     return (array != 0).astype(np.uint8)
 
 
@@ -41,8 +44,8 @@ def read_rendering_file(path: Path, size: int) -> Float[np.ndarray, "h w 3"]:
     """
     shape = (size, size, 3)
     if path.suffix.lower() != ".npy":
-        return _checked(_colours(path), path, shape, "the rendering").astype(np.float32) / 255
-    array = _checked(_array(path), path, shape, "the rendering")
+        return _checked(_picture(path, _colours), path, shape, "the rendering").astype(np.float32) / 255
+    array = _checked(read_npy(path), path, shape, "the rendering")
     if array.dtype.kind != "f":
         raise ValueError(f"{path}: {array.dtype}; store floating point values in [0, 1] (divide by 255)")
     if not np.isfinite(array).all():
@@ -52,47 +55,15 @@ def read_rendering_file(path: Path, size: int) -> Float[np.ndarray, "h w 3"]:
     return array.astype(np.float32)
 
 
-def _array(path: Path) -> np.ndarray:
+def _picture(path: Path, read: Callable[[Path], np.ndarray]) -> np.ndarray:
     try:
-        return np.asarray(np.load(path, allow_pickle=False))
-    except BROKEN_ARRAY as error:
-        raise _unreadable(path, error) from None
-
-
-def _picture(path: Path) -> Image.Image:
-    try:
-        with Image.open(path) as image:
-            image.load()
-            return image
-    except _BROKEN_PICTURE as error:
-        raise _unreadable(path, error) from None
-
-
-def _unreadable(path: Path, error: Exception) -> ValueError:
-    return ValueError(f"{path}: cannot be read: {error}; write it again")
-
-
-def _numbers(path: Path) -> np.ndarray:
-    """Pixels as the file numbers them: a palette's colours say nothing. Of a colour picture the largest channel."""
-    image = _picture(path)
-    return np.asarray(image) if image.mode in _NUMBERS else _opaque(image, path).max(axis=-1)
+        return read(path)
+    except BadSceneError as error:
+        raise ValueError(f"{error.detail}; write it again") from None
 
 
 def _colours(path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    return _opaque(_picture(path), path)
-
-
-def _opaque(image: Image.Image, path: Path) -> UInt8[np.ndarray, "h w 3"]:
-    """8-bit RGB; what it cannot hold is refused, since converting would clip 16 bits and drop transparency."""
-    if image.mode not in _EIGHT_BITS:
-        raise ValueError(
-            f"{path}: a picture of mode {image.mode}, which is more than 8 bits; store 8-bit RGB, or NPY in floating "
-            "point"
-        )
-    pixels = np.asarray(image.convert("RGBA"))
-    if (pixels[..., 3] < 255).any():
-        raise ValueError(f"{path}: has transparent pixels; store RGB without an alpha channel")
-    return pixels[..., :3]
+    return opaque(read_picture(path), path)
 
 
 def _checked(array: np.ndarray, path: Path, shape: tuple[int, ...], what: str) -> np.ndarray:
