@@ -174,6 +174,7 @@ def load_checkpoint(
     """
     manifest = read_manifest(directory)
     tensors = load_tensors(directory, device=device)
+    _check_size(directory, manifest.model, tensors)
     with torch.random.fork_rng(devices=()), _Undrawn():
         model = WildRayZer(manifest.model)
     try:
@@ -181,6 +182,18 @@ def load_checkpoint(
     except RuntimeError as error:
         raise ValueError(f"{directory}: the weights do not fit the manifest's model: {error}") from None
     return model.to(device), manifest
+
+
+def _check_size(directory: str | Path, model: ModelConfig, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a manifest whose network is larger than the weights by far, before memory is taken for it."""
+    held = sum(value.numel() for value in tensors.values())
+    blocks = model.camera_blocks + model.scene_blocks + model.decoder_blocks
+    least = model.width * (model.width * max(blocks, 1) + model.scene_tokens)  # a block maps to a width more than once
+    if least > held:
+        raise ValueError(
+            f"{directory}: the weights do not fit the manifest's model: they hold {held} numbers, a network of width "
+            f"{model.width} with {blocks} blocks has more than {least}"
+        )
 
 
 class _Undrawn(TorchFunctionMode):

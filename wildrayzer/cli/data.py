@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from wildrayzer.cli.messages import reported, warn
+from wildrayzer.io.printable import printable
 
 app = typer.Typer(no_args_is_help=True, help="List, fetch and check data sets and weights; ingest your own videos.")
 
@@ -128,17 +129,17 @@ def ingest(
     for source in report["sources"]:
         rotated = f", rotated by {source['rotation']}°" if source["rotation"] else ""
         typer.echo(
-            f"used     {source['path']}: {source['used']} of {source['decoded']} frames in {len(source['clips'])} clips"
-            f"{rotated}"
+            f"used     {printable(source['path'])}: {source['used']} of {source['decoded']} frames in "
+            f"{len(source['clips'])} clips{rotated}"
         )
         for remark in source["remarks"]:
-            typer.echo(f"         {remark}")
+            typer.echo(printable(f"         {remark}"))
     for detail in report["skipped"].values():
-        warn(f"skipped  {detail}")
+        warn(printable(f"skipped  {detail}"))
     for path, reason in report["left_out"].items():
-        warn(f"left out {path}: {reason}")
+        warn(printable(f"left out {path}: {reason}"))
     for path, reason in report["copies"].items():
-        typer.echo(f"ignored  {path}: {reason}; name it to take it")
+        typer.echo(printable(f"ignored  {path}: {reason}; name it to take it"))
     if report["ignored_files"]:
         typer.echo(f"ignored  {len(report['ignored_files'])} files that are neither video nor image, see {REPORT}")
     totals = report["totals"]

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 
 import typer
 
+from wildrayzer.io.printable import printable
+
 
 def warn(text: str) -> None:
     """Print a warning in yellow."""
@@ -23,7 +25,7 @@ def reported() -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError) as error:
-        fail(f"error: {error}")
+        fail(f"error: {printable(str(error))}")
         raise typer.Exit(2) from None
 
 

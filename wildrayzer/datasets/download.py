@@ -269,7 +269,12 @@ def _append(answer: requests.Response, target: Path, start: int, total: int | No
     ):
         stream.seek(start)
         arrived(start)
+        place = start
         for block in _blocks(answer, patience, total):
+            place += len(block)
+            if total is not None and place > total:  # a server may send without end what it has stated no length for
+                _forget(target)
+                raise _MirrorError(f"sends more than the {total} bytes that are published or stated", again=False)
             stream.write(block)
             arrived(len(block))
 

@@ -144,7 +144,7 @@ def _download(source: Source, work: Path, patience: Patience | None) -> str | No
         target = (work if file.archive else content) / file.name
         download(file, target, patience=patience)
         if file.archive:
-            unpack(target, content)
+            unpack(target, content, unpacked_size=file.unpacked_size)
     return source.version
 
 

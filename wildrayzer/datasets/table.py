@@ -32,6 +32,8 @@ class RemoteFile(Record):
     """Published SHA-256, or its first digits where no more are published."""
     archive: bool = False
     """A zip or tar file to unpack."""
+    unpacked_size: int | None = Field(None, ge=1)
+    """Bytes that the archive may unpack to; empty allows 1 GB, or 100 times its size."""
 
     @field_validator("mirrors")
     @classmethod

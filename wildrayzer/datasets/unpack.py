@@ -20,6 +20,10 @@ from wildrayzer.io.disk_space import require_space, writing
 
 logger = logging.getLogger(__name__)
 
+_UNASKED, _MOST_TIMES = 1_000_000_000, 100
+"""Bytes that any archive may unpack to, and how many times its own size beyond that."""
+_LONGEST_NAME = 200
+"""Characters of a member's name that its temporary name keeps: file systems take 255 bytes."""
 _BROKEN = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError)
 
 
@@ -37,29 +41,36 @@ def is_archive(path: str | Path) -> bool:
     return str(path).endswith((".zip", ".tar", ".tar.gz", ".tgz"))
 
 
-def unpack(archive: str | Path, folder: str | Path) -> int:
+def unpack(archive: str | Path, folder: str | Path, *, unpacked_size: int | None = None) -> int:
     """Unpack a zip or tar file into a folder; files that an earlier, killed call has finished are not written again.
 
     Nothing is written before every member was found harmless. A file appears by renaming, so one that exists is whole.
+
+    Args:
+        archive: the file.
+        folder: made when missing.
+        unpacked_size: bytes that all members may have together. None allows 1 GB, or 100 times the archive's own size.
 
     Returns:
         Number of files.
 
     Raises:
         ValueError: the archive is broken or ends early, a member is absolute, leaves the folder, is a link or a
-            device, is encrypted or stands twice, or the disk has no room.
+            device, is encrypted or stands twice, there is more in it than allowed, or the disk has no room.
     """
     archive, folder = Path(archive), Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with _members(archive) as members:
         _refuse_twins(archive, members)
+        _refuse_too_much(archive, members, unpacked_size)
+        temporaries = _temporaries(members)
         missing = [member for member in members if not _is_there(folder / member.name, member)]
         needed = sum(member.size for member in missing)
         require_space(folder, needed, purpose=f"unpacking {archive}")
         purpose = f"unpacking {archive.name}"
         with writing(folder, purpose=purpose), transfer_progress(purpose, needed) as arrived:
             for member in missing:
-                _write(member, folder, archive)
+                _write(member, folder, folder / temporaries[member.name], archive)
                 arrived(member.size)
     logger.info("%s: %d files unpacked into %s", archive, len(members), folder)
     return len(members)
@@ -69,11 +80,25 @@ def _is_there(path: Path, member: Member) -> bool:
     return path.is_file() and not path.is_symlink() and path.stat().st_size == member.size
 
 
-def _write(member: Member, folder: Path, archive: Path) -> None:
+def _temporaries(members: list[Member]) -> dict[str, str]:
+    """Where each member is written first: a name beside its own that no member has.
+
+    One name, unlike `io.files.replacing`: what a killed call has left there is overwritten and takes no more space.
+    """
+    names = {member.name for member in members}
+    found = {}
+    for member in members:
+        path = PurePosixPath(member.name)
+        temporary = path.with_name(f".{path.name[:_LONGEST_NAME]}.unpacking")
+        while str(temporary) in names:
+            temporary = temporary.with_name(f"{temporary.name}_")
+        found[member.name] = str(temporary)
+    return found
+
+
+def _write(member: Member, folder: Path, temporary: Path, archive: Path) -> None:
     target = folder / member.name
     target.parent.mkdir(parents=True, exist_ok=True)
-    # One name, unlike `io.files.replacing`: what a killed call has left here is overwritten and takes no more space.
-    temporary = target.with_name(f".{target.name}.unpacking")
     try:
         with member.open() as source, temporary.open("wb") as stream:
             shutil.copyfileobj(source, stream, 1 << 20)
@@ -156,6 +181,17 @@ def _refuse_twins(archive: Path, members: list[Member]) -> None:
     for name in names:
         if not names.isdisjoint(map(str, PurePosixPath(name).parents)):
             _refuse(archive, name, "lies in another file")
+
+
+def _refuse_too_much(archive: Path, members: list[Member], allowed: int | None) -> None:
+    size, packed = sum(member.size for member in members), archive.stat().st_size
+    most = max(_UNASKED, _MOST_TIMES * packed) if allowed is None else allowed
+    if size > most:
+        raise ValueError(
+            f"{archive}: {packed / 1e6:.1f} MB would unpack to {size / 1e9:.2f} GB, more than {most / 1e9:.2f} GB; "
+            f"nothing was unpacked. If that is right, set unpacked_size: {size} of this file in the table of sources, "
+            "or unpack it yourself"
+        )
 
 
 def _refuse(archive: Path, name: str, reason: str) -> None:

@@ -3,7 +3,9 @@
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from wildrayzer.io.printable import printable
 from wildrayzer.tools.inspect.figures import SORTINGS, mean, ordered
 from wildrayzer.tools.inspect.files import CacheFiles
 from wildrayzer.tools.inspect.health import Check, sentence
@@ -18,11 +20,12 @@ _BINS = 40
 def print_summary(shown: Shown, checks: list[Check], console: Console) -> None:
     """Health, distributions and the windows that come first in the chosen order."""
     files, figures = shown.files, shown.figures
-    console.print(f"Pseudo-masks: {files.place.title}", markup=False)
-    console.print(sentence(checks), markup=False)
+    console.print(printable(f"Pseudo-masks: {files.place.title}"), markup=False)
+    console.print(printable(sentence(checks)), markup=False)
     table = Table("check", "verdict", "figure", title="Health", title_justify="left")
     for check in checks:
-        table.add_row(check.name, f"[{_COLOURS[check.verdict]}]{WORDS[check.verdict]}[/]", check.figure)
+        verdict = Text(WORDS[check.verdict], style=_COLOURS[check.verdict])
+        table.add_row(Text(printable(check.name)), verdict, Text(printable(check.figure)))
     console.print(table)
     console.print("Distributions over the frames, from the least to the most", markup=False)
     lines = [("PSNR, dB", figures.psnr), ("coverage, %", 100 * figures.coverage)]
@@ -32,7 +35,7 @@ def print_summary(shown: Shown, checks: list[Check], console: Console) -> None:
             console.print(histogram(name, values), markup=False, soft_wrap=True)
     console.print(_first(files, shown))
     for note in files.notes:
-        console.print(f"note: {note}", markup=False, soft_wrap=True)
+        console.print(printable(f"note: {note}"), markup=False, soft_wrap=True)
 
 
 def histogram(name: str, values: np.ndarray) -> str:
@@ -53,8 +56,9 @@ def _first(files: CacheFiles, shown: Shown) -> Table:
     for window in ordered(figures, shown.windows, shown.by)[:10]:
         rows = window.rows
         kept = int((figures.psnr[rows] > files.psnr_filter).sum())
+        scene = printable(files.maps.scenes[shown.scene(window)])
         table.add_row(
-            str(window.number), files.maps.scenes[shown.scene(window)], f"{mean(figures.psnr[rows]):.1f} dB",
+            str(window.number), Text(scene), f"{mean(figures.psnr[rows]):.1f} dB",
             f"{kept} of {len(rows)}", f"{mean(figures.coverage[rows]):.1%}", f"{mean(figures.maps[rows]):.2f}",
             _known(mean(figures.masks[rows]), "{:.2f}"), _known(mean(figures.iou[rows]), "{:.1%}"),
         )  # fmt: skip
@@ -72,4 +76,4 @@ def print_provenance(origins: list[Origin], console: Console) -> None:
             line = f"{one.group}.zarr {one.digest}: {one.what}"
         else:
             line = f"  {one.name:<12}{one.digest:<18}{one.state:<13}{one.what}".rstrip()
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
