@@ -10,7 +10,7 @@ import yaml
 
 from wildrayzer.config import ConfigError, ModelConfig, RunConfig, load_config, parse_config
 from wildrayzer.config.base import Effect, Rounding, Section, effect_of
-from wildrayzer.config.effects import differences, result_options, rounding_options
+from wildrayzer.config.effects import completed, deciding_options, differences, rounding_options
 from wildrayzer.config.walk import options
 
 TINY = yaml.safe_load(Path("tests/resources/tiny.yaml").read_text())
@@ -38,25 +38,38 @@ def test_an_option_without_effect_is_refused():
     assert (effect_of(Marked, "one"), effect_of(Marked, "two")) == ("speed", "rounding")
 
 
-def test_results_follow_from_result_options_only():
+def test_results_follow_from_deciding_options_only():
     stage = CONFIG.stage("pretrain")
-    kept = result_options(stage)
+    kept = deciding_options(stage)
     assert kept["learning_rate"] == 1e-3
-    assert kept["views"] == stage.views.model_dump(mode="json")
-    assert kept["dynamic_views"] is None
-    unread = {"micro_batch", "threads", "workers", "save_every", "log_every", "validate_every"}
-    assert set(stage.model_dump()) - set(kept) == unread
+    assert kept["views"] == {"targets": 2, "min_distance": 3, "max_distance": 7}
     other = stage.model_copy(update={"micro_batch": 4, "workers": 3, "log_every": 7})
-    assert result_options(other) == kept
+    assert deciding_options(other) == kept
     assert rounding_options(stage) == {"micro_batch": 2, "threads": None}
-    assert result_options(CONFIG.watch) == {"health": {}}
+    assert deciding_options(CONFIG.watch) == {}
+    assert deciding_options(None) is None
+
+
+def test_an_option_at_its_default_leaves_the_deciding_options_as_they_are():
+    stage = CONFIG.stage("pretrain")
+    default = type(stage).model_fields["clip"].default
+    assert "clip" not in deciding_options(stage.model_copy(update={"clip": default}))
+    assert deciding_options(stage.model_copy(update={"clip": 2.0}))["clip"] == 2.0
 
 
 def test_sections_under_names_keep_their_names():
-    splits = result_options(CONFIG.data)["splits"]
+    splits = deciding_options(CONFIG.data)["splits"]
     assert set(splits) == set(CONFIG.data.splits)
-    assert splits["static_train"] == {"layout": "embedded", "source": None, "path": None, "role": "static",
-                                      "purpose": "train", "limit": None}  # fmt: skip
+    assert splits["static_train"] == {"layout": "embedded", "role": "static", "purpose": "train"}
+
+
+def test_a_job_reads_no_deciding_option_that_is_not_among_its_params():
+    stage = CONFIG.stage("pretrain").model_copy(update={"workers": 3})
+    assert completed(deciding_options(stage), stage) == stage
+    without = {name: value for name, value in deciding_options(stage).items() if name != "learning_rate"}
+    made = completed(without, stage)
+    assert (made.learning_rate, made.workers) == (type(stage).model_fields["learning_rate"].default, 3)
+    assert completed(deciding_options(CONFIG), CONFIG) == CONFIG
 
 
 def test_the_papers_configuration_has_every_value_of_the_paper():

@@ -1,5 +1,6 @@
 """The loop on tiny stores: gradients, resume, two processes, stopping, broken numbers."""
 
+import copy
 import json
 import os
 import signal
@@ -21,8 +22,9 @@ from wildrayzer.stages.prepare import make_embedded, prepare_split
 from wildrayzer.stages.train import train
 from wildrayzer.training.data import open_data
 from wildrayzer.training.job import TrainingJob
+from wildrayzer.training.loop import Trainer
 from wildrayzer.training.optimizer import NonFiniteGradientError
-from wildrayzer.training.resume import StoppedEarlyError
+from wildrayzer.training.resume import StoppedEarlyError, StopRequest
 from wildrayzer.training.starting_weights import initial_model
 
 CONFIG = load_config(Path(__file__).parents[1] / "resources" / "tiny.yaml")
@@ -90,6 +92,60 @@ def test_killed_and_resumed_run_ends_bit_identical(stores, tmp_path):
     assert losses(straight) == losses(broken)
     manifest = json.loads((broken / "checkpoint" / "manifest.json").read_text())
     assert manifest["extra"]["summary"]["resumed_from"] == 2
+
+
+def stopped_at_half(stores, folder):
+    """A run of `job(stores, folder)` that stops after step 2 of 6."""
+
+    half = job(stores, folder)
+    with pytest.MonkeyPatch.context() as patched:
+        after = Trainer._after_step
+
+        def stop_after_two(self, done, metrics):
+            if done == 2:
+                patched.setattr(StopRequest, "reason", "the test asks")
+            after(self, done, metrics)
+
+        patched.setattr(Trainer, "_after_step", stop_after_two)
+        with pytest.raises(StoppedEarlyError):
+            train(half)
+    return half
+
+
+@pytest.mark.parametrize(
+    ("changes", "exact"),
+    [
+        ({"stage": {"workers": 1, "log_every": 1, "save_every": 5, "validate_every": 2}, "preload_mb": 0}, True),
+        ({"stage": {"micro_batch": 4}, "threads": 2}, False),
+    ],
+    ids=["speed and observation", "rounding"],
+)
+def test_a_run_continues_with_other_options_that_do_not_decide_its_result(stores, tmp_path, caplog, changes, exact):
+    train(job(stores, tmp_path / "straight"))
+    stopped_at_half(stores, tmp_path / "changed")
+    train(job(stores, tmp_path / "changed", **copy.deepcopy(changes)))
+    straight, continued = weights(tmp_path / "straight"), weights(tmp_path / "changed")
+    manifest = json.loads((tmp_path / "changed" / "checkpoint" / "manifest.json").read_text(encoding="utf-8"))
+    resumed = manifest["extra"]["summary"]["resumed_from"]
+    assert resumed > 0
+    steps = [one["step"] for one in manifest["extra"]["rounding"]]
+    if exact:
+        assert all(torch.equal(straight[name], continued[name]) for name in straight)
+        assert steps == [0]
+    else:
+        assert all(torch.allclose(straight[name], continued[name], rtol=0, atol=1e-5) for name in straight)
+        assert steps == [0, resumed]
+        assert "micro_batch: 2 → 4" in caplog.text
+        assert "threads: 1 → 2" in caplog.text
+    assert not list((tmp_path / "changed").glob("state.stale-*"))
+
+
+def test_a_run_with_another_option_that_decides_its_result_starts_again(stores, tmp_path):
+    stopped_at_half(stores, tmp_path)
+    train(job(stores, tmp_path, stage={"learning_rate": 2e-3}))
+    manifest = json.loads((tmp_path / "checkpoint" / "manifest.json").read_text(encoding="utf-8"))
+    assert manifest["extra"]["summary"]["resumed_from"] == 0
+    assert (tmp_path / "state.stale-0").is_dir()
 
 
 def test_two_processes_follow_the_curve_of_one(stores, tmp_path):

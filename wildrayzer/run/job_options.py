@@ -5,65 +5,11 @@ Options that decide results travel as Snakemake params, so that a changed one ma
 """
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any
 
 from wildrayzer.config import ModelConfig, RunConfig
-from wildrayzer.config.base import Effect, Section, effect_of
+from wildrayzer.config.base import Section
 from wildrayzer.run.expected import expected_scores
-
-S = TypeVar("S", bound=Section)
-_MISSING = object()
-
-
-def deciding_options(section: Section | None) -> dict[str, Any] | None:
-    """The options of a section that decide results, as nested plain data, without those at their defaults.
-
-    Defaults are left out so that a new option of a later version, which does by default what was done before, changes
-    no params; a changed default needs a new stage version instead. None stays None.
-    """
-    return None if section is None else _chosen(section, _MISSING, {"result"})
-
-
-def completed(options: Mapping[str, Any], section: S) -> S:
-    """A section with the given deciding options; the other options are those of `section`.
-
-    Deciding options that are not given take their defaults, whatever `section` says: a job reads no deciding option
-    that is not among its params.
-
-    Raises:
-        pydantic.ValidationError: an option without default is not given.
-    """
-    other = _chosen(section, _MISSING, {"rounding", "speed", "observation"})
-    return type(section).model_validate(_merged(other, options))
-
-
-def _chosen(section: Section, default: Any, effects: set[Effect]) -> dict[str, Any]:
-    plain = section.model_dump(mode="json")
-    chosen: dict[str, Any] = {}
-    for name, field in type(section).model_fields.items():
-        value = getattr(section, name)
-        usual = getattr(default, name, _MISSING)
-        if usual is _MISSING and not field.is_required():
-            usual = field.get_default(call_default_factory=True)
-        if isinstance(value, Section):
-            inner = _chosen(value, usual if type(usual) is type(value) else _MISSING, effects)
-            # a section in place of None counts even where all of its options are at their defaults
-            if inner or ("result" in effects and usual is None):
-                chosen[name] = inner
-        elif isinstance(value, dict) and any(isinstance(one, Section) for one in value.values()):
-            chosen[name] = {key: _chosen(one, _MISSING, effects) for key, one in value.items()}
-        elif effect_of(type(section), name) in effects and value != usual:
-            chosen[name] = plain[name]
-    return chosen
-
-
-def _merged(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
-    """Two nested mappings as one; where both have a value, that of `other`."""
-    merged = dict(one)
-    for name, value in other.items():
-        here = merged.get(name)
-        merged[name] = _merged(here, value) if isinstance(here, Mapping) and isinstance(value, Mapping) else value
-    return merged
 
 
 def run_config(raw: Mapping[str, Any]) -> RunConfig:

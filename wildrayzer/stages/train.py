@@ -6,6 +6,7 @@ import shutil
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -20,7 +21,7 @@ from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone
 from wildrayzer.training.data import open_data
 from wildrayzer.training.distributed import World, init_distributed
 from wildrayzer.training.health import HealthCheck
-from wildrayzer.training.job import TrainingJob, identity
+from wildrayzer.training.job import TrainingJob, former_identity, identity, rounding
 from wildrayzer.training.launch import end_with_parent, run_processes
 from wildrayzer.training.logging import open_sinks
 from wildrayzer.training.loop import Trainer
@@ -81,6 +82,8 @@ def _train_here(job: TrainingJob) -> None:
             world=world,
             folder=Path(job.state),
             identity=job_identity,
+            former_identity=former_identity(job, digests),
+            rounding=rounding(job),
             validate=_validation(job, model, world),
             stop=StopRequest(deadline=job.deadline),
             health=HealthCheck(job.watch.health, stage=job.recipe, steps=job.stage.steps),
@@ -88,7 +91,15 @@ def _train_here(job: TrainingJob) -> None:
         )
         summary = trainer.run()
         if world.is_main:
-            _write_outputs(job, model, summary, backbone, perceptual.name, config_digest=job_identity)
+            _write_outputs(
+                job,
+                model,
+                summary,
+                backbone,
+                perceptual.name,
+                config_digest=job_identity,
+                rounding=trainer.resume.history,
+            )
         world.barrier()
 
 
@@ -129,6 +140,7 @@ def _write_outputs(
     perceptual: str,
     *,
     config_digest: str,
+    rounding: list[dict[str, Any]],
 ) -> None:
     state = Path(job.state)
     Path(job.metrics).parent.mkdir(parents=True, exist_ok=True)
@@ -152,6 +164,7 @@ def _write_outputs(
             "features": backbone.name if backbone else None,
             "features_digest": backbone.digest if backbone else None,
             "perceptual": perceptual,
+            "rounding": rounding,
             "deviations": list(job.model.deviations),
             "summary": summary,
         },

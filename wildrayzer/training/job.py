@@ -1,14 +1,16 @@
 """A training job: its options and files, and the digest of what decides its weights."""
 
 from pathlib import Path
+from typing import Any
 
 from wildrayzer.checkpoint import read_manifest
 from wildrayzer.config import FeaturesConfig, ModelConfig, PasteConfig, PerceptualConfig, StageConfig, WatchConfig
-from wildrayzer.config.base import Record
+from wildrayzer.config.base import Record, Section
+from wildrayzer.config.effects import deciding_options, rounding_options
 from wildrayzer.io.digests import digest_file, digest_json
+from wildrayzer.run.stage_versions import STAGE_VERSIONS
 
-STAGE_VERSION = 3
-"""Raised when a change of code changes trained weights."""
+STAGE_VERSION = STAGE_VERSIONS["train"]
 
 
 class TrainingJob(Record):
@@ -72,8 +74,32 @@ def identity(job: TrainingJob, data: list[str]) -> str:
         job: the job.
         data: digests of its stores and labels (`open_data`).
     """
-    sections = (job.stage, job.model, job.features, job.perceptual, job.paste)
-    options = [section.model_dump(mode="json") if section else None for section in sections]
+    return _digest(job, data, [deciding_options(section) for section in _sections(job)])
+
+
+def former_identity(job: TrainingJob, data: list[str]) -> str:
+    """The identity that version 0.1 gave the same job, whose resume states are taken up."""
+    return _digest(job, data, [section.model_dump(mode="json") if section else None for section in _sections(job)])
+
+
+def _sections(job: TrainingJob) -> tuple[Section | None, ...]:
+    return job.stage, job.model, job.features, job.perceptual, job.paste
+
+
+def _digest(job: TrainingJob, data: list[str], options: list[dict[str, Any] | None]) -> str:
     parent = read_manifest(job.parent).weights_digest if job.parent else None
     cutouts = digest_file(job.cutout_annotations) if job.cutout_annotations else None
     return digest_json([STAGE_VERSION, job.recipe, job.seed, options, data, parent, cutouts])
+
+
+def rounding(job: TrainingJob) -> dict[str, Any]:
+    """Options of a job that change its weights only by the order of sums, by full name: a run continues with others."""
+    sections = {"model": job.model, "features": job.features, "perceptual": job.perceptual, "paste": job.paste}
+    plain = {name: rounding_options(section) for name, section in sections.items() if section is not None}
+    options = {
+        **rounding_options(job.stage),
+        **{f"{section}.{name}": value for section, own in plain.items() for name, value in own.items()},
+        "threads": job.threads,
+    }
+    compute = ("device", "processes", "nodes", "compile", "activation_gb")
+    return {**options, **{f"compute.{name}": getattr(job, name) for name in compute}}

@@ -3,7 +3,7 @@
 import logging
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
@@ -53,6 +53,8 @@ class Trainer:
         world: this process among all.
         folder: resume states and metrics.
         identity: digest of everything that decides the result.
+        former_identity: the identity that an earlier version gave the same job.
+        rounding: options that change the result only by the order of sums, for the record.
         validate: `step -> metrics`, in the main process only; called every `validate_every` steps and at the end.
         stop: asks the loop to stop early.
         health: judges the metrics of the main process.
@@ -68,6 +70,8 @@ class Trainer:
         world: World,
         folder: Path,
         identity: str,
+        former_identity: str = "",
+        rounding: Mapping[str, Any] | None = None,
         validate: Validate | None = None,
         stop: StopRequest | None = None,
         health: HealthCheck | None = None,
@@ -77,7 +81,7 @@ class Trainer:
         self.stage = stage
         self.builder = builder
         self.world = world
-        self.resume = ResumeFolder(folder, identity=identity)
+        self.resume = ResumeFolder(folder, identity=identity, former=former_identity, rounding=rounding)
         self.metrics = MetricsLog(folder / "metrics.jsonl", sinks=sinks) if world.is_main else None
         self.health = health
         self.validate = validate
@@ -247,6 +251,8 @@ class Trainer:
         step = self.world.broadcast(-1 if state is None else int(state["step"]))
         if state is None and step >= 0:
             state = self.resume.load_step(step)
+        if self.world.is_main:
+            self.resume.begin(max(step, 0))
         if state is None:
             if self.metrics is not None:
                 self.metrics.truncate(0)

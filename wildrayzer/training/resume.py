@@ -12,7 +12,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -34,16 +34,25 @@ class ResumeFolder:
         folder: made if missing.
         identity: digest of everything that decides the result; states of another identity are moved to
             `FOLDER.stale-N`, never loaded and never deleted.
+        former: identity that an earlier version gave the same job.
+        rounding: options that change the result only by the order of sums; a run may continue with other ones, and
+            `history` says from which step on.
     """
 
-    def __init__(self, folder: Path, *, identity: str) -> None:
+    def __init__(
+        self, folder: Path, *, identity: str, former: str = "", rounding: Mapping[str, Any] | None = None
+    ) -> None:
         self.folder = folder
         self.identity = identity
+        self.former = former
+        self.rounding = dict(rounding or {})
+        self.history: list[dict[str, Any]] = []
+        """Options of `rounding` by the step from which they were used: `{"step": 0, "options": {...}}`, …."""
 
     def claim(self) -> None:
         """Make the folder this job's: set states of another identity aside."""
-        marker = self.folder / "identity.json"
-        if self.folder.exists() and (not marker.exists() or read_json(marker)["identity"] != self.identity):
+        marker = _read_marker(self._marker)
+        if self.folder.exists() and marker.get("identity") not in (self.identity, self.former or self.identity):
             target = next(
                 path
                 for number in range(10_000)
@@ -56,8 +65,38 @@ class ResumeFolder:
                 target,
             )
             self.folder.rename(target)
+            marker = {}
         self.folder.mkdir(parents=True, exist_ok=True)
-        write_json(marker, {"identity": self.identity})
+        self.history = list(marker.get("rounding", []))
+        self._write_marker()
+
+    def begin(self, step: int) -> None:
+        """Record with which rounding options training continues after `step`, and warn of those that have changed."""
+        used = [one for one in self.history if one["step"] < step] if step else []
+        before = used[-1]["options"] if used else None
+        if before is not None and before != self.rounding:
+            changes = [
+                f"{name}: {before.get(name)} → {self.rounding.get(name)}"
+                for name in {**before, **self.rounding}
+                if before.get(name) != self.rounding.get(name)
+            ]
+            logger.warning(
+                "continuing after step %d with other options that change only the order of sums: %s; the weights will "
+                "differ from an undisturbed run's by rounding, and the manifest says so",
+                step,
+                ", ".join(changes),
+            )
+        if before != self.rounding:
+            used.append({"step": step, "options": self.rounding})
+        self.history = used
+        self._write_marker()
+
+    @property
+    def _marker(self) -> Path:
+        return self.folder / "identity.json"
+
+    def _write_marker(self) -> None:
+        write_json(self._marker, {"identity": self.identity, "rounding": self.history})
 
     def save(self, step: int, state: dict[str, Any]) -> None:
         """Write the state after `step` optimiser steps, led by its SHA-256, and drop all but the newest two."""
@@ -101,6 +140,16 @@ class ResumeFolder:
     def _states(self) -> list[tuple[int, Path]]:
         found = [(int(match[1]), path) for path in self.folder.glob("step-*.pt") if (match := _NAME.search(path.name))]
         return sorted(found)
+
+
+def _read_marker(path: Path) -> dict[str, Any]:
+    """Which run the states belong to; empty without a marker, or with one that cannot be read."""
+    try:
+        marker = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    whole = isinstance(marker, dict) and isinstance(marker.get("rounding", []), list)
+    return marker if whole else {}
 
 
 def _read(path: Path, step: int) -> dict[str, Any] | None:

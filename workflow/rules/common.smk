@@ -11,11 +11,8 @@ from wildrayzer.run.expected import (
     compared_files,
     expected_scores,
 )
-from wildrayzer.run.job_options import (
-    deciding_options,
-    training_sections,
-    ungated,
-)
+from wildrayzer.config.effects import deciding_options
+from wildrayzer.run.job_options import training_sections, ungated
 from wildrayzer.run.layout import RunLayout
 from wildrayzer.run.redo import allowed_stages
 from wildrayzer.run.stage_versions import STAGE_VERSIONS

@@ -1,6 +1,7 @@
 """Take a finished static renderer in place of pretraining."""
 
-from wildrayzer.run.job_options import completed, run_config, ungated
+from wildrayzer.config.effects import completed
+from wildrayzer.run.job_options import run_config, ungated
 from wildrayzer.run.logs import workflow_job
 from wildrayzer.training.starting_weights import adopt_pretrained
 

@@ -1,7 +1,8 @@
 """Prepare a frame store."""
 
+from wildrayzer.config.effects import completed
 from wildrayzer.datasets.table import load_table
-from wildrayzer.run.job_options import completed, run_config
+from wildrayzer.run.job_options import run_config
 from wildrayzer.run.logs import workflow_job
 from wildrayzer.stages.prepare import prepare_split
 

@@ -1,6 +1,7 @@
 """Refine the patch masks of one part of a split."""
 
-from wildrayzer.run.job_options import completed, run_config
+from wildrayzer.config.effects import completed
+from wildrayzer.run.job_options import run_config
 from wildrayzer.run.logs import workflow_job
 from wildrayzer.stages.refine import refine_part
 

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from wildrayzer.run.job_options import completed, run_config
+from wildrayzer.config.effects import completed
+from wildrayzer.run.job_options import run_config
 from wildrayzer.run.layout import RunLayout
 from wildrayzer.run.logs import workflow_job
 from wildrayzer.stages.write_report import write_report

@@ -2,9 +2,10 @@
 
 import torch
 
+from wildrayzer.config.effects import completed
 from wildrayzer.evaluation.methods.input_masks import cosegmented, head_masks, masks_from_files
 from wildrayzer.evaluation.scoring import ScoringJob
-from wildrayzer.run.job_options import completed, run_config
+from wildrayzer.run.job_options import run_config
 from wildrayzer.run.logs import workflow_job
 from wildrayzer.stages.score_input_masks import score_input_masks
 from wildrayzer.training.distributed import pick_device

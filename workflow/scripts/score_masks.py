@@ -1,6 +1,7 @@
 """Score the pseudo-masks of a split."""
 
-from wildrayzer.run.job_options import completed, run_config
+from wildrayzer.config.effects import completed
+from wildrayzer.run.job_options import run_config
 from wildrayzer.run.logs import workflow_job
 from wildrayzer.stages.score_masks import MaskScoringJob, score_masks
 

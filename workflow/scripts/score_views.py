@@ -2,7 +2,8 @@
 
 import torch
 
-from wildrayzer.run.job_options import completed, run_config
+from wildrayzer.config.effects import completed
+from wildrayzer.run.job_options import run_config
 from wildrayzer.run.logs import workflow_job
 from wildrayzer.run.row_specs import RowSpec
 from wildrayzer.stages.score_views import ViewScoringJob, score_views

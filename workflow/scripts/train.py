@@ -3,7 +3,8 @@
 import time
 from pathlib import Path
 
-from wildrayzer.run.job_options import completed, run_config, training_sections
+from wildrayzer.config.effects import completed
+from wildrayzer.run.job_options import run_config, training_sections
 from wildrayzer.run.logs import workflow_job
 
 STARTED = time.time()  # the walltime counts while torch is loaded

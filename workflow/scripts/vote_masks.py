@@ -1,6 +1,7 @@
 """Vote on clusters."""
 
-from wildrayzer.run.job_options import completed, run_config
+from wildrayzer.config.effects import completed
+from wildrayzer.run.job_options import run_config
 from wildrayzer.run.logs import workflow_job
 from wildrayzer.stages.patch_masks import vote_masks
 

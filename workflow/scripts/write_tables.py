@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from wildrayzer.config.effects import completed
 from wildrayzer.evaluation.tables.tables import TableContext
 from wildrayzer.run.expected import expected_scores
-from wildrayzer.run.job_options import completed
 from wildrayzer.run.logs import workflow_job
 from wildrayzer.stages.write_tables import load_tables, write_tables
 
