@@ -11,8 +11,8 @@ from wildrayzer.data.sampling.windows import WindowList
 from wildrayzer.io.files import read_json
 from wildrayzer.pseudo_masks.cache.cache import ResidualMaps
 from wildrayzer.pseudo_masks.cache.location import CacheLocation
-from wildrayzer.tools.inspect.figures import FrameFigures, choose, measure, ordered, windows_of
 from wildrayzer.tools.inspect.files import open_cache
+from wildrayzer.tools.inspect.frame_statistics import FrameStatistics, choose, measure, ordered, windows_of
 from wildrayzer.tools.inspect.health import health, overall, sentence
 from wildrayzer.tools.inspect.provenance import origins
 from wildrayzer.tools.inspect.text import histogram
@@ -80,7 +80,7 @@ def some_figures(count=4, **columns):
     values = dict.fromkeys(("patch", "pixel", "masks", "iou", "true"), nothing)
     values |= {"psnr": np.full(count, 20.0), "maps": np.full(count, 0.5), "finite": np.ones(count, bool)}
     values |= {name: np.asarray(column) for name, column in columns.items()}
-    return FrameFigures(frame=np.arange(count), window=np.arange(count, dtype=np.int32), **values)
+    return FrameStatistics(frame=np.arange(count), window=np.arange(count, dtype=np.int32), **values)
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_the_worst_verdict_counts(cache):
     files, figures = open_cache(cache, psnr_filter=17.0), some_figures(**HEALTHY)
     computed, *rest = health(files, figures, still=False, psnr_difference=0.05)
     # four frames of 35, which is what the check is for
-    assert (computed.name, computed.verdict, computed.figure) == (
+    assert (computed.name, computed.verdict, computed.value) == (
         "Frames computed",
         "wrong",
         "4 of 35 (11.4%), 1 clips skipped",
@@ -280,6 +280,6 @@ def test_sorting_by_what_is_not_known_is_refused(tmp_path):
     write_residuals(tmp_path, zeros, zeros, np.full(3, 20.0), np.zeros(3))
     result = command(tmp_path, "--text", "--by", "iou")
     assert result.exit_code == 2
-    assert "--by iou: the cache has no such figure" in flat(result.output)
+    assert "--by iou: the cache has no such value" in flat(result.output)
     write_residuals(tmp_path, zeros, zeros, np.full(3, 20.0), np.full(3, -1))
     assert "holds no computed frame" in flat(command(tmp_path, "--text").output)

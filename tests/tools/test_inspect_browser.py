@@ -9,8 +9,8 @@ import torch
 
 from tests.helpers.browser import MISSING, Browser
 from tests.helpers.inspect_run import command, make_cache
-from wildrayzer.tools.inspect.figures import SORTINGS, measure, ordered, windows_of
 from wildrayzer.tools.inspect.files import open_cache
+from wildrayzer.tools.inspect.frame_statistics import SORTINGS, measure, ordered, windows_of
 
 # Where the variable is set, a missing browser is an error and no reason to skip.
 pytestmark = pytest.mark.skipif(

@@ -97,7 +97,7 @@ def test_controls_need_no_renderer(tmp_path):
     shutil.rmtree(cache.parents[3] / "pretrain")
     assert command(cache, "--out", tmp_path / "g").exit_code == 0
     checks = {check["name"]: check for check in read_json(tmp_path / "g" / "gallery.json")["checks"]}
-    assert checks["Renderings repeat"]["figure"] == "largest difference 0.000 dB"
+    assert checks["Renderings repeat"]["value"] == "largest difference 0.000 dB"
     data = page_data(tmp_path / "g")
     place = [column["name"] for column in data["columns"]].index("rendering")
     # target 0 of window 0 copies input 0, frame 1
@@ -111,7 +111,7 @@ def test_a_cache_alone_is_shown_too(cache, tmp_path):
     folder = tmp_path / "alone" / "inspect"
     assert page_data(folder)["inputs"] == 0
     assert page_data(folder)["columns"][0]["name"] == "feature residual"
-    assert "The frame store is not known, the cache lies in no run" in (folder / "index.html").read_text().replace(
+    assert "The frame store is unknown, since the cache is in no run" in (folder / "index.html").read_text().replace(
         "&#39;", "'"
     )
 
@@ -142,7 +142,7 @@ def test_a_folder_named_by_a_link_or_a_dot(cache, tmp_path, monkeypatch):
 
 
 def test_options_are_refused_before_the_cache_is_measured(cache, tmp_path, monkeypatch):
-    monkeypatch.setattr("wildrayzer.tools.inspect.figures.measure", lambda _files: pytest.fail("measured"))
+    monkeypatch.setattr("wildrayzer.tools.inspect.frame_statistics.measure", lambda _files: pytest.fail("measured"))
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     for words, said in (
         (["--device", "cuda"], "device cuda is asked for, but torch sees none"),

@@ -180,7 +180,7 @@ def test_a_static_renderer_says_that_nothing_is_removed(tmp_path):
     result = call(folder, *paths, "--out", tmp_path / "out")
     assert result.exit_code == 0, result.output
     assert "nothing is removed" in result.stdout
-    assert "its motion head has not learned anything yet" in (tmp_path / "out" / "index.html").read_text()
+    assert "a static renderer whose motion head is not trained yet" in (tmp_path / "out" / "index.html").read_text()
     refused = call(folder, *paths, "--out", tmp_path / "other", "--masks")
     assert (refused.exit_code, "--masks:" in refused.stderr) == (2, True)
     assert not list(tmp_path.glob("*other*"))

@@ -326,7 +326,7 @@ def test_clips_in_which_things_move_do_not_calibrate(run, tmp_path, configfile):
     masks = run / "round1" / "masks"
     words = (masks / "static_test" / "renderer", "--configfile", configfile, *QUICK, "--out", tmp_path / "out")
     said = refused(*words, "--calibration", masks / "dynamic_test" / "renderer")
-    assert "dynamic_test has role: dynamic; name a split where nothing moves" in said
+    assert "dynamic_test has role: dynamic; name a split in which nothing moves" in said
     assert call(*words, "--calibration", masks / "calibration" / "renderer").exit_code == 0
 
 

@@ -75,7 +75,7 @@ def inspect(
             return
     from rich.console import Console
 
-    from wildrayzer.tools.inspect.figures import choose, measure
+    from wildrayzer.tools.inspect.frame_statistics import choose, measure
     from wildrayzer.tools.inspect.files import open_cache
     from wildrayzer.tools.inspect.health import health
     from wildrayzer.tools.inspect.inspect import check_folder, find_renderer, write_gallery

@@ -151,15 +151,19 @@ class WindowList:
         """Read a list.
 
         Raises:
-            ValueError: it has another version, or was changed since it was written.
+            ValueError: it is damaged, has another version, or was changed since it was written.
         """
         document = read_json(path)
-        if document.get("version") != VERSION:
-            raise ValueError(f"{path}: window list of version {document.get('version')}, not {VERSION}; make it again")
-        windows = tuple(Window(scene, tuple(ins), tuple(outs)) for scene, ins, outs in document["windows"])
-        skipped = {int(scene): reason for scene, reason in document["skipped"].items()}
-        lengths = tuple(document["lengths"])
-        made = cls(document["store_digest"], document["inputs"], document["targets"], lengths, windows, skipped)
-        if made.digest != document["digest"]:
+        version = document.get("version") if isinstance(document, dict) else None
+        if version != VERSION:
+            raise ValueError(f"{path}: window list of version {version}, not {VERSION}; make it again")
+        try:
+            windows = tuple(Window(scene, tuple(ins), tuple(outs)) for scene, ins, outs in document["windows"])
+            skipped = {int(scene): reason for scene, reason in document["skipped"].items()}
+            lengths = tuple(document["lengths"])
+            made = cls(document["store_digest"], document["inputs"], document["targets"], lengths, windows, skipped)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path}: the window list is damaged ({error!r}); make it again") from None
+        if made.digest != document.get("digest"):
             raise ValueError(f"{path}: the window list does not fit its digest; make it again")
         return made

@@ -1,4 +1,4 @@
-"""Sizes of a network without its weights."""
+"""Numbers of parameters of a network."""
 
 import torch
 
@@ -7,7 +7,7 @@ from wildrayzer.models.wildrayzer import WildRayZer
 
 
 def parameter_counts(config: ModelConfig) -> dict[str, int]:
-    """Parameters by part of the network, in the order of the data; nothing is allocated for them."""
+    """Numbers of parameters by part of the network, in the order of the data; no weights are allocated."""
     with torch.device("meta"):
         model = WildRayZer(config)
     counts: dict[str, int] = {}

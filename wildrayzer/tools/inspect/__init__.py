@@ -1,1 +1,1 @@
-"""The gallery of a pseudo-mask cache: its figures, its health, its pages and its terminal summary."""
+"""The gallery of a pseudo-mask cache: statistics, health, pages and terminal summary."""

@@ -1,4 +1,4 @@
-"""Everything about a pseudo-mask cache that can be looked at: its groups, and what lies beside them in the run."""
+"""Everything of a pseudo-mask cache that a gallery shows: its groups, and their frames and windows in the run."""
 
 import math
 from collections.abc import Callable
@@ -15,20 +15,17 @@ from wildrayzer.pseudo_masks.cache.location import CacheLocation
 from wildrayzer.pseudo_masks.cache.writer import unfinished
 
 PAPER_FILTER = 17.0
-"""PSNR in dB that the paper's filter asks for; taken where the cache has no summary beside it."""
-
-UNREADABLE = (ValueError, OSError, LookupError, TypeError, AttributeError)
-"""What readers raise where a file beside the cache is damaged, half written or of another form."""
+"""Threshold in dB of the paper's PSNR filter; used if no summary beside the cache records one."""
 
 _PRELOAD = PRELOAD_MB * 2**20
 
 _Group = TypeVar("_Group", bound=CacheGroup)
-_Found = TypeVar("_Found", FrameStore, WindowList)
+_Content = TypeVar("_Content", FrameStore, WindowList)
 
 
 @dataclass(frozen=True)
 class CacheFiles:
-    """A cache, opened, and the frames and windows it was made from, where they are within reach."""
+    """An open cache, with the frames and windows that it was made from if they are available."""
 
     place: CacheLocation
     maps: ResidualMaps
@@ -37,14 +34,14 @@ class CacheFiles:
     store: FrameStore | None
     windows: WindowList | None
     psnr_filter: float
-    """Frames rendered at this PSNR (dB) or less do not teach the motion head."""
+    """Frames with this PSNR (dB) or less do not train the motion head."""
     voting: PseudoMasksConfig
-    """Options of the fusion."""
+    """Options of the fusion, from the patch masks."""
     notes: tuple[str, ...] = field(default=())
-    """What is not there, and why."""
+    """What is missing, and why."""
 
     def preload(self) -> None:
-        """Hold what is not too large in memory: a gallery reads nearly all of it, and single reads take a while."""
+        """Read what is not too large into memory: a gallery reads nearly all of it, and single reads are slow."""
         arrays = [(self.maps, name) for name in ("d_dino", "d_ssim", "clusters")]
         for group, name in [*arrays, (self.patches, "mask"), (self.pixels, "mask")]:
             if group is not None and group.num_frames * math.prod(group.sizes.values()) <= _PRELOAD:
@@ -53,7 +50,7 @@ class CacheFiles:
             self.store.preload()
 
     def window(self, number: int) -> Window | None:
-        """Inputs and targets of a window, where the list is within reach."""
+        """Inputs and targets of a window; None without a window list."""
         return self.windows.windows[number] if self.windows else None
 
 
@@ -64,16 +61,16 @@ def open_cache(
     windows: str | Path | None = None,
     psnr_filter: float | None = None,
 ) -> CacheFiles:
-    """Open a cache with what made it.
+    """Open a cache, with its frames and windows.
 
-    Frames and windows are looked for where the run keeps them. What lies there but is damaged or has another digest is
-    not used, and `notes` says so; what is named here must fit.
+    Frames and windows are looked for in the run's folder. If they are damaged there or have another digest, they are
+    not used, and `notes` says so. What is named explicitly must fit.
 
     Args:
-        cache: folder of residuals.zarr, patch_masks.zarr and pixel_masks.zarr; masks that are not made yet may lack.
+        cache: folder of residuals.zarr, patch_masks.zarr and pixel_masks.zarr; the masks may be missing.
         frames: frame store of the split.
         windows: window list of the split.
-        psnr_filter: in dB; None takes what the join of the residuals wrote, else the paper's.
+        psnr_filter: in dB; None takes the one recorded beside the residuals, or else the paper's.
 
     Raises:
         ValueError: a group is unfinished, damaged or made from another one, or `frames` or `windows` do not fit.
@@ -111,33 +108,33 @@ def _beside(
     digest_name: str,
     named: str | Path | None,
     usual: str | None,
-    read: Callable[[str | Path], _Found],
+    read: Callable[[str | Path], _Content],
     place: CacheLocation,
     maps: ResidualMaps,
     notes: list[str],
     without: str,
-) -> _Found | None:
-    """A frame store or window list with the digest that the cache was made from."""
+) -> _Content | None:
+    """The frame store or window list that the cache was made from, by its digest."""
     option, name = ("--frames", "frame store") if digest_name == "store" else ("--windows", "window list")
     path = Path(named or usual or "")
     expected = maps.digests.get(digest_name)
     if named is None and (usual is None or not path.exists()):
-        where = f"is not at {place.show(path)}" if usual else "is not known, the cache lies in no run's folder"
+        where = f"is not at {place.show(path)}" if usual else "is unknown, since the cache is in no run's folder"
         notes.append(f"The {name} {where}: {without} are left out. Name it with {option}.")
         return None
     try:
-        found = read(path)
-    except UNREADABLE as error:
+        content = read(path)
+    except (ValueError, OSError) as error:
         if named is not None:
             raise
         notes.append(f"The {name} of the run cannot be read ({error}): {without} are left out. Name it with {option}.")
         return None
-    if found.digest == expected:
-        return found
-    difference = f"{place.show(path)} is {found.digest}, the cache was made from {expected or 'one not recorded'}"
+    if content.digest == expected:
+        return content
+    difference = f"{place.show(path)} is {content.digest}, the cache was made from {expected or 'one not recorded'}"
     if named is not None:
         raise ValueError(f"{option} {difference}; name the one that made the cache")
-    notes.append(f"{difference}: {without} are left out. Make the cache again, or name its {name}: {option}.")
+    notes.append(f"{difference}: {without} are left out. Make the cache again, or name its {name} with {option}.")
     return None
 
 
@@ -145,6 +142,6 @@ def _recorded_filter(place: CacheLocation, notes: list[str]) -> float:
     summary = place.group("residuals").with_suffix(".json")
     try:
         return float(read_json(summary)["psnr_filter"])
-    except UNREADABLE:
-        notes.append(f"No PSNR filter is recorded beside the cache; the paper's {PAPER_FILTER:g} dB are taken.")
+    except (OSError, ValueError, KeyError, TypeError):  # missing, no JSON, or without a number of this name
+        notes.append(f"No PSNR filter is recorded beside the cache; the paper's {PAPER_FILTER:g} dB are used.")
         return PAPER_FILTER

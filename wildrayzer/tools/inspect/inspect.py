@@ -1,4 +1,4 @@
-"""The gallery of a pseudo-mask cache: windows rendered again where their renderer is at hand, and pages written."""
+"""Writes the gallery of a pseudo-mask cache; windows are rendered again if their renderer is available."""
 
 import dataclasses
 import os
@@ -18,15 +18,15 @@ from wildrayzer.io.files import write_json
 from wildrayzer.models import WildRayZer
 from wildrayzer.pseudo_masks.predictors import Predictor, predict, predict_by_control
 from wildrayzer.pseudo_masks.residual_maps import psnr
-from wildrayzer.tools.inspect.figures import WindowRows
 from wildrayzer.tools.inspect.files import CacheFiles
+from wildrayzer.tools.inspect.frame_statistics import WindowRows
 from wildrayzer.tools.inspect.health import Check, health, sentence
 from wildrayzer.tools.inspect.pages import Shown, summary_page, windows_page
 from wildrayzer.tools.inspect.pictures import Renderings, Scales, columns, window_script
 from wildrayzer.tools.inspect.provenance import origins, renderer_folder
 
 MARKER = "gallery.json"
-"""File by which a folder is known as a gallery, which may be replaced."""
+"""File that marks a folder as a gallery, which may be replaced."""
 VERSION = 1
 _AT_ONCE, _WORKERS = 16, 8
 _CONTROLS: dict[str, Predictor] = {"nearest": "nearest", "blurred": "blurred"}
@@ -34,7 +34,7 @@ _CONTROLS: dict[str, Predictor] = {"nearest": "nearest", "blurred": "blurred"}
 
 @dataclass(frozen=True)
 class Renderer:
-    """What stands for the rendering of a cache: its checkpoint, or a control, which needs none."""
+    """The predictor of a cache: a renderer with its weights, or a control, which needs none."""
 
     predictor: Predictor
     model: WildRayZer | None
@@ -42,7 +42,7 @@ class Renderer:
 
     @torch.no_grad()
     def render(self, files: CacheFiles, number: int) -> tuple[Renderings, np.ndarray]:
-        """The targets of a window, rendered, and their PSNR in dB; frames and windows must be at hand."""
+        """Predictions of a window's targets, and their PSNR in dB; frames and windows must be available."""
         store, window = files.store, files.window(number)
         assert store is not None
         assert window is not None
@@ -54,22 +54,22 @@ class Renderer:
         )
         if self.predictor == "renderer":
             assert self.model is not None
-            found = predict("renderer", self.model, inputs, targets, [window])
+            predicted = predict("renderer", self.model, inputs, targets, [window])
         else:
             patch_size = store.image_size // files.maps.sizes["patch_row"]
-            found = predict_by_control(self.predictor, inputs, targets, [window], patch_size=patch_size)
-        fidelity = psnr(targets[0], found[0]).cpu().numpy()
-        return found[0].permute(0, 2, 3, 1).cpu().numpy(), fidelity
+            predicted = predict_by_control(self.predictor, inputs, targets, [window], patch_size=patch_size)
+        fidelity = psnr(targets[0], predicted[0]).cpu().numpy()
+        return predicted[0].permute(0, 2, 3, 1).cpu().numpy(), fidelity
 
 
 def find_renderer(
     files: CacheFiles, *, checkpoint: str | Path | None = None, device: str = "cpu"
 ) -> tuple[Renderer | None, str]:
-    """What can render the windows of a cache again; None, and the reason, where nothing can.
+    """What can render the windows of a cache again, or None and the reason.
 
     Args:
         files: the cache.
-        checkpoint: folder of the renderer; None looks through the run's.
+        checkpoint: folder of the renderer; None searches the run's checkpoints.
         device: where to render.
 
     Raises:
@@ -86,10 +86,11 @@ def find_renderer(
             f"No checkpoint of the run has the weights {digest} that made the cache: renderings are left out. Name it "
             "with --renderer."
         )
-    found = read_manifest(folder).weights_digest
-    if found != digest:
+    weights = read_manifest(folder).weights_digest
+    if weights != digest:
         raise ValueError(
-            f"--renderer {folder} has the weights {found}, the cache was made with {digest}; name that one"
+            f"--renderer {folder} has the weights {weights}, the cache was made with {digest}; name the "
+            "checkpoint with those weights"
         )
     model, _ = load_checkpoint(folder, device=device)
     return Renderer("renderer", model.eval().requires_grad_(False), device), ""
@@ -98,11 +99,11 @@ def find_renderer(
 def write_gallery(
     shown: Shown, out: str | Path, *, renderer: Renderer | None, still: bool, notes: Sequence[str] = ()
 ) -> str:
-    """Write a gallery as a folder that needs nothing but itself; index.html is its summary.
+    """Write a gallery: a self-contained folder whose index.html is the summary.
 
     Args:
-        shown: figures of the cache, and the windows to show.
-        out: folder; a gallery that lies there is replaced.
+        shown: statistics of the cache, and the windows to show.
+        out: folder; a gallery there is replaced.
         renderer: renders the windows again; None leaves renderings out.
         still: nothing moves in this split.
         notes: what is missing, and why.
@@ -111,7 +112,7 @@ def write_gallery(
         The verdict, in one line.
 
     Raises:
-        ValueError: `out` holds something else.
+        ValueError: `out` contains something else.
     """
     out = check_folder(Path(out))
     temporary = out.with_name(f".{out.name}.unfinished")
@@ -127,8 +128,10 @@ def write_gallery(
 
 
 def _replace(made: Path, out: Path) -> None:
-    """Move what a folder holds to `out`, which may be the folder that the command is called from: it stays, and is
-    known as a gallery all the while."""
+    """Replace the content of `out` by that of a folder.
+
+    The folder `out` itself stays, since the command may be called from it, and is marked as a gallery at all times.
+    """
     out.mkdir(exist_ok=True)
     for old in sorted(out.iterdir(), key=lambda one: one.name == MARKER):
         shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
@@ -137,32 +140,34 @@ def _replace(made: Path, out: Path) -> None:
 
 
 def check_folder(out: Path) -> Path:
-    """The folder that a gallery is written to, links resolved; refuses to replace anything but a gallery.
+    """The folder that a gallery is written to, with links resolved.
 
     Raises:
-        ValueError: it is something else.
+        ValueError: something other than a gallery is there.
     """
     out = out.resolve()
     if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / MARKER).is_file()):
-        raise ValueError(f"--out {out} is there and is no gallery; name a new folder")
+        raise ValueError(f"--out {out} exists and is not a gallery; name a new folder")
     return out
 
 
 def _write_pages(
     shown: Shown, folder: Path, renderer: Renderer | None, *, still: bool, notes: Sequence[str]
 ) -> list[Check]:
-    """Write everything of a gallery into a folder; gives the checks."""
+    """Write all files of a gallery; returns the checks."""
     files, scales = shown.files, Scales.of(shown.files)
     made_by = origins(files.place.path)
     files.preload()
     headings = columns(files, scales, rendered=renderer is not None)
     difference = _write_windows(shown, folder / "windows", renderer, scales, [key for key, _ in headings])
-    checks = health(files, shown.figures, still=still, psnr_difference=difference)
-    (folder / "windows.html").write_text(windows_page(shown, headings))
+    checks = health(files, shown.statistics, still=still, psnr_difference=difference)
+    (folder / "windows.html").write_text(windows_page(shown, headings), encoding="utf-8")
     notes = [*files.notes, *notes]
-    if len(shown.windows) < (total := len(np.unique(shown.figures.window))):
-        notes.append(f"The gallery shows {len(shown.windows)} of {total} windows; figures and plots are of all.")
-    (folder / "index.html").write_text(summary_page(shown, checks, made_by, notes))
+    if len(shown.windows) < (total := len(np.unique(shown.statistics.window))):
+        notes.append(
+            f"The gallery shows {len(shown.windows)} of {total} windows; statistics and plots are of all windows."
+        )
+    (folder / "index.html").write_text(summary_page(shown, checks, made_by, notes), encoding="utf-8")
     about = {"gallery": VERSION, "residuals": files.maps.digest, "windows": len(shown.windows)}
     write_json(folder / MARKER, about | {"checks": [dataclasses.asdict(check) for check in checks], "notes": notes})
     return checks
@@ -171,16 +176,16 @@ def _write_pages(
 def _write_windows(
     shown: Shown, folder: Path, renderer: Renderer | None, scales: Scales, keys: list[str]
 ) -> float | None:
-    """Write the pictures of every window; gives the largest difference from the cached PSNR, dB."""
+    """Write the pictures of every window; returns the largest difference from the cached PSNR in dB."""
     files, difference = shown.files, None if renderer is None else 0.0
 
     def write(window: WindowRows, renderings: Renderings | None) -> None:
         listed = files.window(window.number)
         start = int(files.maps.offsets[shown.scene(window)])
         inputs = start + np.array(listed.inputs) if listed else np.empty(0, np.int64)
-        frames = shown.figures.frame[window.rows]
+        frames = shown.statistics.frame[window.rows]
         script = window_script(window.number, files, scales, frames, inputs, renderings, keys)
-        (folder / f"{window.number:06d}.js").write_text(script)
+        (folder / f"{window.number:06d}.js").write_text(script, encoding="utf-8")
 
     starts = range(0, len(shown.windows), _AT_ONCE)
     with ThreadPoolExecutor(min(_WORKERS, os.cpu_count() or 1)) as pool:
@@ -188,9 +193,9 @@ def _write_windows(
             batch = shown.windows[start : start + _AT_ONCE]
             rendered: list[Renderings | None] = [None] * len(batch)
             if renderer is not None:
-                for place, window in enumerate(batch):
-                    rendered[place], fidelity = renderer.render(files, window.number)
-                    apart = np.abs(fidelity - shown.figures.psnr[window.rows])
+                for index, window in enumerate(batch):
+                    rendered[index], fidelity = renderer.render(files, window.number)
+                    apart = np.abs(fidelity - shown.statistics.psnr[window.rows])
                     difference = max(difference or 0.0, float(np.nanmax(apart, initial=0.0)))
             list(pool.map(write, batch, rendered))
     return difference

@@ -11,16 +11,16 @@ from markupsafe import Markup
 from wildrayzer.pseudo_masks.fusion import dino_weight
 from wildrayzer.report.page.page import Column, Figures, TextTable, template
 from wildrayzer.tools.inspect.charts import places, plots
-from wildrayzer.tools.inspect.figures import (
+from wildrayzer.tools.inspect.files import CacheFiles
+from wildrayzer.tools.inspect.frame_statistics import (
     LOWEST_FIRST,
     SORTINGS,
-    FrameFigures,
+    FrameStatistics,
     WindowRows,
     mean,
     ordered,
     window_mean,
 )
-from wildrayzer.tools.inspect.files import CacheFiles
 from wildrayzer.tools.inspect.health import Check, overall, sentence
 from wildrayzer.tools.inspect.provenance import Origin
 
@@ -29,7 +29,7 @@ FILTERS = {
     "left": "with frames left out by the filter",
     "none_kept": "with no frame kept",
     "empty": "with an empty mask",
-    "all_empty": "with empty masks alone",
+    "all_empty": "with only empty masks",
     "full": "with a nearly full mask",
 }
 KEYS = {
@@ -39,11 +39,11 @@ KEYS = {
     "n, p": "next and previous page",
     "s": "next sorting",
     "r": "reversed order",
-    "/": "find a clip by its name; Enter leads to the first, Esc leaves the field",
+    "/": "find a clip by its name; Enter goes to the first, Esc leaves the field",
     "?": "these keys",
 }
 WORDS = {"fine": "fine", "look": "have a look", "wrong": "wrong"}
-_FIGURES = ("psnr", "coverage", "maps", "masks", "iou", "true")
+_VALUES = ("psnr", "coverage", "maps", "masks", "iou", "true")
 _LISTED = 8
 _SHOWN_AS = {
     "psnr": "{:.1f} dB", "coverage": "{:.1%} covered", "maps": "{:.2f}", "masks": "{:.2f}", "iou": "{:.1%} IoU",
@@ -56,19 +56,19 @@ class Shown:
     """What both pages are made from."""
 
     files: CacheFiles
-    figures: FrameFigures
+    statistics: FrameStatistics
     windows: list[WindowRows]
     by: str
     """Key of `SORTINGS` that the gallery opens with."""
 
     @property
     def sortings(self) -> list[str]:
-        """Sortings that some frame has a figure for."""
-        return [key for key in SORTINGS if np.isfinite(self.figures.of_key(key)).any()]
+        """Orders that some frame has a value for."""
+        return [key for key in SORTINGS if np.isfinite(self.statistics.of_key(key)).any()]
 
     def scene(self, window: WindowRows) -> int:
         """Number of the window's clip."""
-        frame = self.figures.frame[window.rows[0]]
+        frame = self.statistics.frame[window.rows[0]]
         return int(np.searchsorted(self.files.maps.offsets, frame, side="right")) - 1
 
 
@@ -82,7 +82,7 @@ def windows_page(shown: Shown, columns: Sequence[tuple[str, Column]]) -> str:
         "columns": [
             {"name": c.name, "ramp": c.ramp, "low": c.low, "high": c.high, "grid": key in _GRIDS} for key, c in columns
         ],
-        "windows": [_figures_of(shown, window) for window in shown.windows],
+        "windows": [_window_values(shown, window) for window in shown.windows],
     }
     text = json.dumps(document, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")  # no tag, no comment
     return template("inspect_windows.html.j2").render(
@@ -94,33 +94,33 @@ def windows_page(shown: Shown, columns: Sequence[tuple[str, Column]]) -> str:
     )
 
 
-def _figures_of(shown: Shown, window: WindowRows) -> dict[str, Any]:
-    files, figures, rows, scene = shown.files, shown.figures, window.rows, shown.scene(window)
+def _window_values(shown: Shown, window: WindowRows) -> dict[str, Any]:
+    files, statistics, rows, scene = shown.files, shown.statistics, window.rows, shown.scene(window)
     listed = files.window(window.number) if files.store else None
-    found: dict[str, Any] = {
+    values: dict[str, Any] = {
         "number": window.number,
         "scene": files.maps.scenes[scene],
         "inputs": list(listed.inputs) if listed else [],
-        "frames": (figures.frame[rows] - files.maps.offsets[scene]).tolist(),
-        "weight": _numbers(dino_weight(figures.psnr[rows], files.voting)),
+        "frames": (statistics.frame[rows] - files.maps.offsets[scene]).tolist(),
+        "weight": _numbers(dino_weight(statistics.psnr[rows], files.voting)),
     }
-    means = {key: window_mean(np.asarray(getattr(figures, key)), window) for key in _FIGURES}
-    found["means"] = {key: None if np.isnan(value) else value for key, value in means.items()}
-    return found | {key: _numbers(getattr(figures, key)[rows]) for key in _FIGURES}
+    means = {key: window_mean(np.asarray(getattr(statistics, key)), window) for key in _VALUES}
+    values["means"] = {key: None if np.isnan(value) else value for key, value in means.items()}
+    return values | {key: _numbers(getattr(statistics, key)[rows]) for key in _VALUES}
 
 
 def _numbers(values: np.ndarray) -> list[float | None]:
-    """Four decimals; null where something is not known or not finite."""
+    """Values with four decimals; null if unknown or not finite."""
     return [round(float(value), 4) if np.isfinite(value) else None for value in values]
 
 
 def summary_page(shown: Shown, checks: list[Check], origins: list[Origin], notes: Sequence[str]) -> str:
-    """The summary of the whole cache, whatever the gallery shows of it."""
-    files, figures = shown.files, shown.figures
+    """The summary page, of the whole cache, even if the gallery shows only part of it."""
+    files, statistics = shown.files, shown.statistics
     lead = (
         f"{files.maps.num_frames} frames of {len(files.maps.scenes)} clips on a grid of "
-        f"{' × '.join(map(str, files.maps.sizes.values()))} patches; {len(figures)} frames computed in "
-        f"{len(np.unique(figures.window))} windows. Backbone: {files.maps.about.get('backbone', 'not recorded')}."
+        f"{' × '.join(map(str, files.maps.sizes.values()))} patches; {len(statistics)} frames computed in "
+        f"{len(np.unique(statistics.window))} windows. Backbone: {files.maps.about.get('backbone', 'not recorded')}."
     )
     return template("inspect_summary.html.j2").render(
         title=f"Pseudo-masks: {files.place.title}",
@@ -131,8 +131,8 @@ def summary_page(shown: Shown, checks: list[Check], origins: list[Origin], notes
         checks=checks,
         notes=notes,
         shown=len(shown.windows),
-        plots=Figures("Over the frames", plots(files, figures)),
-        places=Figures("Over the image", places(files, figures), size="small"),
+        plots=Figures("Over the frames", plots(files, statistics)),
+        places=Figures("Over the image", places(files, statistics), size="small"),
         lists=_lists(shown),
         sections=[
             {"name": "health", "title": "Health"},
@@ -146,31 +146,31 @@ def summary_page(shown: Shown, checks: list[Check], origins: list[Origin], notes
 
 
 PROVENANCE_TEXT = (
-    "Digests are recorded when a part is written and compared when it is read. fits: what lies in the run's folder has "
-    "this digest. differs: it has another one. not available: it does not exist. recorded: nothing to compare with."
+    "Digests are recorded when a group is written and compared when it is read. fits: the file in the run's folder has "
+    "this digest. differs: it has another one. not available: there is no such file. recorded: nothing to compare with."
 )
 
 
 def provenance_table(origins: list[Origin]) -> TextTable:
-    """Every digest of every group."""
+    """Table of every digest of every group."""
     rows = tuple((one.group, one.name, one.digest, one.what, one.state) for one in origins)
-    return TextTable("What made the cache", ("part", "made from", "digest", "which is", "state"), rows)
+    return TextTable("What made the cache", ("group", "made from", "digest", "which is", "state"), rows)
 
 
 def _lists(shown: Shown) -> list[dict[str, Any]]:
     """The first few windows of each sorting, among those that the gallery shows."""
-    found = []
+    lists = []
     for key in shown.sortings:
         if key == "window":
             continue
-        values = shown.figures.of_key(key)
+        values = shown.statistics.of_key(key)
         entries = [
             {
                 "number": window.number,
                 "text": f"{shown.files.maps.scenes[shown.scene(window)]}: {_SHOWN_AS[key].format(value)}",
             }
-            for window in ordered(shown.figures, shown.windows, key)[:_LISTED]
+            for window in ordered(shown.statistics, shown.windows, key)[:_LISTED]
             if np.isfinite(value := mean(values[window.rows]))
         ]
-        found.append({"key": key, "title": SORTINGS[key][0].upper() + SORTINGS[key][1:], "entries": entries})
-    return found
+        lists.append({"key": key, "title": SORTINGS[key][0].upper() + SORTINGS[key][1:], "entries": entries})
+    return lists

@@ -1,4 +1,4 @@
-"""The pictures of a window: small, each a data URI, all of them in one script that the gallery loads when needed."""
+"""Pictures of a window: small data URIs in one script per window, which the gallery loads when it is needed."""
 
 import base64
 import json
@@ -15,7 +15,7 @@ from wildrayzer.report.page.pictures import cluster_picture, heat, mask_picture,
 from wildrayzer.tools.inspect.files import CacheFiles
 
 THUMBNAIL = 128
-"""Most pixels a side; photographs are reduced to it, maps keep their grid."""
+"""Largest side in pixels of photographs; maps keep their grid."""
 _QUANTILE = 0.99
 _FUSED = (-1.5, 3.0)
 _QUALITY = 82
@@ -23,19 +23,19 @@ _LOSSLESS = 101
 _SAMPLE = 4096
 
 Renderings = Float[np.ndarray, "t h w 3"]
-"""Of a window's targets, in [0, 1]."""
+"""Renderings of a window's targets, in [0, 1]."""
 
 
 @dataclass(frozen=True)
 class Scales:
-    """Upper ends of the colour scales, the same for all windows."""
+    """Upper ends of the colour scales, equal for all windows."""
 
     d_dino: float
     d_ssim: float
 
     @classmethod
     def of(cls, files: CacheFiles) -> "Scales":
-        """The 99% quantile of each map over (a regular sample of) the computed frames."""
+        """The 99% quantile of each map over the computed frames, or over a regular sample of them."""
         computed = np.flatnonzero(files.maps.window >= 0)
         sample = computed[:: -(-len(computed) // _SAMPLE)]
         highest = []
@@ -47,9 +47,9 @@ class Scales:
 
 
 def columns(files: CacheFiles, scales: Scales, *, rendered: bool) -> list[tuple[str, Column]]:
-    """(key, heading) of the pictures that a target has, in order; inputs come before them."""
+    """Key and heading of each picture of a target, in order."""
     truth = files.store is not None and files.store.has_masks
-    found = [
+    entries = [
         ("target", Column("target"), files.store is not None),
         ("rendering", Column("rendering"), rendered),
         ("d_dino", ramp("feature residual", 0.0, scales.d_dino), True),
@@ -60,7 +60,7 @@ def columns(files: CacheFiles, scales: Scales, *, rendered: bool) -> list[tuple[
         ("pixel", Column("refined mask"), files.pixels is not None),
         ("truth", Column("truth"), truth),
     ]
-    return [(key, column) for key, column, present in found if present]
+    return [(key, column) for key, column, present in entries if present]
 
 
 def window_script(
@@ -72,16 +72,16 @@ def window_script(
     renderings: Renderings | None,
     keys: Sequence[str],
 ) -> str:
-    """JavaScript that hands a window's pictures to the gallery: `inputs`, and `targets` with one list a frame.
+    """JavaScript that gives a window's pictures to the gallery: `inputs`, and `targets` with one list per frame.
 
     Args:
-        number: of the window.
+        number: number of the window.
         files: the cache.
-        scales: of the maps.
+        scales: colour scales of the maps.
         frames: global frame numbers of the targets.
-        inputs: of the inputs; empty where they are not known.
-        renderings: of the targets, where there are any.
-        keys: of `columns`.
+        inputs: global frame numbers of the inputs; empty if they are unknown.
+        renderings: renderings of the targets, if there are any.
+        keys: keys of `columns`.
     """
     drawn = _target_pictures(files, scales, frames, renderings)
     pictures = {
@@ -116,7 +116,7 @@ def _target_pictures(
 
 
 def photo(image: UInt8[np.ndarray, "h w 3"]) -> str:
-    """A frame or a rendering as WebP with small losses, reduced to a thumbnail where it is larger."""
+    """A frame or rendering as lossy WebP, reduced to `THUMBNAIL` pixels if it is larger."""
     if max(image.shape[:2]) > THUMBNAIL:
         share = THUMBNAIL / max(image.shape[:2])
         image = cv2.resize(image, None, fx=share, fy=share, interpolation=cv2.INTER_AREA)
@@ -124,7 +124,7 @@ def photo(image: UInt8[np.ndarray, "h w 3"]) -> str:
 
 
 def small(image: UInt8[np.ndarray, "h w 3"]) -> str:
-    """A map or mask as lossless WebP at the size it has; the page enlarges it."""
+    """A map or mask as lossless WebP in its own size; the page enlarges it."""
     return _webp(image, _LOSSLESS)
 
 

@@ -1,4 +1,4 @@
-"""What made every part of a cache, by digest, and whether it is still at hand."""
+"""Origins of every group of a cache, by digest, and whether they are still available."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,7 +11,6 @@ from wildrayzer.pseudo_masks.cache.cache import CacheGroup, PatchMasks, PixelMas
 from wildrayzer.pseudo_masks.cache.location import CacheLocation
 from wildrayzer.pseudo_masks.cache.writer import unfinished
 from wildrayzer.pseudo_masks.calibration import AbsoluteThresholds
-from wildrayzer.tools.inspect.files import UNREADABLE
 
 State = Literal["fits", "differs", "not available", "damaged", "recorded"]
 KINDS: tuple[type[CacheGroup], ...] = (ResidualMaps, PatchMasks, PixelMasks)
@@ -31,10 +30,10 @@ class Origin:
     name: str
     digest: str
     what: str
-    """What it stands for, as far as that can be told."""
+    """What has this digest, as far as it is known."""
     state: State
-    """`fits`: what lies in the run has this digest. `differs`: it has another one. `damaged`: it cannot be read.
-    `recorded`: nothing to compare."""
+    """`fits`: the file in the run's folder has this digest. `differs`: it has another one. `not available`: there is no
+    such file. `damaged`: it cannot be read. `recorded`: there is nothing to compare with."""
 
 
 def origins(cache: str | Path) -> list[Origin]:
@@ -45,30 +44,30 @@ def origins(cache: str | Path) -> list[Origin]:
     """
     place = CacheLocation.of(cache)
     groups: dict[str, CacheGroup] = {}
-    found = []
+    recorded = []
     for kind in KINDS:
         path = place.group(kind.kind)
         if kind is not ResidualMaps and not path.exists() and not unfinished(path).exists():
             continue
         group = groups[kind.kind] = kind(path)
         made_by = ", ".join(f"{name} {version}" for name, version in group.attributes.get("versions", {}).items())
-        found.append(Origin(kind.kind, "itself", group.digest, made_by or "versions not recorded", "recorded"))
-        found += [_origin(place, group, groups, name, digest) for name, digest in group.digests.items()]
-    return found
+        recorded.append(Origin(kind.kind, "itself", group.digest, made_by or "versions not recorded", "recorded"))
+        recorded += [_origin(place, group, groups, name, digest) for name, digest in group.digests.items()]
+    return recorded
 
 
-def mixed(found: list[Origin]) -> list[Origin]:
-    """Digests that another group of the same cache contradicts: parts that do not belong together."""
-    return [origin for origin in found if origin.name in _PARENTS and origin.state == "differs"]
+def mixed(recorded: list[Origin]) -> list[Origin]:
+    """Digests that another group of the same cache contradicts: the groups do not belong together."""
+    return [origin for origin in recorded if origin.name in _PARENTS and origin.state == "differs"]
 
 
 def renderer_folder(place: CacheLocation, digest: str) -> Path | None:
-    """The checkpoint of the run whose weights have this digest; damaged ones are passed over."""
+    """The checkpoint of the run whose weights have this digest; damaged ones are skipped."""
     return _search(place, digest)[0]
 
 
 def _search(place: CacheLocation, digest: str) -> tuple[Path | None, list[str]]:
-    """The checkpoint of the run whose weights have this digest, and what is wrong with those that cannot be read."""
+    """The checkpoint of the run whose weights have this digest, and a message for each that cannot be read."""
     from wildrayzer.checkpoint import read_manifest
 
     damaged: list[str] = []
@@ -77,7 +76,7 @@ def _search(place: CacheLocation, digest: str) -> tuple[Path | None, list[str]]:
             try:
                 if read_manifest(manifest.parent).weights_digest == digest:
                     return manifest.parent, damaged
-            except UNREADABLE:
+            except (ValueError, OSError):
                 damaged.append(f"{place.show(manifest)} is damaged")
     return None, damaged
 
@@ -111,7 +110,7 @@ def _renderer(place: CacheLocation, digest: str) -> tuple[str, State]:
     from wildrayzer.checkpoint import read_manifest
 
     if digest in ("nearest", "blurred"):
-        return "control in place of a renderer", "recorded"
+        return "a control instead of a renderer", "recorded"
     folder, damaged = _search(place, digest)
     if folder is None:
         return "; ".join(["no checkpoint of the run has these weights", *damaged]), "not available"
@@ -120,7 +119,7 @@ def _renderer(place: CacheLocation, digest: str) -> tuple[str, State]:
 
 
 def _of_run(place: CacheLocation, name: str, digest: str) -> tuple[str, State]:
-    """A frame store, a window list or thresholds at their place in the run."""
+    """A frame store, a window list or thresholds of the run."""
     if place.layout is None or name not in ("store", "windows", "thresholds"):
         return "", "recorded"
     if name == "thresholds" and digest == "none":
@@ -139,12 +138,12 @@ def _of_run(place: CacheLocation, name: str, digest: str) -> tuple[str, State]:
     }  # fmt: skip
     try:
         return place.show(path), _compare(readers[name](path).digest, digest)
-    except UNREADABLE as error:
+    except (ValueError, OSError) as error:
         return f"damaged: {error}", "damaged"
 
 
-def _compare(found: str, recorded: str) -> State:
-    return "fits" if found == recorded else "differs"
+def _compare(digest: str, recorded: str) -> State:
+    return "fits" if digest == recorded else "differs"
 
 
 def _options(section: str, values: Mapping[str, Any] | None) -> str:

@@ -6,8 +6,8 @@ from rich.table import Table
 from rich.text import Text
 
 from wildrayzer.io.printable import printable
-from wildrayzer.tools.inspect.figures import SORTINGS, mean, ordered
 from wildrayzer.tools.inspect.files import CacheFiles
+from wildrayzer.tools.inspect.frame_statistics import SORTINGS, mean, ordered
 from wildrayzer.tools.inspect.health import Check, sentence
 from wildrayzer.tools.inspect.pages import WORDS, Shown
 from wildrayzer.tools.inspect.provenance import Origin
@@ -18,18 +18,22 @@ _BINS = 40
 
 
 def print_summary(shown: Shown, checks: list[Check], console: Console) -> None:
-    """Health, distributions and the windows that come first in the chosen order."""
-    files, figures = shown.files, shown.figures
+    """Print health, distributions and the first windows in the chosen order."""
+    files, statistics = shown.files, shown.statistics
     console.print(printable(f"Pseudo-masks: {files.place.title}"), markup=False)
     console.print(printable(sentence(checks)), markup=False)
-    table = Table("check", "verdict", "figure", title="Health", title_justify="left")
+    table = Table("check", "verdict", "value", title="Health", title_justify="left")
     for check in checks:
         verdict = Text(WORDS[check.verdict], style=_COLOURS[check.verdict])
-        table.add_row(Text(printable(check.name)), verdict, Text(printable(check.figure)))
+        table.add_row(Text(printable(check.name)), verdict, Text(printable(check.value)))
     console.print(table)
-    console.print("Distributions over the frames, from the least to the most", markup=False)
-    lines = [("PSNR, dB", figures.psnr), ("coverage, %", 100 * figures.coverage)]
-    lines += [("maps disagree", figures.maps), ("masks disagree", figures.masks), ("IoU, %", 100 * figures.iou)]
+    console.print("Distributions over the frames, from the lowest to the highest value", markup=False)
+    lines = [("PSNR, dB", statistics.psnr), ("coverage, %", 100 * statistics.coverage)]
+    lines += [
+        ("maps disagree", statistics.maps),
+        ("masks disagree", statistics.masks),
+        ("IoU, %", 100 * statistics.iou),
+    ]
     for name, values in lines:
         if np.isfinite(values).any():
             console.print(histogram(name, values), markup=False, soft_wrap=True)
@@ -39,7 +43,7 @@ def print_summary(shown: Shown, checks: list[Check], console: Console) -> None:
 
 
 def histogram(name: str, values: np.ndarray) -> str:
-    """One line: name, least, bars of equal width, most, mean."""
+    """One line: name, lowest value, bars of bins of equal width, highest value, mean."""
     values = values[np.isfinite(values)]
     low, high = float(values.min()), float(values.max())
     counts, _ = np.histogram(values, bins=_BINS, range=(low, high if high > low else low + 1))
@@ -48,19 +52,19 @@ def histogram(name: str, values: np.ndarray) -> str:
 
 
 def _first(files: CacheFiles, shown: Shown) -> Table:
-    figures = shown.figures
+    statistics = shown.statistics
     table = Table(
         "window", "clip", "PSNR", "kept", "covered", "maps", "masks", "IoU",
         title=f"First windows: {SORTINGS[shown.by]}", title_justify="left",
     )  # fmt: skip
-    for window in ordered(figures, shown.windows, shown.by)[:10]:
+    for window in ordered(statistics, shown.windows, shown.by)[:10]:
         rows = window.rows
-        kept = int((figures.psnr[rows] > files.psnr_filter).sum())
+        kept = int((statistics.psnr[rows] > files.psnr_filter).sum())
         scene = printable(files.maps.scenes[shown.scene(window)])
         table.add_row(
-            str(window.number), Text(scene), f"{mean(figures.psnr[rows]):.1f} dB",
-            f"{kept} of {len(rows)}", f"{mean(figures.coverage[rows]):.1%}", f"{mean(figures.maps[rows]):.2f}",
-            _known(mean(figures.masks[rows]), "{:.2f}"), _known(mean(figures.iou[rows]), "{:.1%}"),
+            str(window.number), Text(scene), f"{mean(statistics.psnr[rows]):.1f} dB",
+            f"{kept} of {len(rows)}", f"{mean(statistics.coverage[rows]):.1%}", f"{mean(statistics.maps[rows]):.2f}",
+            _known(mean(statistics.masks[rows]), "{:.2f}"), _known(mean(statistics.iou[rows]), "{:.1%}"),
         )  # fmt: skip
     return table
 
@@ -70,10 +74,10 @@ def _known(value: float, form: str) -> str:
 
 
 def print_provenance(origins: list[Origin], console: Console) -> None:
-    """Every digest of every part, whether what lies in the run still has it, and what it stands for."""
+    """Every digest of every group: whether the file in the run's folder has it, and what the file is."""
     for one in origins:
         if one.name == "itself":
             line = f"{one.group}.zarr {one.digest}: {one.what}"
         else:
-            line = f"  {one.name:<12}{one.digest:<18}{one.state:<13}{one.what}".rstrip()
+            line = f"  {one.name:<12}{one.digest:<18}{one.state:<15}{one.what}".rstrip()
         console.print(printable(line), markup=False, highlight=False, soft_wrap=True)

@@ -1,4 +1,4 @@
-"""What a checkpoint can be asked to render: view counts, a trained motion head, and its features."""
+"""Checks of what a checkpoint can render: numbers of views, a trained motion head, and its features."""
 
 import logging
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone
 logger = logging.getLogger(__name__)
 
 _NO_HEAD = {
-    "pretrain": "is a static renderer: its motion head has not learned anything yet",
+    "pretrain": "is a static renderer whose motion head is not trained yet",
     "unmasked": "is the control that was trained without masks",
 }
 
@@ -25,25 +25,25 @@ class RenderOptions:
     """What to render and to write."""
 
     inputs: int | None = None
-    """Input views; None takes the largest number that the checkpoint was trained with and there are pictures for."""
+    """Number of input views; None takes the largest number that the checkpoint was trained with and the views allow."""
     frames: int = 10
-    """Frames taken of a video, evenly spread."""
+    """Number of frames to take from a video, evenly spread."""
     video: bool = False
     """Write `path.mp4`."""
     path_frames: int = 96
-    """Frames of the camera path."""
+    """Number of frames of the camera path."""
     masks: bool = False
     """Write motion masks."""
     plucker: bool = False
     """Write Plücker diagnostics."""
     backbone: str | None = None
-    """Folder of the DINOv3 model for motion heads that use it; None takes the one that the checkpoint names."""
+    """Folder of the DINOv3 model, for motion heads that use it; None takes the model that the checkpoint names."""
     force: bool = False
-    """Render numbers of views that the checkpoint was not trained with, or with other features, and say so."""
+    """Also render with numbers of views or features that the checkpoint was not trained with, and say so."""
 
 
 def why_static(manifest: CheckpointManifest) -> str | None:
-    """Why a checkpoint's motion head cannot gate the inputs; None where it can."""
+    """Why a checkpoint's motion head cannot gate the inputs; None if it can."""
     if manifest.model.motion_head is None:
         return "has no motion head"
     return _NO_HEAD.get(manifest.stage)
@@ -52,10 +52,10 @@ def why_static(manifest: CheckpointManifest) -> str | None:
 def pick_inputs(
     checkpoint: Path, manifest: CheckpointManifest, views: int, options: RenderOptions
 ) -> tuple[list[int], list[str]]:
-    """Numbers of the input views, and what was forced about them.
+    """Indices of the input views, and warnings about a forced number of them.
 
     Raises:
-        ValueError: a number that the checkpoint was not trained with, or more than there are pictures.
+        ValueError: a number that the checkpoint was not trained with, or more inputs than views.
     """
     trained = sorted(set(manifest.inputs))
     fitting = [number for number in trained if number <= views]
@@ -64,7 +64,9 @@ def pick_inputs(
     if wanted not in trained:
         message = f"{checkpoint} was trained with {trained} input views, not {wanted}"
         if not options.force:
-            raise ValueError(f"{message}; give that many pictures or --inputs, or --force it and have the page say so")
+            raise ValueError(
+                f"{message}; give as many pictures or choose with --inputs, or --force it; the page then says so"
+            )
         logger.warning(message)
         forced.append(message)
     return choose_inputs(views, wanted), forced
@@ -73,10 +75,10 @@ def pick_inputs(
 def head_backbone(
     checkpoint: Path, manifest: CheckpointManifest, options: RenderOptions, device: torch.device | str
 ) -> tuple[FeatureBackbone | None, str | None]:
-    """The motion head's backbone, and a warning where it is forced to be another than in training.
+    """The backbone of the motion head, and a warning if a forced one differs from that of training.
 
     Raises:
-        ValueError: no backbone is named, or it is another one than in training.
+        ValueError: no backbone is named, or it differs from that of training.
     """
     head = manifest.model.motion_head
     assert head is not None
@@ -99,6 +101,6 @@ def head_backbone(
         return backbone, None
     message = f"{checkpoint} was trained with features {name} ({trained}), not {backbone.name} ({backbone.digest})"
     if not options.force:
-        raise ValueError(f"{message}; name the same weights with --backbone, or --force it and have the page say so")
+        raise ValueError(f"{message}; name the same weights with --backbone, or --force it; the page then says so")
     logger.warning(message)
     return backbone, message

@@ -30,32 +30,32 @@ from wildrayzer.tools.render.plucker import direction_picture, klein_residual, m
 from wildrayzer.tools.render.video import ENCODERS, LEAST_SIDE
 
 _KLEIN = 1e-6
-"""Top of the colour scale: a few rounding errors of float32."""
+"""Upper end of the colour scale: a few rounding errors of float32."""
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """Everything the page shows."""
+    """Everything that the page shows."""
 
     about: dict[str, Any]
-    """What `render.json` says."""
+    """Content of `render.json`."""
     views: Sequence[View]
     rendered: Sequence[RenderedView]
-    film: Sequence[UInt8[np.ndarray, "h w 3"]]
-    """A few frames of the camera path; none without one."""
+    path_frames: Sequence[UInt8[np.ndarray, "h w 3"]]
+    """A few frames of the camera path; empty without a path."""
     video: Path
-    """The path as MP4."""
+    """The camera path as MP4 file."""
     masks: bool
     plucker: bool
 
 
 def rendered_page(made: Rendered) -> str:
-    """The page as HTML, with everything in it."""
+    """The page as self-contained HTML."""
     sections = [Section("what", "What was rendered", "", tuple(_facts(made)))]
     sections.append(Section("views", "Views", _views_text(made), (_views(made),)))
     if made.masks:
         sections.append(Section("masks", "Motion masks", _MASKS, (_masks(made),)))
-    if made.film:
+    if made.path_frames:
         sections.append(Section("path", "Camera path", _path_text(made), tuple(_path(made))))
     if made.plucker:
         sections.append(Section("plucker", "Plücker rays", _PLUCKER, (_rays(made),)))
@@ -79,14 +79,14 @@ def _facts(made: Rendered) -> list[Block]:
         ("cameras", "predicted from the pictures; scale and axes are the network's own, the first input is the origin"
          if made.rendered[0].is_input else "predicted from the pictures"),
     )  # fmt: skip
-    return [*(Note(f"Forced: {text}. Do not expect much.") for text in about["forced"]), KeyValues(rows)]
+    return [*(Note(f"Forced: {text}. The quality may be poor.") for text in about["forced"]), KeyValues(rows)]
 
 
 def _views_text(made: Rendered) -> str:
-    gate = "what moves in the inputs is kept out" if made.about["gated"] else "what moves is still there"
+    gate = "what moves in the inputs is removed" if made.about["gated"] else "what moves is still visible"
     return (
-        f"Beside each recorded picture its rendering; {gate}. Inputs lend pixels and cameras, targets their cameras "
-        "alone: a target's rendering is made from the inputs."
+        f"Each recorded picture with its rendering; {gate}. Inputs contribute pixels and cameras, targets only their "
+        "cameras: a target is rendered from the inputs."
     )
 
 
@@ -101,9 +101,9 @@ def _views(made: Rendered) -> Figures:
 
 
 _MASKS = (
-    "Probability that a pixel shows something that moves, as the motion head sees it in each view by itself; its "
-    "outline at one half; and the tokens of inputs that were kept out of the scene (white). The head learned which "
-    "kind of thing moves, so it may mark one that stands still."
+    "For each view: the outline where the probability of motion exceeds one half; that probability, which the motion "
+    "head predicts from this view only; and the tokens of inputs that were removed from the scene (white). The head "
+    "learned which kinds of objects move, so it may also mark objects that stand still."
 )
 
 
@@ -115,7 +115,7 @@ def _masks(made: Rendered) -> Gallery:
         marked = outlined(view.image, (probability > 0.5).astype(np.uint8))
         tokens = None
         if rendering.replaced is not None:
-            tokens = Picture(map_uri(mask_picture(rendering.replaced.numpy().astype(np.uint8))), "Tokens kept out")
+            tokens = Picture(map_uri(mask_picture(rendering.replaced.numpy().astype(np.uint8))), "Removed tokens")
         rows.append(
             GalleryRow(
                 f"{view.name}, {'input' if rendering.is_input else 'target'}: mean {probability.mean():.1%}",
@@ -126,27 +126,29 @@ def _masks(made: Rendered) -> Gallery:
                 ),
             )
         )
-    columns = (Column("above one half"), ramp("probability", 0.0, 1.0), Column("kept out"))
+    columns = (Column("above one half"), ramp("probability", 0.0, 1.0), Column("removed"))
     return Gallery("Masks", "1 = transient.", columns, tuple(rows))
 
 
 def _path_text(made: Rendered) -> str:
     path, size = made.about["path"], made.about["image_size"]
     text = (
-        f"{path['frames']} frames along a smooth path through the input cameras, 24 a second, {path['encoder']}. "
-        "Positions follow a spline, rotations great arcs."
+        f"{path['frames']} frames along a smooth path through the input cameras, 24 per second, {path['encoder']}. "
+        "Positions follow a spline, rotations follow great arcs."
     )
     if size < LEAST_SIDE:
         text += f" The network renders {size} px; the video is enlarged by a whole factor."
     if path["encoder"] == ENCODERS[-1]:
-        text += " This build of FFmpeg has no H.264 or VP9 encoder: browsers do not play this file, video players do."
+        text += " This build of FFmpeg has no H.264 or VP9 encoder: only video players play this file, not browsers."
     return text
 
 
 def _path(made: Rendered) -> list[Block]:
     payload = base64.b64encode(made.video.read_bytes()).decode()
-    frames = strip([resize(frame, smooth=True) for frame in made.film])
-    still = Picture(encode(frames, photograph=True), "Frames of the path", "Evenly spread frames, first and last.")
+    frames = strip([resize(frame, smooth=True) for frame in made.path_frames])
+    still = Picture(
+        encode(frames, photograph=True), "Frames of the path", "Evenly spread frames, from the first to the last."
+    )
     return [
         Video("Path", f"data:video/mp4;base64,{payload}", "Camera path, the same as path.mp4 beside this page."),
         Figures("Frames of the path", (still,), size="wide"),
@@ -154,10 +156,10 @@ def _path(made: Rendered) -> list[Block]:
 
 
 _PLUCKER = (
-    "What the network is told of a camera: for each pixel the moment o × d and the unit direction d of its ray, "
+    "The network's input for a camera: for each pixel the moment o × d and the unit direction d of its ray, "
     "relative to the canonical view. Directions as colours (x red, y green, z blue, −1 to 1); the moment's length is "
     "the distance of the ray from the origin, 0 for the canonical view; the Klein residual |m·d| is 0 for a line, so "
-    "anything above rounding means that these are no rays. Views of different passes have scales of their own."
+    "larger values than rounding errors mean that these are no rays. Views of different passes have different scales."
 )
 
 

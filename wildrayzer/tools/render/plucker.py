@@ -1,4 +1,4 @@
-"""Plücker rays as pictures: what the network is told of a camera, and whether it is a ray at all."""
+"""Plücker rays as pictures: directions, moments, and whether they are valid lines."""
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -15,5 +15,5 @@ def moment_length(rays: Float[np.ndarray, "6 h w"]) -> Float[np.ndarray, "h w"]:
 
 
 def klein_residual(rays: Float[np.ndarray, "6 h w"]) -> Float[np.ndarray, "h w"]:
-    """|m · d|: 0 for the coordinates of a line (the Klein quadric), else how far they are from one."""
+    """|m · d|: 0 for the coordinates of a line (the Klein quadric), otherwise the distance from one."""
     return np.abs((rays[:3] * rays[3:]).sum(0))

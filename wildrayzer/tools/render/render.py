@@ -1,4 +1,4 @@
-"""`wildrayzer render`: pictures, masks, a camera path and a page from unposed views and a checkpoint."""
+"""`wildrayzer render`: renderings, masks, a camera path and a page from unposed views and a checkpoint."""
 
 import shutil
 from collections.abc import Iterator, Sequence
@@ -27,13 +27,13 @@ from wildrayzer.tools.render.video import write_video
 def render(
     checkpoint: Path, paths: Sequence[Path], out: Path, options: RenderOptions, *, device: torch.device | str = "cpu"
 ) -> dict[str, Any]:
-    """Render views without what moves; writes the folder `out` and returns what its `render.json` says.
+    """Render views without what moves; writes the folder `out` and returns the content of its `render.json`.
 
     `out` appears when everything in it is written.
 
     Raises:
         ValueError: `out` exists, an unreadable picture, a view count that the checkpoint was not trained with, masks
-            asked of a checkpoint without a trained motion head, or missing or other features.
+            requested from a checkpoint without a trained motion head, or missing or other features.
     """
     if out.exists():
         raise ValueError(f"--out {out} exists; name another folder, or delete it")
@@ -59,9 +59,11 @@ def render(
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     _write_pictures(temporary, rendered, options)
-    film = _write_path(temporary, model, scene, about, options) if options.video else ()
+    path_frames = _write_path(temporary, model, scene, about, options) if options.video else ()
     write_json(temporary / "render.json", about)
-    page = rendered_page(Rendered(about, views, rendered, film, temporary / "path.mp4", options.masks, options.plucker))
+    page = rendered_page(
+        Rendered(about, views, rendered, path_frames, temporary / "path.mp4", options.masks, options.plucker)
+    )
     write_bytes_atomic(temporary / "index.html", page.encode())
     temporary.replace(out)
     return about

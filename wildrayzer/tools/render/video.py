@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import UInt8
 
 LEAST_SIDE = 256
-"""Smaller frames are enlarged by a whole factor to at least this side: players show tiny videos badly."""
+"""Smaller frames are enlarged by a whole factor to at least this side, since players show tiny videos badly."""
 ENCODERS = ("libx264", "libopenh264", "libvpx-vp9", "mpeg4")
-"""In order of preference: H.264 twice, VP9, and MPEG-4 Part 2, which browsers do not play."""
+"""In order of preference: two encoders of H.264, VP9, and MPEG-4 Part 2, which browsers do not play."""
 _OPTIONS = {"libx264": {"crf": "16", "preset": "medium"}, "libvpx-vp9": {"crf": "20", "b": "0"}}
 
 

@@ -1,1 +1,1 @@
-"""What `wildrayzer masks tune` reads and draws."""
+"""Input and plots of `wildrayzer masks tune`."""

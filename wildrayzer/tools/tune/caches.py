@@ -1,4 +1,4 @@
-"""Where `wildrayzer masks tune` finds what belongs to a cache: its options, frame store, calibration and name."""
+"""Input of `wildrayzer masks tune`: caches with their options, frame stores, calibration splits and names."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,16 +9,15 @@ from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.evaluation.tuning.sweep import TuningSplit
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks, PixelMasks, ResidualMaps
 from wildrayzer.pseudo_masks.cache.location import CacheLocation
-from wildrayzer.tools.inspect.files import UNREADABLE
 
 
 @dataclass(frozen=True)
 class TuningCaches:
-    """Caches to sweep over, each opened once, so that what is wrong with a path is said first.
+    """Caches to sweep over; each is opened once before the sweep, so that errors are reported first.
 
     Args:
-        places: of `of`.
-        config: of the run, where it is named.
+        places: locations of the caches.
+        config: configuration of the run, if it is named.
     """
 
     places: tuple[CacheLocation, ...]
@@ -29,7 +28,7 @@ class TuningCaches:
         """Open caches by their folders or one of the groups in them.
 
         Raises:
-            ValueError: one is no cache, damaged or given twice.
+            ValueError: a path is no cache, or a cache is damaged or given twice.
         """
         places = tuple(CacheLocation.of(cache) for cache in caches)
         for number, place in enumerate(places):
@@ -39,10 +38,10 @@ class TuningCaches:
         return cls(places, config)
 
     def options(self, *, refine: bool) -> tuple[PseudoMasksConfig, RefineConfig]:
-        """Options to start from: of the configuration, or what the first cache says its masks were made with.
+        """Options to start from: from the configuration, or those that made the masks of the first cache.
 
         Raises:
-            ValueError: the cache lacks the masks; those of pixels count where `refine` says so.
+            ValueError: the cache has no patch masks, or with `refine` no pixel masks.
         """
         if self.config is not None:
             return self.config.pseudo_masks, self.config.refine
@@ -62,14 +61,14 @@ class TuningCaches:
         return pseudo_masks, RefineConfig()
 
     def splits(self, *, calibration: Sequence[Path], store: Path | None) -> list[TuningSplit]:
-        """The caches with all that scoring them needs.
+        """The caches with everything that their scores need.
 
         Args:
-            calibration: caches of static splits; by default those that the configuration names.
+            calibration: caches of static splits; by default those of the configuration.
             store: frame store of the only cache; by default the run's.
 
         Raises:
-            ValueError: there is no frame store, or things move in a calibration split.
+            ValueError: there is no frame store, or objects move in a calibration split.
         """
         if store is not None and len(self.places) > 1:
             raise ValueError("--store is for one cache; the stores of several are found in their runs")
@@ -87,14 +86,14 @@ class TuningCaches:
 
     @property
     def names(self) -> list[str]:
-        """Names for tables: splits; with ablation, round and source where that is not enough, or else paths."""
-        found = [place.split for place in self.places]
+        """Names for tables: splits; if they repeat, with ablation, round and predictor; if these repeat, paths."""
+        names = [place.split for place in self.places]
         for longer in (_long_name, lambda place: str(place.path)):
-            repeated = {name for name in found if found.count(name) > 1}
-            found = [
-                longer(place) if name in repeated else name for name, place in zip(found, self.places, strict=True)
+            repeated = {name for name in names if names.count(name) > 1}
+            names = [
+                longer(place) if name in repeated else name for name, place in zip(names, self.places, strict=True)
             ]
-        return found
+        return names
 
     def _calibration(self, place: CacheLocation) -> tuple[Path, ...]:
         if self.config is None or place.layout is None:
@@ -119,7 +118,7 @@ def _store(place: CacheLocation) -> Path:
 
 
 def _thresholds(place: CacheLocation) -> Path | None:
-    """The file of the cache's own round, or the run's where an ablation shares it."""
+    """Thresholds file of the cache's own round, or of the run if an ablation shares it."""
     if place.layout is None:
         return None
     shared = Path(place.layout.thresholds(place.number, place.predictor))
@@ -128,15 +127,17 @@ def _thresholds(place: CacheLocation) -> Path | None:
 
 
 def _static(cache: Path) -> Path:
-    """Residuals of a calibration cache, unless the run's frame store says that things move there."""
+    """Residuals of a calibration cache; refuses a cache whose frame store says that objects move."""
     place = CacheLocation.of(cache)
     maps = ResidualMaps(place.group("residuals"))
     try:
         store = FrameStore(place.layout.store(place.split)) if place.layout else None
-    except UNREADABLE:
+    except (ValueError, OSError):
         store = None
     if store is not None and store.digest == maps.digests.get("store"):
         role = store.attributes.get("role", "static")
         if role != "static":
-            raise ValueError(f"--calibration {cache}: {place.split} has role: {role}; name a split where nothing moves")
+            raise ValueError(
+                f"--calibration {cache}: {place.split} has role: {role}; name a split in which nothing moves"
+            )
     return maps.path

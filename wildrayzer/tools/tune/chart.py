@@ -14,7 +14,7 @@ _LABELS = {"iou": "IoU (%)", "recall": "recall (%)", "coverage": "share of the f
 
 
 def write_plots(table: pd.DataFrame, out: Path, *, swept: Sequence[str]) -> list[Path]:
-    """One SVG a metric and swept option; returns their paths. Metrics that no split has are left out."""
+    """Write one SVG per metric and swept option, without metrics that no split has; returns their paths."""
     written = []
     for option in swept:
         for metric in _LABELS:
@@ -56,7 +56,7 @@ def _line(
     style: str,
     label: str,
 ) -> None:
-    """Mean over all other options, and a band from the least to the most of them."""
+    """Mean over all other options, and a band from the lowest to the highest value."""
     grouped = (100 * rows[metric]).groupby(rows[option].map(places))
     mean, low, high = grouped.mean(), grouped.min(), grouped.max()
     axes.plot(mean.index, mean, style, marker="o", markersize=3, color=colour, label=plain(label))

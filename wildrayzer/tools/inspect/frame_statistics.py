@@ -1,4 +1,4 @@
-"""What there is to say in numbers of every frame and window of a cache: fidelity, coverage, disagreement, truth."""
+"""Statistics of every frame and window of a cache: PSNR, coverage, disagreement, and IoU with true masks."""
 
 import math
 from dataclasses import dataclass
@@ -20,31 +20,31 @@ SORTINGS = {
     "masks": "masks disagree most",
     "iou": "lowest IoU with the truth first",
 }
-"""How windows can be ordered; by the mean over a window's targets."""
+"""Orders of windows, by the mean over each window's targets."""
 LOWEST_FIRST = ("window", "psnr", "iou")
-"""Sortings in which low values come first."""
+"""Orders in which low values come first."""
 
 
 @dataclass(frozen=True)
-class FrameFigures:
-    """One value a computed frame, in the order of the store; NaN where something is not known."""
+class FrameStatistics:
+    """One value per computed frame, in the order of the store; NaN if it is unknown."""
 
     frame: Int[np.ndarray, " f"]
     """Global frame numbers."""
     window: Int[np.ndarray, " f"]
     """Number of the frame's window."""
     psnr: Values
-    """Of the rendering, dB."""
+    """PSNR of the prediction in dB."""
     patch: Values
     """Share of the frame that the patch mask marks."""
     pixel: Values
     """Share of the frame that the refined mask marks."""
     maps: Values
-    """Disagreement of the maps: 1 − their correlation over the patches; 0 = alike, 1 = unrelated, 2 = opposite."""
+    """Disagreement of the maps: 1 − their correlation over the patches; 0 = equal, 1 = unrelated, 2 = opposite."""
     masks: Values
     """Disagreement of the masks: 1 − IoU of patch mask and refined mask; 0 if both are empty."""
     iou: Values
-    """Of the final mask with the truth; NaN where the truth marks nothing."""
+    """IoU of the final mask with the true mask; NaN if the true mask is empty."""
     true: Values
     """Share of the known pixels that the true mask marks."""
     finite: np.ndarray
@@ -55,98 +55,98 @@ class FrameFigures:
 
     @property
     def coverage(self) -> Values:
-        """Share that the final mask marks: the refined one, or the patch mask where nothing is refined yet."""
+        """Share that the final mask marks: the refined mask, or the patch mask if none is refined yet."""
         return self.patch if np.isnan(self.pixel).all() else self.pixel
 
     def of_key(self, key: str) -> Values:
-        """Values that a sorting goes by."""
+        """Values that an order of `SORTINGS` goes by."""
         return self.window.astype(float) if key == "window" else np.asarray(getattr(self, key))
 
 
 @dataclass(frozen=True)
 class WindowRows:
-    """A window and its rows in the figures."""
+    """A window and its rows in the statistics."""
 
     number: int
     rows: Int[np.ndarray, " t"]
 
 
-def measure(files: CacheFiles) -> FrameFigures:
-    """Figures of every computed frame; masks and truth are read a few hundred frames at a time.
+def measure(files: CacheFiles) -> FrameStatistics:
+    """Statistics of every computed frame; masks are read a few hundred frames at a time.
 
     Raises:
         ValueError: no frame of the cache is computed.
     """
     computed = np.flatnonzero(files.maps.window >= 0)
     if not len(computed):
-        raise ValueError(f"{files.maps.path} holds no computed frame; run the stage residuals on longer clips")
+        raise ValueError(f"{files.maps.path} has no computed frame; run the stage residuals on longer clips")
     parts = []
     for start in range(0, files.maps.num_frames, BATCH):
         inside = computed[(computed >= start) & (computed < start + BATCH)]
         if len(inside):
             parts.append(_measure(files, start, min(start + BATCH, files.maps.num_frames), inside - start))
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return FrameFigures(frame=computed, window=files.maps.window[computed], **columns)
+    return FrameStatistics(frame=computed, window=files.maps.window[computed], **columns)
 
 
 def _measure(files: CacheFiles, start: int, stop: int, rows: np.ndarray) -> dict[str, np.ndarray]:
     d_dino, d_ssim = (files.maps.span(name, start, stop)[rows].astype(float) for name in ("d_dino", "d_ssim"))
     psnr = files.maps.psnr[start:stop][rows].astype(float)
     unknown = np.full(len(rows), np.nan)
-    found = {"psnr": psnr, "maps": 1 - (zscore(d_dino) * zscore(d_ssim)).mean((1, 2))}
-    found["finite"] = np.isfinite(psnr) & np.isfinite(d_dino + d_ssim).all((1, 2))
-    found |= dict.fromkeys(("patch", "pixel", "masks", "iou", "true"), unknown)
+    values = {"psnr": psnr, "maps": 1 - (zscore(d_dino) * zscore(d_ssim)).mean((1, 2))}
+    values["finite"] = np.isfinite(psnr) & np.isfinite(d_dino + d_ssim).all((1, 2))
+    values |= dict.fromkeys(("patch", "pixel", "masks", "iou", "true"), unknown)
     final = None
     if files.patches:
         patch = files.patches.span("mask", start, stop)[rows]
-        found["patch"] = (patch == 1).mean((1, 2))
+        values["patch"] = (patch == 1).mean((1, 2))
         final = patch
         if files.pixels:
             final = files.pixels.span("mask", start, stop)[rows]
-            found["pixel"] = (final == 1).mean((1, 2))
-            found["masks"] = _difference(enlarge(patch, final.shape[-1]), final)
+            values["pixel"] = (final == 1).mean((1, 2))
+            values["masks"] = _difference(enlarge(patch, final.shape[-1]), final)
     if files.store and (files.store.has_masks or files.store.attributes.get("role") == "static"):
         truth = true_masks(files.store, start + rows)
         known = (truth != UNKNOWN).sum((1, 2))
-        found["true"] = np.where(known > 0, (truth == 1).sum((1, 2)) / np.maximum(known, 1), np.nan)
+        values["true"] = np.where(known > 0, (truth == 1).sum((1, 2)) / np.maximum(known, 1), np.nan)
         if final is not None:
-            found["iou"] = score_frames(enlarge(final, truth.shape[-1]), truth)["iou"]
-    return found
+            values["iou"] = score_frames(enlarge(final, truth.shape[-1]), truth)["iou"]
+    return values
 
 
 def enlarge(coarse: UInt8[np.ndarray, "n g g2"], size: int) -> UInt8[np.ndarray, "n h w"]:
-    """Masks on a grid that divides `size`, to `size` pixels a side by nearest neighbour."""
+    """Masks on a grid that divides `size`, enlarged to `size` × `size` pixels by nearest neighbour."""
     factor = size // coarse.shape[-1]
     return coarse.repeat(factor, axis=1).repeat(factor, axis=2)
 
 
 def _difference(a: UInt8[np.ndarray, "n h w"], b: UInt8[np.ndarray, "n h w"]) -> Values:
-    """1 − IoU; 0 where neither marks anything."""
+    """1 − IoU; 0 if both are empty."""
     both, either = ((a == 1) & (b == 1)).sum((1, 2)), ((a == 1) | (b == 1)).sum((1, 2))
     return 1 - np.where(either > 0, both / np.maximum(either, 1), 1.0)
 
 
-def windows_of(figures: FrameFigures) -> list[WindowRows]:
-    """The windows by number, each with its rows in the order of its frames."""
-    order = np.argsort(figures.window, kind="stable")
-    numbers, starts = np.unique(figures.window[order], return_index=True)
+def windows_of(statistics: FrameStatistics) -> list[WindowRows]:
+    """Windows in the order of their numbers, each with its rows in the order of the frames."""
+    order = np.argsort(statistics.window, kind="stable")
+    numbers, starts = np.unique(statistics.window[order], return_index=True)
     return [WindowRows(int(number), rows) for number, rows in zip(numbers, np.split(order, starts[1:]), strict=True)]
 
 
 def mean(values: np.ndarray) -> float:
-    """Mean of the finite values; NaN where there is none."""
+    """Mean of the finite values; NaN if there are none."""
     finite = values[np.isfinite(values)]
     return float(finite.mean()) if len(finite) else float("nan")
 
 
 def window_mean(values: np.ndarray, window: WindowRows) -> float:
-    """Mean over a window's targets, rounded so that the page and the command see the same ties."""
+    """Mean over a window's targets, rounded so that page and command find the same ties."""
     return round(mean(values[window.rows]), 6)
 
 
-def ordered(figures: FrameFigures, windows: list[WindowRows], by: str) -> list[WindowRows]:
-    """Windows as `SORTINGS` says; those without the figure come last, equal ones by number."""
-    values = figures.of_key(by)
+def ordered(statistics: FrameStatistics, windows: list[WindowRows], by: str) -> list[WindowRows]:
+    """Windows in an order of `SORTINGS`; windows without a value come last, equal ones by number."""
+    values = statistics.of_key(by)
     sign = 1 if by in LOWEST_FIRST else -1
 
     def rank(window: WindowRows) -> tuple[bool, float, int]:
@@ -159,7 +159,7 @@ def ordered(figures: FrameFigures, windows: list[WindowRows], by: str) -> list[W
 
 def choose(
     files: CacheFiles,
-    figures: FrameFigures,
+    statistics: FrameStatistics,
     *,
     scenes: list[str],
     worst: int | None,
@@ -170,30 +170,30 @@ def choose(
 
     Args:
         files: the cache.
-        figures: of all of its frames.
-        scenes: names of clips to show alone; parts of names do, and none means all.
-        worst: show the first so many in the order of `by`.
+        statistics: of all of its frames.
+        scenes: names, or parts of names, of the clips to show; none means all.
+        worst: number of windows to show, the first in the order of `by`.
         by: a key of `SORTINGS`.
-        most: show no more than these, evenly thinned out, where neither of the two is given; 0 = all.
+        most: number of windows to show, evenly spread, if neither of the two is given; 0 = all.
 
     Raises:
-        ValueError: no clip of the cache has such a name, or `by` needs what is not there.
+        ValueError: no clip of the cache has such a name, or there are no values to order by.
     """
-    windows = windows_of(figures)
-    if by != "window" and np.isnan(figures.of_key(by)).all():
-        raise ValueError(f"--by {by}: the cache has no such figure for any frame; sort by another one")
+    windows = windows_of(statistics)
+    if by != "window" and np.isnan(statistics.of_key(by)).all():
+        raise ValueError(f"--by {by}: the cache has no such value for any frame; choose another order")
     if scenes:
         for name in scenes:
             if not any(name in scene for scene in files.maps.scenes):
                 raise ValueError(
-                    f"--scene {name}: no clip of {files.maps.path} has this in its name; its clips are "
+                    f"--scene {name}: no clip of {files.maps.path} has this in its name; the clips are "
                     f"{files.maps.scenes[0]} to {files.maps.scenes[-1]}"
                 )
-        scene = np.searchsorted(files.maps.offsets, figures.frame, side="right") - 1
+        scene = np.searchsorted(files.maps.offsets, statistics.frame, side="right") - 1
         wanted = np.array([any(name in one for name in scenes) for one in files.maps.scenes])
         windows = [window for window in windows if wanted[scene[window.rows[0]]]]
     if worst is not None:
-        windows = ordered(figures, windows, by)[:worst]
+        windows = ordered(statistics, windows, by)[:worst]
     elif most and not scenes and len(windows) > most:
         windows = [windows[len(windows) * number // most] for number in range(most)]
     return sorted(windows, key=lambda window: window.number)
