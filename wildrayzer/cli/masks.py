@@ -75,8 +75,8 @@ def inspect(
             return
     from rich.console import Console
 
-    from wildrayzer.tools.inspect.frame_statistics import choose, measure
     from wildrayzer.tools.inspect.files import open_cache
+    from wildrayzer.tools.inspect.frame_statistics import choose, measure
     from wildrayzer.tools.inspect.health import health
     from wildrayzer.tools.inspect.inspect import check_folder, find_renderer, write_gallery
     from wildrayzer.tools.inspect.pages import Shown

@@ -1,1 +1,1 @@
-"""Outside data and weights: where they come from, how they are fetched, and whether what is here is right."""
+"""Outside data and weights: their sources, how they are fetched, and checks of what is on disk."""

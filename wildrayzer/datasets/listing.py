@@ -1,4 +1,4 @@
-"""The table of sources and the findings of a check as text."""
+"""The table of sources, and the findings of a check, as text."""
 
 from collections.abc import Iterable
 
@@ -7,13 +7,13 @@ from wildrayzer.datasets.table import Part, Source, SourceTable
 
 
 def describe_sources(table: SourceTable) -> str:
-    """All sources, a paragraph each."""
+    """All sources, one paragraph each."""
     return "\n\n".join(_describe(name, source) for name, source in table.sources.items())
 
 
 def _describe(name: str, source: Source) -> str:
     size = source.download_bytes
-    facts = {
+    fields = {
         "home": source.home,
         "version": source.version or (source.hub.revision if source.hub else None) or "not stated",
         "licence": source.licence or "not stated",
@@ -24,9 +24,9 @@ def _describe(name: str, source: Source) -> str:
         "notes": source.notes,
     }
     lines = [f"{name}: {source.title}"]
-    lines += [f"  {key:<9}{value}" for key, value in facts.items() if value]
+    lines += [f"  {key:<9}{value}" for key, value in fields.items() if value]
     return "\n".join(
-        lines + [f"  part     {source.place(part)}{_counts(facts)}" for part, facts in source.parts.items()]
+        lines + [f"  part     {source.place(part)}{_counts(entry)}" for part, entry in source.parts.items()]
     )
 
 
@@ -40,7 +40,7 @@ def _counts(part: Part) -> str:
 
 
 def describe_findings(findings: Iterable[Finding]) -> str:
-    """A table of what was found, and below it what to do for each miss."""
+    """A table of the findings, followed by what to do about each miss."""
     from tabulate import tabulate
 
     findings = list(findings)

@@ -1,4 +1,4 @@
-"""What of the outside world a run needs, and which of it a source of the table fills."""
+"""Outside paths that a run reads, and the sources of the table that provide them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,21 +14,21 @@ class Need:
     """A path that a run reads."""
 
     option: str
-    """The option that names it."""
+    """Option that names it."""
     path: str
     """The path."""
     layout: PartLayout
-    """What must be there."""
+    """Layout that it must have."""
     scenes: int | None = None
-    """Scenes the configuration expects."""
+    """Number of scenes that the configuration expects."""
     split: str | None = None
     """The split it belongs to."""
     index: bool = False
-    """It is a frozen evaluation index."""
+    """Whether it is a frozen evaluation index."""
 
 
 def needs(config: RunConfig) -> Iterator[Need]:
-    """Every path outside the run's own folder that a run reads, in the order of the configuration."""
+    """Every path outside of the run's folder that a run reads, in the order of the configuration."""
     for name, split in config.data.splits.items():
         if split.layout != "embedded" and split.path is not None:
             layout: PartLayout = split.layout
@@ -49,7 +49,7 @@ def needs(config: RunConfig) -> Iterator[Need]:
 
 
 def _of_benchmark(config: RunConfig) -> Iterator[Need]:
-    """Frozen indices, and what other tools made; `{inputs}` stands for each number of input views."""
+    """Frozen indices, and results of other tools; `{inputs}` in a path is replaced by each number of input views."""
     section = config.benchmark
     for row, checkpoint in section.checkpoints.items():
         yield Need(f"benchmark.checkpoints.{row}.path", checkpoint.path, "folder")
@@ -70,22 +70,22 @@ def _with_inputs(path: str, inputs: tuple[int, ...]) -> list[str]:
 
 
 def parts_read(config: RunConfig, table: SourceTable) -> list[tuple[str, str]]:
-    """Sources and their parts that a run reads in their places, each once."""
-    found = (table.at(need.path) for need in needs(config))
-    return list(dict.fromkeys(at for at in found if at is not None))
+    """Source and part of each outside path that lies at a place of the table, each once."""
+    parts = (table.at(need.path) for need in needs(config))
+    return list(dict.fromkeys(at for at in parts if at is not None))
 
 
 def to_fetch(config: RunConfig, table: SourceTable, root: str | Path = ".") -> dict[str, list[str]]:
-    """Parts that a run reads and that are not in their places, by source; what is there is never fetched again."""
-    found: dict[str, list[str]] = {}
+    """Parts that a run reads and that are not at their places, by source; existing parts are never fetched again."""
+    missing: dict[str, list[str]] = {}
     for name, part in parts_read(config, table):
         if not (Path(root) / table.source(name).place(part)).exists():
-            found.setdefault(name, []).append(part)
-    return found
+            missing.setdefault(name, []).append(part)
+    return missing
 
 
 def check_sources(config: RunConfig, table: SourceTable) -> None:
-    """Check that the sources that splits name are in the table.
+    """Check that the table has the sources that splits name.
 
     Raises:
         ValueError: a split names an unknown source or part, or one in another layout.

@@ -1,4 +1,4 @@
-"""The table of sources: `resources/sources.yaml`, checked; facts that are not known are empty there."""
+"""The table of sources, `resources/sources.yaml`, checked; unknown fields are empty there."""
 
 import functools
 from pathlib import Path, PurePosixPath
@@ -12,7 +12,7 @@ from wildrayzer.config.base import Record
 TABLE = Path(__file__).parents[2] / "resources" / "sources.yaml"
 """The table that comes with the repository."""
 MANIFEST = "source.json"
-"""Written into every fetched folder: which source, version and files it was made of."""
+"""File in every fetched folder with its source, version and files."""
 
 PartLayout = Literal["pixelsplat", "lvsm", "huggingface", "folder", "file"]
 
@@ -61,9 +61,9 @@ class Part(Record):
     """A file or folder that a configuration can name: one split, one weights file."""
 
     layout: PartLayout
-    """What it must look like to count as found."""
+    """Layout that it must have."""
     find: tuple[str, ...] = ()
-    """Where it lies in what was downloaded: patterns, the first that fits is taken; empty looks for its own name."""
+    """Patterns of its path in the download, of which the first that fits is taken; empty looks for its own name."""
     scenes: int | None = Field(None, ge=1)
     """Published number of scenes."""
     frames: int | None = Field(None, ge=1)
@@ -92,13 +92,13 @@ class Source(Record):
     hub: HubRepository | None = None
     """Hub repository to download."""
     size_gb: float | None = Field(None, gt=0)
-    """Published size of the download in GB, where no exact size is."""
+    """Published size of the download in GB, if no exact size is published."""
     parts: dict[str, Part] = Field(min_length=1)
     """Parts by their path below `folder`."""
     provide: str | None = None
-    """How to come by it, for a source that cannot be downloaded."""
+    """How to obtain it, for a source that cannot be downloaded."""
     notes: str | None = None
-    """What else one should know."""
+    """Further remarks."""
 
     @model_validator(mode="after")
     def _one_way(self) -> "Source":
@@ -119,7 +119,7 @@ class Source(Record):
 
     @property
     def download_bytes(self) -> int | None:
-        """Size of the download, None where it is not known."""
+        """Size of the download in bytes; None if it is unknown."""
         sizes = [file.size for file in self.files]
         if sizes and None not in sizes:
             return sum(size for size in sizes if size is not None)
@@ -147,7 +147,7 @@ class SourceTable(Record):
         return self
 
     def at(self, path: str) -> tuple[str, str] | None:
-        """Source and part whose place `path` is; None for a path of the user's own."""
+        """Source and part whose place is `path`; None for other paths."""
         wanted = str(PurePosixPath(path))
         for name, source in self.sources.items():
             for part in source.parts:
@@ -190,7 +190,7 @@ def load_table(path: str | Path | None = None) -> SourceTable:
     return _parse(path, text)
 
 
-# the workflow's modules, one an ablation, ask for the same table again and again
+# The workflow's modules, one per ablation, load the same table many times.
 @functools.lru_cache(maxsize=2)
 def _parse(path: Path, text: str) -> SourceTable:
     try:
