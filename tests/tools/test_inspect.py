@@ -109,7 +109,7 @@ def test_choice_by_clip_rank_and_number(cache):
     assert numbers(most=3) == [everything[len(everything) * n // 3] for n in range(3)]
     ranked = [window.number for window in ordered(figures, windows_of(figures), "psnr")]
     assert numbers(worst=3) == sorted(ranked[:3])
-    with pytest.raises(ValueError, match=r"--scene room: no clip of .* its clips are clip_0 to clip_4"):
+    with pytest.raises(ValueError, match=r"--scene room: no clip of .* the clips are clip_0 to clip_4"):
         numbers(scenes=["room"])
 
 
@@ -282,4 +282,4 @@ def test_sorting_by_what_is_not_known_is_refused(tmp_path):
     assert result.exit_code == 2
     assert "--by iou: the cache has no such value" in flat(result.output)
     write_residuals(tmp_path, zeros, zeros, np.full(3, 20.0), np.full(3, -1))
-    assert "holds no computed frame" in flat(command(tmp_path, "--text").output)
+    assert "has no computed frame" in flat(command(tmp_path, "--text").output)
