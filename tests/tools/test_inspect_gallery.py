@@ -121,7 +121,7 @@ def test_nothing_but_a_gallery_is_replaced(cache, tmp_path):
     (tmp_path / "mine" / "notes.txt").write_text("keep")
     result = command(cache, "--out", tmp_path / "mine")
     assert result.exit_code == 2
-    assert "is there and is no gallery; name a new folder" in flat(result.output)
+    assert "exists and is not a gallery; name a new folder" in flat(result.output)
     assert [file.name for file in (tmp_path / "mine").iterdir()] == ["notes.txt"]
     for worst in (3, 2):
         assert command(cache, "--out", tmp_path / "g", "--worst", worst, "--no-render").exit_code == 0
