@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wildrayzer.evaluation.metrics.image import masked_psnr, masked_ssim, ssim_map
+from wildrayzer.evaluation.metrics.image import masked_psnr, masked_ssim, similarity_map
 from wildrayzer.evaluation.metrics.lpips import CONVOLUTIONS, load_lpips
 from wildrayzer.evaluation.metrics.masks import mask_scores
 
@@ -109,11 +109,11 @@ def test_psnr_by_hand():
 def test_ssim_of_constant_images_by_hand():
     x, y = torch.full((1, 3, 12, 12), 0.2), torch.full((1, 3, 12, 12), 0.6)
     expected = (2 * 0.2 * 0.6 + 1e-4) / (0.04 + 0.36 + 1e-4)  # no structure: the second factor is 1
-    assert ssim_map(x, y, padding=False).shape == (1, 3, 2, 2)
+    assert similarity_map(x, y, padding=False).shape == (1, 1, 2, 2)
     assert masked_ssim(x, y, torch.ones(1, 1, 12, 12), padding=False).item() == pytest.approx(expected)
     assert masked_ssim(x, x, torch.ones(1, 1, 12, 12)).item() == pytest.approx(1)
-    with pytest.raises(ValueError, match="10×12 pixels are smaller than SSIM's 11×11"):
-        ssim_map(x[..., :10, :], y[..., :10, :], padding=False)
+    with pytest.raises(ValueError, match="window of 11 pixels does not fit images of 10×12"):
+        similarity_map(x[..., :10, :], y[..., :10, :], padding=False)
 
 
 def test_ssim_against_scikit_image():
@@ -125,7 +125,7 @@ def test_ssim_against_scikit_image():
         x[0].double().numpy(), y[0].double().numpy(), gaussian_weights=True, sigma=1.5, use_sample_covariance=False,
         data_range=1.0, channel_axis=0, full=True, truncate=3.4,
     )  # fmt: skip
-    np.testing.assert_allclose(ssim_map(x, y, padding=False)[0], full[:, 5:-5, 5:-5], atol=1e-6)
+    np.testing.assert_allclose(similarity_map(x, y, padding=False)[0, 0], full[:, 5:-5, 5:-5].mean(0), atol=1e-6)
 
 
 @settings(max_examples=20, deadline=None)

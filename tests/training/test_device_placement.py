@@ -21,6 +21,7 @@ from wildrayzer.evaluation.metrics.view_synthesis import image_metrics, target_r
 from wildrayzer.evaluation.window_batches import WindowBatch
 from wildrayzer.geometry.interpolate import interpolate_cameras
 from wildrayzer.geometry.rays import plucker_rays
+from wildrayzer.images.psnr import psnr
 from wildrayzer.images.ssim import ssim_map
 from wildrayzer.losses import build_perceptual
 from wildrayzer.losses.perceptual import VGGPerceptual
@@ -30,7 +31,7 @@ from wildrayzer.models import WildRayZer
 from wildrayzer.pseudo_masks.backbones.build import build_backbone
 from wildrayzer.pseudo_masks.clustering import quantised_directions
 from wildrayzer.pseudo_masks.predictors import predict_by_control
-from wildrayzer.pseudo_masks.residual_maps import feature_dissimilarity, pool_to_patches, psnr
+from wildrayzer.pseudo_masks.residual_maps import feature_dissimilarity, pool_to_patches
 from wildrayzer.training.augmentation import draw_token_mask
 from wildrayzer.training.objective import RECIPES, Objective
 

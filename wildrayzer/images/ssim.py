@@ -11,6 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+WINDOW = 11
+"""Side of the window of published figures, in pixels."""
 _SIGMA = 1.5
 _K1, _K2 = 0.01, 0.03
 # Smaller frames are done before a second thread has started.
@@ -21,38 +23,43 @@ _CHUNK_PIXELS = 1 << 23
 Image = TypeVar("Image", np.ndarray, Tensor)
 
 
+Border = Literal["mirror", "zero", "valid"]
+"""What lies beyond the image: `mirror` repeats the edge pixel and mirrors, as scikit-image does; `zero` pads with zeros.
+`valid` leaves out the places where the window does not fit: the map is smaller by `size` − 1."""
+
+
 def ssim_map(
     a: Float[Tensor, "n 3 h w"],
     b: Float[Tensor, "n 3 h w"],
     *,
     window: Literal["gaussian", "uniform"] = "gaussian",
-    size: int = 11,
-) -> Float[Tensor, "n h w"]:
-    """Structural similarity of every pixel, mean over the channels, in [−1, 1].
+    size: int = WINDOW,
+    border: Border = "mirror",
+) -> Float[Tensor, "n h2 w2"]:
+    """Structural similarity of every pixel, mean over the channels, in [−1, 1], in the images' precision.
 
     `gaussian`: σ 1.5, images in [0, 1], population covariance (paper). `uniform`: box window on images cut to
-    uint8 (towards zero), sample covariance (release). Images are mirrored at the border, edge pixel repeated, as
-    scikit-image does.
+    uint8 (towards zero), sample covariance (release).
 
-    On a CPU OpenCV filters frame by frame, on as many threads as torch has; elsewhere the filter is a product with
-    banded matrices. On CUDA leave float32 products at full precision (`torch.set_float32_matmul_precision("highest")`):
-    TF32 is too coarse for variances.
+    On a CPU, OpenCV filters float32 images with mirrored borders, frame by frame on as many threads as torch has; all
+    else goes through banded matrices. On CUDA leave float32 products at full precision
+    (`torch.set_float32_matmul_precision("highest")`), TF32 is too coarse for variances.
 
     Raises:
-        ValueError: the window is even or larger than the image.
+        ValueError: the window is even, or larger than images whose border is not `zero`.
     """
     height, width = a.shape[-2:]
-    if size % 2 == 0 or size > min(height, width):
+    if size % 2 == 0 or (border != "zero" and size > min(height, width)):
         raise ValueError(
-            f"residuals.ssim_size = {size} does not fit images of {height}×{width} pixels; choose an odd window of at "
-            "most the image side"
+            f"an SSIM window of {size} pixels does not fit images of {height}×{width} pixels; choose an odd window of "
+            "at most the image side (residuals.ssim_size), or give larger images"
         )
-    if not len(a):
-        return a.new_zeros(0, height, width)
     chosen = _uniform(size) if window == "uniform" else _gaussian(size)
     if window == "uniform":
         a, b = ((image * 255).floor_().clamp_(0, 255) for image in (a, b))
-    return _by_frames(a, b, chosen) if a.device.type == "cpu" else _by_matrices(a, b, chosen)
+    if a.device.type == "cpu" and a.dtype == torch.float32 and border == "mirror":
+        return _by_frames(a, b, chosen)
+    return _by_matrices(a, b, chosen, border)
 
 
 @dataclass(frozen=True)
@@ -100,11 +107,13 @@ def _by_frames(a: Float[Tensor, "n 3 h w"], b: Float[Tensor, "n 3 h w"], window:
     return torch.from_numpy(similarity)
 
 
-def _by_matrices(a: Float[Tensor, "n 3 h w"], b: Float[Tensor, "n 3 h w"], window: _Window) -> Float[Tensor, "n h w"]:
+def _by_matrices(
+    a: Float[Tensor, "n 3 h w"], b: Float[Tensor, "n 3 h w"], window: _Window, border: Border = "mirror"
+) -> Float[Tensor, "n h2 w2"]:
     # A separable filter as two products: one matrix filters the columns, the other the rows.
-    down, across = (_band(side, window.taps).to(a.device) for side in a.shape[-2:])
+    down, across = (_band(side, window.taps, border).to(a) for side in a.shape[-2:])
 
-    def sums(images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
+    def sums(images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h2 w2"]:
         return down @ images @ across.T
 
     chunk = max(1, _CHUNK_PIXELS // (a.shape[-2] * a.shape[-1]))
@@ -148,12 +157,16 @@ def _similarity(a: Image, b: Image, window: _Window, sums: Callable[[Image], Ima
     return means
 
 
-def _band(length: int, taps: Float[np.ndarray, " k"]) -> Float[Tensor, "l l"]:
-    """Matrix that filters a line of `length` pixels with `taps`, mirrored at both ends, edge pixel repeated."""
-    # Row i has the taps at the pixels around i; positions beyond an end are mirrored and add up there.
+def _band(length: int, taps: Float[np.ndarray, " k"], border: Border) -> Float[Tensor, "o l"]:
+    """Matrix, in float64, that filters a line of `length` pixels with `taps`."""
     radius = len(taps) // 2
-    column = torch.arange(length)[:, None] + torch.arange(-radius, radius + 1)
-    column = torch.where(column < 0, -1 - column, column)
-    column = torch.where(column >= length, 2 * length - 1 - column, column)
-    weights = torch.from_numpy(taps).expand(length, -1)
-    return torch.zeros(length, length, dtype=torch.float64).scatter_add_(1, column, weights).float()
+    # Row i has the taps at the pixels around i, on a line that is longer by the radius at both ends.
+    padded = torch.zeros(length, length + 2 * radius, dtype=torch.float64)
+    for offset, tap in enumerate(taps.tolist()):
+        padded.diagonal(offset).fill_(tap)
+    matrix = padded[:, radius : length + radius].clone()
+    if border == "mirror":
+        # A pixel beyond an end is the one as far inside it: its weights are added there.
+        matrix[:, :radius] += padded[:, :radius].flip(1)
+        matrix[:, length - radius :] += padded[:, length + radius :].flip(1)
+    return matrix[radius : length - radius] if border == "valid" else matrix

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from wildrayzer.config.sections.masks import PseudoMasksConfig
-from wildrayzer.pseudo_masks.cache.arrays import NOT_COMPUTED
+from wildrayzer.images import UNKNOWN
 from wildrayzer.pseudo_masks.cache.cache import ResidualMaps
 from wildrayzer.pseudo_masks.calibration import AbsoluteThresholds, apply_threshold, calibrate, motion_score
 from wildrayzer.pseudo_masks.fusion import fuse
@@ -93,7 +93,7 @@ def vote_frames(
         ValueError: the residuals of a frame are not finite.
     """
     arrays = {name: maps.all(name) for name in ("d_dino", "d_ssim", "clusters")}
-    masks = np.full(arrays["clusters"].shape, NOT_COMPUTED, np.uint8)
+    masks = np.full(arrays["clusters"].shape, UNKNOWN, np.uint8)
     voted = 0
     # Windows with equally many targets are voted on together: `rows` [w, t] are their frames.
     for rows in window_rows(maps.window if window is None else window):

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from wildrayzer.data.sampling.windows import Window
 from wildrayzer.images.blur import gaussian_blur
+from wildrayzer.images.nearest import nearest_view
 from wildrayzer.models import WildRayZer
 
 Predictor = Literal["renderer", "nearest", "blurred"]
@@ -48,9 +49,9 @@ def predict_by_control(
 ) -> Float[Tensor, "w t 3 h w2"]:
     """Predictions of a control, see `Predictor`; needs no renderer."""
     if control == "nearest":
-        nearest = [
-            [int(np.abs(np.asarray(window.inputs) - frame).argmin()) for frame in window.targets] for window in windows
-        ]
-        rows = torch.arange(len(windows), device=inputs.device)[:, None]
-        return inputs[rows, torch.tensor(nearest, device=inputs.device)]
+        input_frames, target_frames = (
+            np.array([getattr(window, views) for window in windows]) for views in ("inputs", "targets")
+        )
+        nearest = torch.from_numpy(nearest_view(input_frames, target_frames)).to(inputs.device)
+        return inputs[torch.arange(len(windows), device=inputs.device)[:, None], nearest]
     return gaussian_blur(targets.flatten(0, 1), sigma=patch_size / 3).view_as(targets)

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from wildrayzer.config.sections.masks import RefineConfig
-from wildrayzer.pseudo_masks.cache.arrays import NOT_COMPUTED
+from wildrayzer.images import UNKNOWN
 
 _RNG_MODULUS = 2**31 - 1
 
@@ -100,8 +100,8 @@ def refine_frame(
         ValueError: the patch grid does not divide the frame.
     """
     height, width = image.shape[:2]
-    if (patch_mask == NOT_COMPUTED).any():
-        return np.full((height, width), NOT_COMPUTED, np.uint8)
+    if (patch_mask == UNKNOWN).any():
+        return np.full((height, width), UNKNOWN, np.uint8)
     mask = clean(upsample(patch_mask, height, width), config)
     return sharpen(mask, image, config, seed=seed) if config.grabcut else mask
 

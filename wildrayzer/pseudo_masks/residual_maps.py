@@ -12,11 +12,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from wildrayzer.config.sections.masks import ResidualsConfig
+from wildrayzer.images.psnr import CAP, psnr
 from wildrayzer.images.ssim import ssim_map
 from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone, anchored
 from wildrayzer.pseudo_masks.clustering import kmeans, quantised_directions
-
-_LEAST_MSE = 1e-10
 
 
 @dataclass(frozen=True)
@@ -78,14 +77,8 @@ def window_maps(
         d_dino=_half(feature_dissimilarity(own, other, centre=backbone.centre, anchor=backbone.anchor), shape),
         d_ssim=_half(d_ssim, shape),
         clusters=labels.reshape(shape),
-        psnr=psnr(flat_targets, flat_predicted).view(windows, count).float().cpu().numpy(),
+        psnr=psnr(flat_predicted, flat_targets).clamp(max=CAP).view(windows, count).float().cpu().numpy(),
     )
-
-
-def psnr(target: Float[Tensor, "n 3 h w"], predicted: Float[Tensor, "n 3 h w"]) -> Float[Tensor, " n"]:
-    """Peak signal-to-noise ratio of each frame in dB, images in [0, 1]; equal images give 100."""
-    mse = (target - predicted).square().mean(dim=(1, 2, 3))
-    return -10 * mse.clamp(min=_LEAST_MSE).log10()
 
 
 def feature_dissimilarity(

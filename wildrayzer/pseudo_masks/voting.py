@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
 
 from wildrayzer.config.sections.masks import PseudoMasksConfig
-from wildrayzer.pseudo_masks.cache.arrays import NOT_COMPUTED
+from wildrayzer.images import UNKNOWN
 
 
 def vote(
@@ -36,7 +36,7 @@ def vote(
         raise ValueError(
             "saliency contains NaN or infinity: residual maps are missing or damaged; run the stage residuals again"
         )
-    if (clusters == NOT_COMPUTED).any():
+    if (clusters == UNKNOWN).any():
         raise ValueError("clusters contain 255 (not computed); run the stage residuals again for these frames")
     # Flatten to [w, t, n]: a grid is a list of n patches here, and a single window a batch of one.
     shape = saliency.shape

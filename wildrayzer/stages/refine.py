@@ -14,9 +14,9 @@ from rich.progress import track
 
 from wildrayzer.config.sections.masks import RefineConfig
 from wildrayzer.data.frame_store.store import PRELOAD_MB, FrameStore
+from wildrayzer.images import UNKNOWN
 from wildrayzer.io.digests import digest_json
 from wildrayzer.io.files import write_json
-from wildrayzer.pseudo_masks.cache.arrays import NOT_COMPUTED
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks
 from wildrayzer.pseudo_masks.cache.part_stores import MaskPart, joined_attributes, open_mask_parts, part_frames
 from wildrayzer.pseudo_masks.cache.writer import CacheWriter
@@ -149,7 +149,7 @@ def _write(
     with CacheWriter(out_path, "pixel_masks", frames=frames, **attributes) as writer:
         for masks in blocks:
             writer.append(mask=masks)
-            known = masks[masks[:, 0, 0] != NOT_COMPUTED]
+            known = masks[masks[:, 0, 0] != UNKNOWN]
             marked, pixels, computed = marked + int(known.sum()), pixels + known.size, computed + len(known)
             empty += int((~known.any(axis=(1, 2))).sum())
     summary = {

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
+from wildrayzer.images import UNKNOWN
 from wildrayzer.config import StageConfig
 from wildrayzer.data.copy_paste.cutouts import CutoutLibrary
 from wildrayzer.data.copy_paste.paste import paste
@@ -21,8 +22,6 @@ from wildrayzer.training.augmentation import draw_crops, draw_token_mask
 from wildrayzer.training.batch import Batch, Sample, collate
 from wildrayzer.training.job import TrainingJob
 
-NOT_COMPUTED = 255
-"""Value of a mask that was not computed."""
 Kind = Literal["static", "dynamic"]
 Paste = Callable[[np.random.Generator, np.ndarray], tuple[np.ndarray, np.ndarray]]
 _STREAMS: dict[Kind, int] = {"static": 1, "dynamic": 2}
@@ -229,7 +228,7 @@ class BatchBuilder:
             return Sample(frames, frames[inputs:], blank, np.zeros(len(frames), np.float32), dynamic=False)
         mask = drawn["augment"](self.labels.read(drawn["frames"])[..., None])[..., 0]
         # A label needs a mask that was computed, and a rendering good enough to compare the frame with.
-        known = (mask != NOT_COMPUTED).all((1, 2))
+        known = (mask != UNKNOWN).all((1, 2))
         fit = self.labels.psnr(drawn["frames"]) > self.stage.psnr_filter
         supervised = (known & fit).astype(np.float32) if self.stage.pseudo_masks else np.zeros(len(frames), np.float32)
         return Sample(frames, frames[inputs:], mask, supervised, dynamic=True)

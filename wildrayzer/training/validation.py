@@ -10,6 +10,8 @@ from torch import Tensor
 
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.sampling.views import evaluation_windows
+from wildrayzer.images.nearest import nearest_view
+from wildrayzer.images.psnr import CAP, psnr
 from wildrayzer.models import WildRayZer
 
 _COLUMNS = 3
@@ -82,8 +84,8 @@ class Validation:
         }
 
     def _nearest(self) -> Float[Tensor, "b t 3 h w"]:
-        gaps = np.abs(self.numbers[:, self.inputs :, None] - self.numbers[:, None, : self.inputs])
-        nearest = torch.from_numpy(gaps.argmin(2)).to(self.images.device)
+        chosen = nearest_view(self.numbers[:, : self.inputs], self.numbers[:, self.inputs :])
+        nearest = torch.from_numpy(chosen).to(self.images.device)
         return self.images[torch.arange(len(nearest), device=nearest.device)[:, None], nearest]
 
     def _draw(self, render: Float[Tensor, "b t 3 h w"], step: int) -> None:
@@ -99,8 +101,8 @@ class Validation:
 
 
 def _psnr(prediction: Tensor, truth: Tensor) -> float:
-    error = (prediction.float() - truth).square().mean((2, 3, 4)).clamp(min=1e-10)
-    return float((-10.0 * error.log10()).mean())
+    """Mean PSNR in dB. A log line needs a finite number, so equal images count as `CAP`."""
+    return float(psnr(prediction.float(), truth).clamp(max=CAP).mean())
 
 
 def draw_camera_paths(

@@ -12,10 +12,8 @@ from jaxtyping import Float, UInt8
 from wildrayzer.config.sections.data import StoreConfig
 from wildrayzer.data.frame_store.codecs import FrameCodec, ZstdFrames, frame_codec
 from wildrayzer.data.frame_store.shards import shard_file, write_shard
+from wildrayzer.images import UNKNOWN
 from wildrayzer.io.files import write_json
-
-UNKNOWN = 255
-"""Mask value of pixels without truth."""
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,11 @@ from jaxtyping import Float, Int, UInt8
 
 from wildrayzer.data.frame_store.codecs import codec_of
 from wildrayzer.data.frame_store.join import SCHEMA
-from wildrayzer.data.frame_store.parts import UNKNOWN
 from wildrayzer.data.frame_store.shards import ShardReader, shard_file
 from wildrayzer.data.frame_store.writer import FrameStoreWriter, unfinished
 from wildrayzer.io.metadata_checksum import check_metadata, has_checksum, read_attributes
 
-__all__ = ["UNKNOWN", "FrameStore", "FrameStoreWriter"]
+__all__ = ["FrameStore", "FrameStoreWriter"]
 
 
 PRELOAD_MB = 512

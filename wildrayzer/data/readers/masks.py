@@ -7,9 +7,9 @@ from tokenize import TokenError
 import numpy as np
 from jaxtyping import UInt8
 
-from wildrayzer.data.frame_store.parts import UNKNOWN
 from wildrayzer.data.readers.base import BadSceneError, Fit
 from wildrayzer.data.readers.pixels import read_numbers
+from wildrayzer.images import UNKNOWN
 
 MASKS = "binary_masks"
 """Folder of all scenes' masks."""

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from wildrayzer.data.frame_store.parts import UNKNOWN
 from wildrayzer.evaluation.metrics.bootstrap import enters_mean
-from wildrayzer.evaluation.metrics.image import SSIM_WINDOW, masked_ssim
+from wildrayzer.evaluation.metrics.image import masked_ssim
+from wildrayzer.images.ssim import WINDOW
 from wildrayzer.evaluation.metrics.lpips import NO_WEIGHTS, MaskedLPIPS
 from wildrayzer.evaluation.metrics.view_synthesis import IMAGE_DEFINITIONS, image_metrics
 from wildrayzer.io.arrays import read_npz
@@ -40,7 +41,7 @@ def score_renderings(
     `equal_images`; a mean over nothing is NaN. The valid-window SSIM is left out for images smaller than its window.
     """
     names = [name for name in IMAGE_DEFINITIONS if lpips is not None or not name.startswith("lpips")]
-    if min(truth.shape[-2:]) < SSIM_WINDOW:
+    if min(truth.shape[-2:]) < WINDOW:
         names.remove("ssim_valid")
     per_image: dict[str, dict[str, list[float]]] = {region: {name: [] for name in names} for region in REGIONS}
     for start in range(0, len(truth), BATCH):

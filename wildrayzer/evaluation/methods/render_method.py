@@ -10,6 +10,7 @@ from torch import Tensor
 from wildrayzer.config.sections.features import FeaturesConfig
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.evaluation.window_batches import WindowBatch
+from wildrayzer.images.nearest import nearest_view
 from wildrayzer.models import ViewSynthesis, WildRayZer
 from wildrayzer.pseudo_masks.backbones.build import build_backbone
 from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone
@@ -146,7 +147,5 @@ def _token_mask(
 
 def _nearest(batch: WindowBatch) -> Float[Tensor, "b t 3 h w"]:
     inputs, targets = batch.frames[:, : batch.num_inputs], batch.frames[:, batch.num_inputs :]
-    # Distance first, then the earlier frame: frame numbers are integers, so half a step only decides ties.
-    distance = np.abs(targets[:, :, None] - inputs[:, None]) + 0.5 * (inputs[:, None] > targets[:, :, None])
-    chosen = torch.from_numpy(distance.argmin(-1)).to(batch.images.device)
+    chosen = torch.from_numpy(nearest_view(inputs, targets)).to(batch.images.device)
     return batch.images[torch.arange(len(chosen), device=chosen.device)[:, None], chosen]

@@ -7,10 +7,10 @@ from jaxtyping import Bool, Float, UInt8
 
 from wildrayzer.config.sections.masks import PseudoMasksConfig
 from wildrayzer.data.frame_store.store import FrameStore
+from wildrayzer.images import UNKNOWN
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks, PixelMasks, ResidualMaps
 from wildrayzer.pseudo_masks.fusion import fuse
 
-UNKNOWN = 255
 BATCH = 256
 THRESHOLDS = tuple(round(0.25 * step, 2) for step in range(-2, 13))
 FALLBACK_THRESHOLD = 1.0

@@ -3,7 +3,7 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from wildrayzer.evaluation.metrics.image import masked_psnr, region_mean, ssim_map
+from wildrayzer.evaluation.metrics.image import masked_psnr, region_mean, similarity_map
 from wildrayzer.evaluation.metrics.lpips import DEFINITIONS as LPIPS_DEFINITIONS
 from wildrayzer.evaluation.metrics.lpips import MaskedLPIPS
 from wildrayzer.evaluation.window_batches import WindowBatch
@@ -32,7 +32,7 @@ def image_metrics(
     lpips: MaskedLPIPS | None = None,
 ) -> dict[str, dict[str, Float[Tensor, " n"]]]:
     """`{region: {metric: value of each image}}` for images in [0, 1]; NaN where a region is empty."""
-    similarity = ssim_map(prediction, truth).mean(1, keepdim=True)  # once: `masked_ssim` of every region
+    similarity = similarity_map(prediction, truth)  # once: `masked_ssim` of every region
     scores = {
         name: {"psnr": masked_psnr(prediction, truth, region), "ssim": region_mean(similarity, region)}
         for name, region in regions.items()

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+from wildrayzer.images import UNKNOWN
+
 SCHEMA = 1
 """Version of the cache's format."""
-NOT_COMPUTED = 255
-"""Mask and cluster value of frames that are no target of any window."""
 
 
 @dataclass(frozen=True)
@@ -29,19 +29,19 @@ _PATCHES = ("patch_row", "patch_column")
 _RESIDUALS = (
     ArraySpec("d_dino", "float16", float("nan"), _PATCHES, 64, 4096),
     ArraySpec("d_ssim", "float16", float("nan"), _PATCHES, 64, 4096),
-    ArraySpec("clusters", "uint8", NOT_COMPUTED, _PATCHES, 64, 4096),
+    ArraySpec("clusters", "uint8", UNKNOWN, _PATCHES, 64, 4096),
     ArraySpec("psnr", "float32", float("nan"), (), 4096, 65536),
     ArraySpec("window", "int32", -1, (), 4096, 65536),
 )
 
 _FRAME_NUMBER = ArraySpec("frame_number", "int64", -1, (), 4096, 65536)
-_PIXEL_MASKS = (ArraySpec("mask", "uint8", NOT_COMPUTED, ("row", "column"), 1, 512),)
+_PIXEL_MASKS = (ArraySpec("mask", "uint8", UNKNOWN, ("row", "column"), 1, 512),)
 
 ARRAYS: dict[str, tuple[ArraySpec, ...]] = {
     "residuals": _RESIDUALS,
     # A part has only its own frames, and `frame_number` says which.
     "residuals_part": (*_RESIDUALS, _FRAME_NUMBER),
-    "patch_masks": (ArraySpec("mask", "uint8", NOT_COMPUTED, _PATCHES, 64, 4096),),
+    "patch_masks": (ArraySpec("mask", "uint8", UNKNOWN, _PATCHES, 64, 4096),),
     "pixel_masks": _PIXEL_MASKS,
     "pixel_masks_part": (*_PIXEL_MASKS, _FRAME_NUMBER),
 }

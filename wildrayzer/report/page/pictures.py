@@ -8,11 +8,11 @@ import matplotlib
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from wildrayzer.images import UNKNOWN
 from wildrayzer.report.page.page import Column
 
 LEAST, MOST = 96, 256
 """Sides in pixels that a picture is enlarged or reduced to."""
-UNKNOWN = 255
 _GREY = (200, 200, 200)
 _OUTLINE = (230, 30, 60)
 _HEAT = "magma"

@@ -7,7 +7,8 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 
 from wildrayzer.config import RunConfig
-from wildrayzer.evaluation.metrics.masks import BATCH, UNKNOWN
+from wildrayzer.evaluation.metrics.masks import BATCH
+from wildrayzer.images import UNKNOWN
 from wildrayzer.report.page.charts import COLOURS, chart, legend_above, plain
 from wildrayzer.report.page.page import Block, Figures, Note, Picture, TextTable
 from wildrayzer.report.run_files import NO_WINDOWS, MaskFiles

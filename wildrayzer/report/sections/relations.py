@@ -8,8 +8,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from wildrayzer.config import RunConfig
-from wildrayzer.data.frame_store.store import UNKNOWN, FrameStore
+from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.evaluation.tables.scores import read_scores
+from wildrayzer.images import UNKNOWN
 from wildrayzer.pseudo_masks.cache.cache import ResidualMaps
 from wildrayzer.report.page.charts import COLOURS, chart, legend_above, plain
 from wildrayzer.report.page.page import Block, Figures, Note, Picture

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from wildrayzer.evaluation.metrics.masks import BATCH, UNKNOWN, score_frames, true_masks
+from wildrayzer.evaluation.metrics.masks import BATCH, score_frames, true_masks
+from wildrayzer.images import UNKNOWN
 from wildrayzer.pseudo_masks.fusion import zscore
 from wildrayzer.tools.inspect.files import CacheFiles
 

@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.progress import track
 
 from wildrayzer.checkpoint import load_checkpoint, read_manifest
+from wildrayzer.images.psnr import CAP, psnr
 from wildrayzer.io.files import write_json
 from wildrayzer.models import WildRayZer
 from wildrayzer.pseudo_masks.predictors import Predictor, predict, predict_by_control
-from wildrayzer.pseudo_masks.residual_maps import psnr
 from wildrayzer.tools.inspect.files import CacheFiles
 from wildrayzer.tools.inspect.frame_statistics import WindowRows
 from wildrayzer.tools.inspect.health import Check, health, sentence
@@ -58,7 +58,7 @@ class Renderer:
         else:
             patch_size = store.image_size // files.maps.sizes["patch_row"]
             predicted = predict_by_control(self.predictor, inputs, targets, [window], patch_size=patch_size)
-        fidelity = psnr(targets[0], predicted[0]).cpu().numpy()
+        fidelity = psnr(predicted[0], targets[0]).clamp(max=CAP).cpu().numpy()
         return predicted[0].permute(0, 2, 3, 1).cpu().numpy(), fidelity
 
 
