@@ -24,8 +24,8 @@ Image = TypeVar("Image", np.ndarray, Tensor)
 
 
 Border = Literal["mirror", "zero", "valid"]
-"""What lies beyond the image: `mirror` repeats the edge pixel and mirrors, as scikit-image does; `zero` pads with zeros.
-`valid` leaves out the places where the window does not fit: the map is smaller by `size` − 1."""
+"""What lies beyond the image: `mirror` is the image mirrored, edge pixel repeated, as in scikit-image; `zero` is zeros;
+`valid` leaves out the places where the window does not fit, so that the map is smaller by `size` − 1."""
 
 
 def ssim_map(

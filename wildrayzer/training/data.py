@@ -10,12 +10,12 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from wildrayzer.images import UNKNOWN
 from wildrayzer.config import StageConfig
 from wildrayzer.data.copy_paste.cutouts import CutoutLibrary
 from wildrayzer.data.copy_paste.paste import paste
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.sampling.views import ViewDataset
+from wildrayzer.images import UNKNOWN
 from wildrayzer.io.digests import digest_json
 from wildrayzer.pseudo_masks.cache.cache import PixelMasks, ResidualMaps
 from wildrayzer.training.augmentation import draw_crops, draw_token_mask
