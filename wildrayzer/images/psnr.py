@@ -16,6 +16,9 @@ def decibels(error: Float[Tensor, "*b"]) -> Float[Tensor, "*b"]:
     return -10 * error.log10()
 
 
-def psnr(prediction: Float[Tensor, "*b 3 h w"], truth: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b"]:
-    """PSNR in dB of each image, over all pixels and channels; infinite for equal images."""
-    return decibels((prediction - truth).square().mean(dim=(-3, -2, -1)))
+def psnr(a: Float[Tensor, "*b 3 h w"], b: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b"]:
+    """PSNR in dB of each image, over all pixels and channels; infinite for equal images.
+
+    The order matters for the last bit only: the memory layout of the first decides the order of the sum.
+    """
+    return decibels((a - b).square().mean(dim=(-3, -2, -1)))

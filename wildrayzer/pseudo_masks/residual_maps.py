@@ -77,7 +77,7 @@ def window_maps(
         d_dino=_half(feature_dissimilarity(own, other, centre=backbone.centre, anchor=backbone.anchor), shape),
         d_ssim=_half(d_ssim, shape),
         clusters=labels.reshape(shape),
-        psnr=psnr(flat_predicted, flat_targets).clamp(max=CAP).view(windows, count).float().cpu().numpy(),
+        psnr=psnr(flat_targets, flat_predicted).clamp(max=CAP).view(windows, count).float().cpu().numpy(),
     )
 
 
