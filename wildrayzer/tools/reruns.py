@@ -98,7 +98,7 @@ def adopt(config: Path, *, snakefile: Path, keep: bool = False) -> int:
     layout = RunLayout(options.name)
     if not Path(layout.base).is_dir():
         raise ValueError(f"{layout.base}: no such folder; call this where results/ of the run {options.name} lies")
-    wrong = damaged_outputs(layout.base)
+    wrong = damaged_outputs(str(layout.base))
     masks = ExpectedScores(options, layout).cached_masks()
     wrong += foreign_caches(layout, rounds=options.rounds, masks=masks)
     for folder in (layout.checkpoint(*stage) for stage in training_runs(options)):

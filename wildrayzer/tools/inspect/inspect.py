@@ -57,6 +57,7 @@ class Renderer:
             predicted = predict("renderer", self.model, inputs, targets, [window])
         else:
             patch_size = store.image_size // files.maps.sizes["patch_row"]
+            predicted = predict_by_control(self.predictor, inputs, targets, [window], patch_size=patch_size)
         fidelity = psnr(targets[0], predicted[0]).clamp(max=CAP).cpu().numpy()
         return predicted[0].permute(0, 2, 3, 1).cpu().numpy(), fidelity
 
