@@ -79,6 +79,11 @@ class RunConfig(Section):
                 f"pseudo_masks.absolute_test: {self.pseudo_masks.absolute_test} needs a static split with "
                 "purpose: calibration in data.splits; add one or set absolute_test: off"
             )
+        if self.model.cameras == "given":
+            raise ValueError(
+                f"model.kind: {self.model.kind} with model.cameras: given cannot be trained by the workflow yet, which "
+                "hands no cameras to training; its checkpoints can be imported, exported and verified. Drop the line"
+            )
         if self.model.motion_head is None:
             raise ValueError("model.motion_head is null, but the workflow trains it; drop the line")
         if self.residuals.ssim_size > self.model.image_size:
