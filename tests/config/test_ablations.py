@@ -24,7 +24,7 @@ from wildrayzer.run.expected import ExpectedScores, ablation_scores, compared_fi
 from wildrayzer.run.layout import RunLayout
 from wildrayzer.stages.write_tables import load_tables, write_tables
 
-RAW = yaml.safe_load(Path("tests/resources/tiny.yaml").read_text())
+RAW = yaml.safe_load(Path("tests/resources/tiny.yaml").read_text(encoding="utf-8"))
 
 
 def run(**ablations):
@@ -201,7 +201,7 @@ def test_claims_about_ablations_are_made_where_they_are_scored():
 
 
 def test_copy_paste_only_in_the_run_brings_its_claim_on_what_is_scored():
-    raw = yaml.safe_load(Path("config/demo.yaml").read_text())
+    raw = yaml.safe_load(Path("config/demo.yaml").read_text(encoding="utf-8"))
     raw["benchmark"]["ablations"] = ["paste_only"]
     raw["ablations"]["paste_only"]["splits"] = ["dynamic_test"]
     config = parse_config(raw)

@@ -13,7 +13,7 @@ from wildrayzer.config.base import Effect, Rounding, Section, effect_of
 from wildrayzer.config.effects import completed, deciding_options, differences, rounding_options
 from wildrayzer.config.walk import options
 
-TINY = yaml.safe_load(Path("tests/resources/tiny.yaml").read_text())
+TINY = yaml.safe_load(Path("tests/resources/tiny.yaml").read_text(encoding="utf-8"))
 CONFIG = parse_config(TINY)
 
 

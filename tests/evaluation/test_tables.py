@@ -25,6 +25,7 @@ from wildrayzer.evaluation.tables.published import PUBLISHED, published_for
 from wildrayzer.evaluation.tables.scores import read_manifests, read_scores, write_scores
 from wildrayzer.evaluation.tables.tables import TableContext, build_tables, intersect
 from wildrayzer.evaluation.tables.text import PIPED_WIDTH, latex, markdown, print_tables, table_console
+from wildrayzer.io.files import read_json, write_json
 from wildrayzer.stages.write_tables import FILES, load_tables, write_tables
 
 KINDS = {"dynamic_test": "moving", "pairs_test": "pairs", "frozen_test": "frozen", "dre10k_test": "moving"}
@@ -61,6 +62,38 @@ def test_a_scene_may_have_the_name_of_a_missing_value(tmp_path):
     scores = read_scores([write_job(tmp_path, rows)[0]])
     assert sorted(scores["scene"]) == ["NA", "null", "room", "room"]
     assert scores["value"].isna().sum() == 1
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (lambda lines: lines[:8], "was truncated or changed after it was scored (7 of 12 rows)"),
+        (lambda lines: [*lines[:-1], lines[-1].replace("20", "21")], "(its values or names)"),
+        (lambda lines: [*lines[:-1], lines[-1].replace("room", "hall")], "(its values or names)"),
+    ],
+)
+def test_scores_that_changed_since_are_refused_by_name(tmp_path, damage, said):
+    rows = [("static", "dynamic_test", 2, "room", frame, "static", "psnr", 20.0) for frame in range(12)]
+    scores, manifest = write_job(tmp_path, rows)
+    assert read_manifests([manifest])[0]["counts"]["rows"] == len(read_scores([scores])) == 12
+    lines = scores.read_text(encoding="utf-8").splitlines(keepends=True)
+    scores.write_text("".join(damage(lines)), encoding="utf-8")
+    with pytest.raises(ValueError, match=re.escape(f"{scores} {said}" if said.startswith("was") else said)) as error:
+        read_scores([scores])
+    assert "delete it and run the benchmark stage again" in str(error.value)
+
+
+def test_scores_of_earlier_versions_are_read_unchecked_and_the_log_says_so(tmp_path, caplog):
+    rows = view_rows("static")
+    checked, _ = write_job(tmp_path, rows)
+    read_scores([checked])
+    assert not caplog.messages
+    older, manifest = write_job(tmp_path, view_rows("joint"))
+    write_json(manifest, {name: value for name, value in read_json(manifest).items() if name != "scores_digest"})
+    assert len(read_scores([checked, older])) == 2 * len(rows)
+    assert caplog.messages == [
+        f"1 score files have no digest in a manifest beside them and are read unchecked, such as {older}"
+    ]
 
 
 def mask_rows(method, split, iou, coverage, recall=0.5, *, inputs=2, scenes=MIN_SCENES):

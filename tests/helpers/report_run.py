@@ -36,7 +36,7 @@ MASK_SPLITS = ("dynamic_train", "dynamic_test", "pairs_test", "frozen_test", "sa
 
 def small_config() -> RunConfig:
     """The demo with a network and clips of next to nothing."""
-    raw = copy.deepcopy(yaml.safe_load(Path("config/demo.yaml").read_text()))
+    raw = copy.deepcopy(yaml.safe_load(Path("config/demo.yaml").read_text(encoding="utf-8")))
     raw["name"] = "small"
     raw["model"] |= {"image_size": SIZE, "patch_size": PATCH, "width": 32, "head_width": 8, "scene_tokens": 4}
     raw["model"] |= {"camera_blocks": 1, "decoder_blocks": 1, "ray_samples": 2}
@@ -212,7 +212,7 @@ def make_costs(layout: RunLayout) -> None:
     }
     for path, line in lines.items():
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).write_text(head + line)
+        Path(path).write_text(head + line, encoding="utf-8")
 
 
 def make_run(root: Path) -> tuple[RunConfig, RunLayout]:

@@ -66,7 +66,7 @@ def run(tmp_path_factory):
 def html(run):
     config, layout = run
     write_report(config=config, layout=layout, out=layout.report)
-    return Path(layout.report).read_text()
+    return Path(layout.report).read_text(encoding="utf-8")
 
 
 @pytest.fixture(scope="module")

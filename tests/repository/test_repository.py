@@ -111,7 +111,7 @@ def test_commands_in_documents_exist(document):
 
 
 def imports_of(path: Path) -> set[str]:
-    nodes = list(ast.walk(ast.parse(path.read_text())))
+    nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     return names | {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
 
@@ -147,6 +147,39 @@ def test_every_package_has_a_floor():
         if path.name != "__init__.py" and (path.suffix == ".py" or any(path.rglob("*.py")))
     }
     assert there == set().union(*FLOORS)
+
+
+def unnamed_encodings(text: str) -> list[int]:
+    """Lines that read or write text in the encoding of the locale; ruff's PLW1514 sees only calls on `Path(…)`."""
+    calls = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Call)]
+    named = [
+        call
+        for call in calls
+        if isinstance(call.func, ast.Attribute) and call.func.attr in ("read_text", "write_text", "open")
+    ]
+
+    def is_text(call: ast.Call) -> bool:
+        if call.func.attr != "open":
+            return True
+        mode = next((word.value for word in call.keywords if word.arg == "mode"), call.args[0] if call.args else None)
+        # `Path.open` takes at most a mode; the `open` of Image, zarr or a class of ours takes a file
+        return mode is not None and isinstance(mode, ast.Constant) and mode.value in ("r", "w", "a", "x", "r+", "w+")
+
+    return [
+        call.lineno
+        for call in named
+        if is_text(call) and len(call.args) < 2 and not any(word.arg == "encoding" for word in call.keywords)
+    ]
+
+
+def test_text_is_read_and_written_as_utf_8_by_name():
+    assert unnamed_encodings('p.read_text()\np.write_text("a")\np.open("a")\np.open("rb")\nImage.open(p)') == [1, 2, 3]
+    files = [file for folder in ("wildrayzer", "workflow") for file in (ROOT / folder).rglob("*.py")]
+    assert {
+        f"{file.relative_to(ROOT)}:{line}"
+        for file in files
+        for line in unnamed_encodings(file.read_text(encoding="utf-8"))
+    } == set()
 
 
 def test_licence_is_apache_2_in_full():

@@ -50,8 +50,8 @@ TAIL = """\
 - Network file systems, on which two clients see different versions of one file. The only safeguard is `latency-wait`
   in the profile. If locks hold for one host only, calls of Snakemake from two login nodes cannot be distinguished.
 - GPUs that hang or fail during a job, and NCCL time-outs: the test machine has no GPU.
-- Damage after which a CSV of scores, a JSON report, a checkpoint's manifest or a raw file can still be read. These
-  files have no checksum.
+- Damage after which a JSON report, a checkpoint's manifest or a raw file can still be read. These files have no
+  checksum.
 """
 
 

@@ -65,7 +65,9 @@ class Job:
         begun = time.monotonic()
         _, status = os.waitpid(self.start(), 0)
         if status:
-            raise RuntimeError(f"{self.rule} ended with {status}: {Path(self.given.log[0]).read_text()[-2000:]}")
+            raise RuntimeError(
+                f"{self.rule} ended with {status}: {Path(self.given.log[0]).read_text(encoding='utf-8')[-2000:]}"
+            )
         return time.monotonic() - begun
 
     def kill_after(self, seconds: float) -> bool:
@@ -183,12 +185,12 @@ def import_all() -> None:
     import cv2
     import torch
 
-    import wildrayzer.stages.patch_masks
-    import wildrayzer.stages.prepare
-    import wildrayzer.stages.score_masks
-    import wildrayzer.stages.score_views
-    import wildrayzer.stages.train
-    import wildrayzer.stages.write_report
+    import wildrayzer.stages.patch_masks  # noqa: F401
+    import wildrayzer.stages.prepare  # noqa: F401
+    import wildrayzer.stages.score_masks  # noqa: F401
+    import wildrayzer.stages.score_views  # noqa: F401
+    import wildrayzer.stages.train  # noqa: F401
+    import wildrayzer.stages.write_report  # noqa: F401
     import wildrayzer.stages.write_tables  # noqa: F401
 
     torch.set_num_threads(1)

@@ -248,7 +248,7 @@ def alive(pid):
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    with open(f"/proc/{pid}/stat") as stream:  # noqa: PTH123
+    with open(f"/proc/{pid}/stat", encoding="utf-8") as stream:  # noqa: PTH123
         return stream.read().rpartition(")")[2].split()[0] != "Z"
 
 

@@ -214,7 +214,7 @@ def test_pictures_are_thumbnails():
 
 def test_notebook_example_of_the_documents(cache):
     xarray = pytest.importorskip("xarray")
-    text = Path("docs/masks.md").read_text()
+    text = Path("docs/masks.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```python\n(import xarray.*?)```", text, re.DOTALL)
     assert len([line for line in block.splitlines() if line]) == 3
     code = re.sub(r'"results/.*?/residuals\.zarr"', repr(str(cache / "residuals.zarr")), block)

@@ -188,7 +188,7 @@ def test_a_store_of_another_split_is_refused(run):
 
 @pytest.fixture
 def configfile(tmp_path):
-    raw = yaml.safe_load(Path("config/demo.yaml").read_text())
+    raw = yaml.safe_load(Path("config/demo.yaml").read_text(encoding="utf-8"))
     raw["pseudo_masks"], raw["refine"] = VOTING.model_dump(), REFINE.model_dump()
     path = tmp_path / "config.yaml"
     path.write_text(yaml.safe_dump(raw))

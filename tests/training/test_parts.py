@@ -244,7 +244,7 @@ def test_the_jobs_script_counts_what_it_loads(monkeypatch, tmp_path):
 
     outputs = {name: str(tmp_path / name) for name in ("checkpoint", "metrics")}
     for path in outputs.values():
-        Path(path).write_text("made")
+        Path(path).write_text("made", encoding="utf-8")
     options = {"stage": {}, "model": {}, "perceptual": {}}
     snakemake = types.SimpleNamespace(
         log=[str(tmp_path / "log")], input=types.SimpleNamespace(get=lambda name: None, static_store="s"), threads=1,

@@ -128,7 +128,7 @@ def _write_lvsm_scene(made: RenderedClip, *, split: str, out: Path, truth: str, 
             np.save(folders["masks"] / f"{number:05d}.npy", made.rendering.masks[number])
         frames.append(frame)
     document = {"scene_name": name, "frames": frames}
-    (out / "metadata" / f"{name}.json").write_text(json.dumps(document))
+    (out / "metadata" / f"{name}.json").write_text(json.dumps(document), encoding="utf-8")
     return f"metadata/{name}.json"
 
 

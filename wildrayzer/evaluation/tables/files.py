@@ -21,7 +21,7 @@ def read_named(path: str | Path, *, numbers: Sequence[str]) -> pd.DataFrame:
     Raises:
         ValueError: not a CSV file.
     """
-    text = Path(path).read_text()
+    text = Path(path).read_text(encoding="utf-8")
     columns = pd.read_csv(io.StringIO(text), nrows=0).columns
     return pd.read_csv(
         io.StringIO(text),

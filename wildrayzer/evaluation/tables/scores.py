@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from wildrayzer.evaluation.tables.files import read_named
+from wildrayzer.io.digests import digest_file
 from wildrayzer.io.files import read_json, write_bytes_atomic, write_json
 from wildrayzer.io.provenance import code_versions
 
@@ -19,6 +20,7 @@ logger = logging.getLogger(__name__)
 COLUMNS = ("method", "split", "inputs", "scene", "frame", "region", "metric", "value")
 KEYS = COLUMNS[:-1]
 SCHEMA = 1
+_FIX = "delete it and run the benchmark stage again"
 
 
 def rows_of(
@@ -65,29 +67,43 @@ def write_scores(
 ) -> None:
     """Write rows as CSV (six significant digits, sorted; NaN as `nan`) and the manifest as JSON, both atomically.
 
-    The manifest gets the schema, code versions, numbers of scenes and frames, and per region the number of NaN values.
+    The manifest gets the schema, code versions, the digest of the CSV, numbers of rows, scenes and frames, and the number
+    of NaN values per region.
     """
     table = pd.DataFrame(list(rows), columns=list(COLUMNS)).sort_values(list(KEYS), kind="stable")
     text = table.to_csv(index=False, float_format="%.6g", na_rep="nan", lineterminator="\n")
     missing = table.loc[table["value"].isna(), "region"] + "/" + table.loc[table["value"].isna(), "metric"]
     counts = {
+        "rows": len(table),
         "scenes": int(table["scene"].nunique()),
         "frames": len(table[["scene", "frame"]].drop_duplicates()),
         "nan": {str(name): int(count) for name, count in missing.value_counts().sort_index().items()},
     }
     write_bytes_atomic(scores, text.encode())
-    write_json(manifest, {"schema": SCHEMA, **code_versions(), **extra, "counts": counts})
+    about = {"schema": SCHEMA, **code_versions(), **extra, "counts": counts, "scores_digest": digest_file(scores)}
+    write_json(manifest, about)
 
 
 def read_scores(paths: Iterable[str | Path]) -> pd.DataFrame:
-    """Read and join score files.
+    """Read and join score files, each after it was compared with the manifest beside it.
+
+    Manifests of earlier versions hold no digest: their scores are read unchecked, and the log says so.
 
     Raises:
-        ValueError: missing or empty file, wrong columns, values that are not numbers, or a frame scored twice.
+        ValueError: missing, empty, truncated or changed file, wrong columns, values that are not numbers, or a frame
+            scored twice.
     """
-    tables = [_read_one(Path(path)) for path in paths]
+    paths = [Path(path) for path in paths]
+    tables = [_read_one(path) for path in paths]
     if not tables:
         raise ValueError("no score files were given; run the benchmark stage first")
+    unchecked = [path for path, table in zip(paths, tables, strict=True) if not _is_whole(path, rows=len(table))]
+    if unchecked:
+        logger.warning(
+            "%d score files have no digest in a manifest beside them and are read unchecked, such as %s",
+            len(unchecked),
+            unchecked[0],
+        )
     joined = pd.concat(tables, ignore_index=True)
     twice = joined.duplicated(list(KEYS))
     if twice.any():
@@ -96,21 +112,38 @@ def read_scores(paths: Iterable[str | Path]) -> pd.DataFrame:
     return joined
 
 
+def _is_whole(path: Path, *, rows: int) -> bool:
+    """Compare a score file with its manifest; False where the manifest has no digest of it.
+
+    Raises:
+        ValueError: the file has changed since it was scored.
+    """
+    beside = path.with_suffix(".json")
+    manifest = read_manifests([beside])[0] if beside.is_file() else {}
+    expected = manifest.get("scores_digest")
+    if expected is None:
+        return False
+    if digest_file(path) != expected:
+        written = manifest["counts"]["rows"]
+        change = f"{rows} of {written} rows" if rows != written else "its values or names"
+        raise ValueError(f"{path} was truncated or changed after it was scored ({change}); {_FIX}")
+    return True
+
+
 def _read_one(path: Path) -> pd.DataFrame:
-    fix = "delete it and run the benchmark stage again"
     if not path.is_file():
         raise ValueError(f"{path}: no such score file; run the benchmark stage first")
     try:
         table = read_named(path, numbers=("inputs", "frame", "value"))
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a score file ({error}); {fix}") from None
+        raise ValueError(f"{path}: not a score file ({error}); {_FIX}") from None
     if tuple(table.columns) != COLUMNS:
-        raise ValueError(f"{path}: columns are {list(table.columns)}, expected {list(COLUMNS)}; {fix}")
+        raise ValueError(f"{path}: columns are {list(table.columns)}, expected {list(COLUMNS)}; {_FIX}")
     for column in ("inputs", "frame", "value"):
         numbers = pd.to_numeric(table[column], errors="coerce")
         bad = numbers.isna() if column != "value" else numbers.isna() & table[column].notna()
         if bad.any():
-            raise ValueError(f"{path}: {column} = {table[column][bad].iloc[0]!r} is no number; {fix}")
+            raise ValueError(f"{path}: {column} = {table[column][bad].iloc[0]!r} is no number; {_FIX}")
         table[column] = numbers
     return table.astype({"inputs": int, "frame": int, "value": float})
 

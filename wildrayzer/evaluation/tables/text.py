@@ -81,7 +81,7 @@ def read_tables(config: RunConfig, layout: RunLayout) -> Tables:
     for name in ("tables.md", "summary.csv"):
         if not (folder / name).is_file():
             raise ValueError(f"{folder} has no {name}; run the stage benchmark_tables first (`make demo` does)")
-    parsed = parse_tables((folder / "tables.md").read_text())
+    parsed = parse_tables((folder / "tables.md").read_text(encoding="utf-8"))
     return Tables(TableContext.from_config(config), parsed, read_summary(folder))
 
 

@@ -60,7 +60,7 @@ def _own_tables(ablations: Mapping[str, ExpectedScores]) -> list[Block]:
         table
         for file in files
         if file.is_file()
-        for table in parse_tables(file.read_text())
+        for table in parse_tables(file.read_text(encoding="utf-8"))
         if table.columns[0] == "ablation"
     ]
     if not tables:

@@ -85,7 +85,7 @@ def describe(option: str) -> str:
 
 def machine() -> KeyValues:
     """The machine that writes the report, and versions."""
-    lines = _CPU_FILE.read_text().splitlines() if _CPU_FILE.exists() else []
+    lines = _CPU_FILE.read_text(encoding="utf-8").splitlines() if _CPU_FILE.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     cpu = names[0] if names else platform.machine()
