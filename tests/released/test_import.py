@@ -65,6 +65,47 @@ def test_a_weight_of_a_deviation_has_no_released_name():
         released_name("camera_encoder.view.embedding")
 
 
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_checkpoint_of_another_origin_is_replaced_only_if_asked(tmp_path):
+    config, state = masked_state()
+    torch.save(state, tmp_path / "in.pt")
+    torch.manual_seed(1)
+    save_checkpoint(
+        tmp_path / "trained", WildRayZer(config), stage="joint", step=9, inputs=2, targets=6, config_digest="c"
+    )
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "manifest.json").write_text('{"name": "web app"}', encoding="utf-8")
+    command = ("released", "import", tmp_path / "in.pt", "--image-size", 32, "--out")
+    for folder in (tmp_path / "trained", tmp_path / "other"):
+        before = contents(folder)
+        result = run(*command, folder)
+        assert result.exit_code == 2, result.output
+        assert "manifest.json exists, and is not what this command writes" in " ".join(result.output.split())
+        assert contents(folder) == before
+        assert run(*command, folder, "--overwrite").exit_code == 0
+        assert read_manifest(folder).stage == "released"
+    assert run(*command, tmp_path / "trained").exit_code == 0  # its own, and the same
+    assert run(*command, tmp_path / "trained", "--inputs", 5).exit_code == 2
+    assert read_manifest(tmp_path / "trained").inputs == (2,)
+
+
+def test_an_existing_file_is_exported_over_only_if_asked(tmp_path):
+    _, state = masked_state()
+    torch.save(state, tmp_path / "in.pt")
+    assert run("released", "import", tmp_path / "in.pt", "--image-size", 32, "--out", tmp_path / "c").exit_code == 0
+    command = ("released", "export", tmp_path / "c", "--out", tmp_path / "out.pt")
+    (tmp_path / "out.pt").write_text("mine", encoding="utf-8")
+    assert run(*command).exit_code == 2
+    assert (tmp_path / "out.pt").read_text(encoding="utf-8") == "mine"
+    assert run(*command, "--overwrite").exit_code == 0
+    written = (tmp_path / "out.pt").read_bytes()
+    assert run(*command).exit_code == 0  # its own, and the same
+    assert (tmp_path / "out.pt").read_bytes() == written
+
+
 @pytest.mark.parametrize("prefix", ["", "module."])
 @pytest.mark.parametrize("nested", [True, False])
 def test_round_trip_is_bit_exact(tmp_path, prefix, nested):

@@ -11,7 +11,7 @@ import pytest
 from tests.helpers.inspect_run import command, flat, make_cache, write_residuals
 from tests.report.test_page import decoded
 from tests.stages.test_mask_stages import save_renderer
-from wildrayzer.io.files import read_json
+from wildrayzer.io.files import read_json, write_json
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks, ResidualMaps
 from wildrayzer.tools.inspect.files import open_cache
 from wildrayzer.tools.inspect.pictures import photo, small
@@ -126,6 +126,13 @@ def test_nothing_but_a_gallery_is_replaced(cache, tmp_path):
     for worst in (3, 2):
         assert command(cache, "--out", tmp_path / "g", "--worst", worst, "--no-render").exit_code == 0
     assert len(list((tmp_path / "g" / "windows").iterdir())) == 2
+    marker = tmp_path / "g" / "gallery.json"
+    write_json(marker, read_json(marker) | {"residuals": "of another cache"})
+    result = command(cache, "--out", tmp_path / "g", "--worst", 1, "--no-render")
+    assert result.exit_code == 2
+    assert "g exists, and is not what this command writes" in flat(result.output)
+    assert command(cache, "--out", tmp_path / "g", "--worst", 1, "--no-render", "--overwrite").exit_code == 0
+    assert len(list((tmp_path / "g" / "windows").iterdir())) == 1
 
 
 def test_a_folder_named_by_a_link_or_a_dot(cache, tmp_path, monkeypatch):

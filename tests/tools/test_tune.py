@@ -281,10 +281,26 @@ def test_an_ablations_cache_shares_with_the_run(own, tmp_path):
     cache = own / "round1" / "masks" / "dynamic_test" / "renderer"
     ablation = own / "ablations" / "other" / "round1" / "masks" / "dynamic_test" / "renderer"
     masks_of(cache, ablation, source=cache)
-    for path in (ablation, ablation / "patch_masks.zarr"):
+    for path in (ablation, ablation / "patch_masks.zarr"):  # both name one cache, and so one sweep
         result = call(path, *QUICK, "--out", tmp_path / "out")
         assert result.exit_code == 0, result.output
     assert pd.read_csv(tmp_path / "out" / "tuning.csv")["frames"].tolist() == [18]
+
+
+def test_tables_of_another_sweep_are_replaced_only_if_asked(own, tmp_path):
+    cache, out = masks_of(own / "round1" / "masks" / "dynamic_test" / "renderer"), tmp_path / "out"
+    assert call(cache, *QUICK, "--out", out).exit_code == 0
+    assert call(cache, *QUICK, "--out", out).exit_code == 0
+    others = (cache, *QUICK, "--limit", 1, "--out", out)
+    before = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert "tuning.csv exists, and is not what this command writes" in refused(*others)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == before
+    assert call(*others, "--overwrite").exit_code == 0
+    assert pd.read_csv(out / "tuning.csv")["frames"].tolist() == [6]
+    # A file of the user's that has one of the names is not the command's either.
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "tuning.md").write_text("notes", encoding="utf-8")
+    assert "tuning.md exists" in refused(cache, *QUICK, "--out", tmp_path / "mine")
 
 
 def test_paths_that_are_no_cache_are_refused(run, tmp_path, configfile):

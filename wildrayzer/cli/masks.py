@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from wildrayzer.cli.messages import fail, reported
-from wildrayzer.cli.options import Device
+from wildrayzer.cli.options import Device, Overwrite
 from wildrayzer.run.logs import ignore_time_stamps
 
 app = typer.Typer(no_args_is_help=True, help="Inspect cached pseudo-masks; tune the options that make them.")
@@ -45,6 +45,9 @@ def inspect(
         ),
     ] = 1000,
     out: Annotated[Path | None, typer.Option(help="Folder to write [default: CACHE/inspect]")] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace a gallery of another cache in --out; nothing else is replaced")
+    ] = False,
     text: Annotated[
         bool, typer.Option("--text", help="Print a summary; write a gallery only if --out is given")
     ] = False,
@@ -90,7 +93,8 @@ def inspect(
         files = open_cache(cache, frames=frames, windows=windows, psnr_filter=psnr_filter)
         folder = out or (None if text else files.place.path / "inspect")
         if folder:
-            check_folder(folder)
+            # The gallery inside the cache is its own, even if the cache was made again since.
+            check_folder(folder, residuals=files.maps.digest, overwrite=overwrite or out is None)
         figures = measure(files)
         chosen = choose(files, figures, scenes=scene or [], worst=worst, by=by.value, most=most)
         shown = Shown(files, figures, chosen, by.value)
@@ -143,6 +147,7 @@ def tune(
     ] = None,
     store: Annotated[Path | None, typer.Option(help="Frame store, if one cache is given [default: the run's]")] = None,
     out: Annotated[Path, typer.Option(help="Folder for tuning.csv, tuning.md and plots")] = Path("tuning"),
+    overwrite: Overwrite = False,
     limit: Annotated[int | None, typer.Option(min=1, help="Use only this many clips per split, evenly spaced")] = None,
     refine: Annotated[bool, typer.Option("--refine/--no-refine", help="Score pixel masks as well")] = True,
     workers: Annotated[int | None, typer.Option(min=1, help="Number of processes [default: one per core]")] = None,
@@ -161,9 +166,9 @@ def tune(
 
     from wildrayzer.config import load_config
     from wildrayzer.evaluation.tuning.options import option_sets, parse_sweep
-    from wildrayzer.evaluation.tuning.sweep import check_split
+    from wildrayzer.evaluation.tuning.sweep import check_split, sweep_digest
     from wildrayzer.evaluation.tuning.sweep import tune as score_sets
-    from wildrayzer.evaluation.tuning.sweep_tables import write_tables
+    from wildrayzer.evaluation.tuning.sweep_tables import check_folder, write_tables
     from wildrayzer.tools.tune.caches import TuningCaches
     from wildrayzer.tools.tune.chart import write_plots
 
@@ -177,12 +182,14 @@ def tune(
         for one in splits:
             check_split(one)
         _make_writable(out)
+        digest = sweep_digest(splits, sets, limit=limit, refine=refine)
+        check_folder(out, digest=digest, overwrite=overwrite)
         processes = min(workers or os.cpu_count() or 1, len(sets))
         scored = score_sets(splits, sets, limit=limit, refine=refine, workers=processes)
         shown = track(scored, "option sets", total=len(sets), console=Console(stderr=True))
         table = pd.DataFrame([row for rows in shown for row in rows])
         base = f"Other options: {pseudo_masks.model_dump(mode='json')}, {refine_options.model_dump(mode='json')}."
-        write_tables(table, out, swept=list(sweep), base=base)
+        write_tables(table, out, swept=list(sweep), base=base, digest=digest)
         plots = write_plots(table, out, swept=list(sweep))
     typer.echo(f"{len(sets)} option sets: {out / 'tuning.csv'}, {out / 'tuning.md'}, {len(plots)} plots")
     best = table[table["iou"].notna()].sort_values("iou", ascending=False, kind="stable").groupby(["split", "masks"])

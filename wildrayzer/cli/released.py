@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import typer
 
 from wildrayzer.cli.messages import reported
+from wildrayzer.cli.options import Overwrite
 from wildrayzer.config.sections.model import ModelConfig
 
 app = typer.Typer(no_args_is_help=True, help="Import, export, verify and describe public checkpoints.")
@@ -43,6 +44,7 @@ def import_released(
     canonical: CanonicalOption = CanonicalView.first,
     image_size: Annotated[int, typer.Option(min=8, help="Side of the square images in pixels")] = 256,
     camera_attention: AttentionOption = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Convert a released checkpoint of WildRayZer, RayZer, Open-RayZer or LVSM into a checkpoint folder.
 
@@ -61,6 +63,7 @@ def import_released(
             image_size=image_size,
             canonical=canonical.value,
             camera_attention=camera_attention,
+            overwrite=overwrite,
         )
     config = mapped.config
     typer.echo(f"mapped   {len(mapped.tensors)} weights, {sum(parameter_counts(config).values()):,} parameters")
@@ -91,6 +94,7 @@ def strip(
 def export_released(
     directory: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Checkpoint folder")],
     out: Annotated[Path, typer.Option(help="File to write")],
+    overwrite: Overwrite = False,
 ) -> None:
     """Convert a checkpoint folder into a file that its release loads.
 
@@ -99,7 +103,7 @@ def export_released(
     from wildrayzer.released.convert import export_released as convert
 
     with reported():
-        number = convert(directory, out)
+        number = convert(directory, out, overwrite=overwrite)
     typer.echo(f"written  {out}, {number} tensors")
 
 

@@ -8,9 +8,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from wildrayzer.checkpoint import load_tensors, model_digest, read_manifest, write_checkpoint
+from wildrayzer.checkpoint import (
+    MANIFEST_NAME,
+    WEIGHTS_NAME,
+    load_tensors,
+    model_digest,
+    read_manifest,
+    write_checkpoint,
+)
 from wildrayzer.config.sections.model import ModelConfig
+from wildrayzer.io.digests import digest_file
 from wildrayzer.io.files import replacing
+from wildrayzer.io.outputs import check_outputs
 from wildrayzer.models import WildRayZer
 from wildrayzer.models.attention import resolve_kernel
 from wildrayzer.released.keys import CONSTANTS
@@ -98,6 +107,7 @@ def import_released(
     image_size: int = 256,
     canonical: Canonical = "first",
     camera_attention: CameraAttention | None = None,
+    overwrite: bool = False,
 ) -> MappedCheckpoint:
     """Write a released checkpoint as one of ours. On an error nothing is written.
 
@@ -110,13 +120,18 @@ def import_released(
         image_size: side of the square images in pixels, which the weights do not tell.
         canonical: view whose camera is the origin, which the weights do not tell.
         camera_attention: of Open-RayZer's camera encoder, which the weights do not tell; see `infer_config`.
+        overwrite: replace whatever `out` holds; otherwise only an import of the same file with the same options.
 
     Raises:
-        ValueError: as `map_released`, or an impossible number of views.
+        ValueError: as `map_released`, an impossible number of views, or `out` holds something else.
     """
     if inputs < 1 or targets < 1:
         raise ValueError(f"inputs = {inputs}, targets = {targets}: a checkpoint has at least one view of each")
     mapped = map_released(path, image_size=image_size, canonical=canonical, camera_attention=camera_attention)
+    digest = digest_released(path)
+    written = _imported(out)
+    same = written == (digest, mapped.config, (inputs,), targets)
+    check_outputs([Path(out, MANIFEST_NAME), Path(out, WEIGHTS_NAME)], same=same, overwrite=overwrite)
     kernel = resolve_kernel(mapped.config.attention, torch.device("cpu"), torch.float32, mapped.config.head_width)
     write_checkpoint(
         out,
@@ -130,7 +145,7 @@ def import_released(
         config_digest=model_digest(mapped.config),
         source={
             "file": Path(path).name,
-            "digest": digest_released(path),
+            "digest": digest,
             "ignored": list(mapped.ignored),
             "assumed": [*mapped.assumed, f"{inputs} input views", f"{targets} target views"],
         },
@@ -138,14 +153,30 @@ def import_released(
     return mapped
 
 
-def export_released(directory: str | Path, out: str | Path) -> int:
+def _imported(out: str | Path) -> tuple[str, ModelConfig, tuple[int, ...], int | None] | None:
+    """Digest of the file, network and numbers of views of an import that lies in a folder; None if there is none."""
+    try:
+        manifest = read_manifest(out)
+    except ValueError:
+        return None
+    if manifest.stage != "released" or "digest" not in manifest.source:
+        return None
+    return manifest.source["digest"], manifest.model, manifest.inputs, manifest.targets
+
+
+def export_released(directory: str | Path, out: str | Path, *, overwrite: bool = False) -> int:
     """Write one of our checkpoints as the loader of its release takes it, `{"model": state dict}`.
+
+    Args:
+        directory: the checkpoint.
+        out: file to write.
+        overwrite: replace whatever `out` is; otherwise only a file of the same content.
 
     Returns:
         The number of tensors.
 
     Raises:
-        ValueError: no readable checkpoint, or a network that the release cannot express.
+        ValueError: no readable checkpoint, a network that the release cannot express, or `out` is something else.
     """
     config = read_manifest(directory).model
     if faults := config_faults(config):
@@ -156,6 +187,9 @@ def export_released(directory: str | Path, out: str | Path) -> int:
     # A file that is opened here: torch would write the temporary name into it.
     with replacing(out) as temporary, temporary.open("wb") as stream:
         torch.save({"model": state}, stream)
+        stream.flush()
+        same = Path(out).is_file() and digest_file(out) == digest_file(temporary)
+        check_outputs([Path(out)], same=same, overwrite=overwrite)
     return len(state)
 
 

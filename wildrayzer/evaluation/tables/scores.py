@@ -67,8 +67,8 @@ def write_scores(
 ) -> None:
     """Write rows as CSV (six significant digits, sorted; NaN as `nan`) and the manifest as JSON, both atomically.
 
-    The manifest gets the schema, code versions, the digest of the CSV, numbers of rows, scenes and frames, and the number
-    of NaN values per region.
+    The manifest gets the schema, code versions, the digest of the CSV, numbers of rows, scenes and frames, and the
+    number of NaN values per region.
     """
     table = pd.DataFrame(list(rows), columns=list(COLUMNS)).sort_values(list(KEYS), kind="stable")
     text = table.to_csv(index=False, float_format="%.6g", na_rep="nan", lineterminator="\n")

@@ -16,6 +16,7 @@ from wildrayzer.config.sections.masks import PseudoMasksConfig
 from wildrayzer.data.frame_store.store import PRELOAD_MB, FrameStore
 from wildrayzer.evaluation.metrics.masks import score_frames, true_masks
 from wildrayzer.evaluation.tuning.options import OptionSet
+from wildrayzer.io.digests import digest_file, digest_json
 from wildrayzer.pseudo_masks.cache.cache import ResidualMaps
 from wildrayzer.pseudo_masks.calibration import AbsoluteThresholds
 from wildrayzer.pseudo_masks.patch_masks import calibrate_on, check_thresholds, vote_frames
@@ -51,6 +52,21 @@ def check_split(split: TuningSplit) -> None:
     _open(split)
     for path in split.calibration:
         ResidualMaps(path)
+
+
+def sweep_digest(splits: Sequence[TuningSplit], sets: Sequence[OptionSet], *, limit: int | None, refine: bool) -> str:
+    """Digest of everything that decides the rows of `tune`."""
+    data = [
+        [
+            split.name,
+            FrameStore(split.store).digest,
+            *(ResidualMaps(path).digest for path in (split.residuals, *split.calibration)),
+            split.thresholds and digest_file(split.thresholds),
+        ]
+        for split in splits
+    ]
+    options = [[one.values, one.pseudo_masks.model_dump(), one.refine.model_dump()] for one in sets]
+    return digest_json([data, options, limit, refine])
 
 
 def tune(

@@ -5,21 +5,40 @@ from pathlib import Path
 
 import pandas as pd
 
-from wildrayzer.io.files import write_bytes_atomic
+from wildrayzer.io.files import read_json, write_bytes_atomic, write_json
+from wildrayzer.io.outputs import check_outputs
 
 _SHOWN = ("iou", "recall", "precision", "coverage", "empty")
 
 
-def write_tables(table: pd.DataFrame, out: Path, *, swept: Sequence[str], base: str) -> None:
-    """`tuning.csv` with every row, `tuning.md` with one table per split and kind of mask.
+def check_folder(out: Path, *, digest: str, overwrite: bool) -> None:
+    """Refuse to replace the tables of another sweep.
+
+    Args:
+        out: folder of the tables.
+        digest: of the sweep, `sweep_digest`.
+        overwrite: the user allows it.
+
+    Raises:
+        ValueError: `out` holds other tables or a damaged record.
+    """
+    record = out / "tuning.json"
+    same = record.is_file() and read_json(record, fix="delete it") == {"sweep": digest}
+    check_outputs([out / "tuning.csv", out / "tuning.md", record, *out.glob("*.svg")], same=same, overwrite=overwrite)
+
+
+def write_tables(table: pd.DataFrame, out: Path, *, swept: Sequence[str], base: str, digest: str) -> None:
+    """`tuning.csv` with every row, `tuning.md` with one table per split and kind of mask, `tuning.json` with `digest`.
 
     Args:
         table: rows of `tune`.
         out: folder.
         swept: names of the swept options.
         base: a line that says what the other options are.
+        digest: of the sweep, `sweep_digest`.
     """
     out.mkdir(parents=True, exist_ok=True)
+    write_json(out / "tuning.json", {"sweep": digest})
     write_bytes_atomic(out / "tuning.csv", table.to_csv(index=False, float_format="%.6g").encode())
     write_bytes_atomic(out / "tuning.md", markdown(table, swept=swept, base=base).encode())
 

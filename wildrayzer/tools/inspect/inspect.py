@@ -15,7 +15,8 @@ from rich.progress import track
 
 from wildrayzer.checkpoint import load_checkpoint, read_manifest
 from wildrayzer.images.psnr import CAP, psnr
-from wildrayzer.io.files import write_json
+from wildrayzer.io.files import read_json, write_json
+from wildrayzer.io.outputs import check_outputs
 from wildrayzer.models import WildRayZer
 from wildrayzer.pseudo_masks.predictors import Predictor, predict, predict_by_control
 from wildrayzer.tools.inspect.files import CacheFiles
@@ -103,7 +104,7 @@ def write_gallery(
 
     Args:
         shown: statistics of the cache, and the windows to show.
-        out: folder; a gallery there is replaced.
+        out: folder; a gallery there is replaced, also that of another cache.
         renderer: renders the windows again; None leaves renderings out.
         still: nothing moves in this split.
         notes: what is missing, and why.
@@ -114,7 +115,8 @@ def write_gallery(
     Raises:
         ValueError: `out` contains something else.
     """
-    out = check_folder(Path(out))
+    out = Path(out).resolve()
+    check_folder(out, residuals=shown.files.maps.digest, overwrite=True)
     temporary = out.with_name(f".{out.name}.unfinished")
     if temporary.exists():
         shutil.rmtree(temporary)
@@ -139,16 +141,22 @@ def _replace(made: Path, out: Path) -> None:
         new.rename(out / new.name)
 
 
-def check_folder(out: Path) -> Path:
-    """The folder that a gallery is written to, with links resolved.
+def check_folder(out: Path, *, residuals: str, overwrite: bool) -> None:
+    """Refuse to replace anything but a gallery of the same cache.
+
+    Args:
+        out: folder that a gallery is to be written to; everything in it is removed.
+        residuals: digest of the cache's residuals.
+        overwrite: also replace a gallery of another cache.
 
     Raises:
         ValueError: something other than a gallery is there.
     """
-    out = out.resolve()
-    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not (out / MARKER).is_file()):
+    marker = out / MARKER
+    if out.is_file() or (out.is_dir() and any(out.iterdir()) and not marker.is_file()):
         raise ValueError(f"--out {out} exists and is not a gallery; name a new folder")
-    return out
+    about = read_json(marker, fix="delete the gallery") if marker.is_file() else {}
+    check_outputs([out], same=isinstance(about, dict) and about.get("residuals") == residuals, overwrite=overwrite)
 
 
 def _write_pages(
