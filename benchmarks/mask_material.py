@@ -10,8 +10,8 @@ from wildrayzer.config.sections.data import EmbeddedConfig, EmbeddedSplit
 from wildrayzer.config.sections.features import FeaturesConfig
 from wildrayzer.data.embedded.splits import make_clip
 from wildrayzer.images.blur import gaussian_blur
+from wildrayzer.models.torchvision_guard import ensure_torchvision
 from wildrayzer.pseudo_masks.backbones.dinov3 import DINOv3
-from wildrayzer.pseudo_masks.backbones.torchvision_guard import ensure_torchvision
 
 VIT_SIZES = {
     "tiny": (64, 2, 2),  # for trying the benchmark out

@@ -89,7 +89,7 @@ def case_config(case: dict[str, Any]) -> ModelConfig:
 
 def save_backbone(case: dict[str, Any], folder: Path) -> None:
     """The DINOv3 model of a recorded case as a local Hugging Face folder."""
-    from wildrayzer.pseudo_masks.backbones.torchvision_guard import ensure_torchvision
+    from wildrayzer.models.torchvision_guard import ensure_torchvision
 
     ensure_torchvision()
     from transformers import DINOv3ViTConfig, DINOv3ViTModel

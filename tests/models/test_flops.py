@@ -27,6 +27,7 @@ OPEN_RAYZER = {
     "camera_attention": "alternating", "camera_head": "pi3", "image_range": "unit", "patch_positions": "rope2d",
     "view_embedding": "none", "token_fusion": "pixel", "encoder_norm": True, "output_norm": "plain",
 }  # fmt: skip
+VIT = {"width": 24, "hidden_width": 20, "blocks": 2, "heads": 2, "register_tokens": 1, "patch_size": 4}
 LVSM = PAPER | {"kind": "lvsm", "motion_head": None, "camera_blocks": 0}
 CONFIGS = {
     "paper": PAPER,
@@ -36,6 +37,8 @@ CONFIGS = {
     "demo": DEMO,
     "open_rayzer": PAPER | OPEN_RAYZER,
     "open_rayzer_recomputed": PAPER | OPEN_RAYZER | {"token_fusion": "residual", "checkpoint_every": 2},
+    "dino": PAPER | {"image_tokenizer": "dinov3", "dinov3": VIT},
+    "dino_trained": PAPER | {"image_tokenizer": "dinov3", "dinov3": VIT | {"trained": True}},
     "alternating": PAPER | {"camera_attention": "alternating"},
     "joint_pi3": PAPER | {"camera_head": "pi3"},
     "all_recomputed": PAPER | {"checkpoint_every": 1},

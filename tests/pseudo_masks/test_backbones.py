@@ -9,9 +9,9 @@ import torch
 from skimage.color import rgb2lab
 
 from wildrayzer.config.sections.features import FeaturesConfig
+from wildrayzer.models.torchvision_guard import ensure_torchvision
 from wildrayzer.pseudo_masks.backbones.build import build_backbone
 from wildrayzer.pseudo_masks.backbones.descriptor import Descriptor, orientation_votes, rgb_to_lab
-from wildrayzer.pseudo_masks.backbones.torchvision_guard import ensure_torchvision
 
 
 @pytest.fixture(scope="module")
@@ -202,5 +202,5 @@ def run_python(code):
 
 
 def test_torchvision_can_be_imported_after_the_guard():
-    guard = "from wildrayzer.pseudo_masks.backbones.torchvision_guard import ensure_torchvision as guard"
+    guard = "from wildrayzer.models.torchvision_guard import ensure_torchvision as guard"
     assert run_python(f"{guard}; guard(); guard(); import torchvision; guard(); print('ok')") == "ok"

@@ -4,6 +4,7 @@ Sources: docs/network.md#image-tokens, docs/network.md#rays.
 """
 
 import math
+from collections.abc import Iterator
 
 import torch
 from einops import rearrange
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from wildrayzer.config.sections.model import ModelConfig
 from wildrayzer.geometry.cameras import Cameras
 from wildrayzer.geometry.rays import fourier_code, patch_ordered_centres, plucker_at
+from wildrayzer.models.dino_tokenizer import DinoTokenizer
 from wildrayzer.models.transformer import initialise
 
 
@@ -59,8 +61,17 @@ def pixel_patches(images: Float[Tensor, "b v 3 h w"], config: ModelConfig) -> Fl
     return patchify(2 * images - 1 if config.image_range == "signed" else images, config.patch_size)
 
 
+def _projection(config: ModelConfig) -> nn.Module:
+    if config.image_tokenizer == "dinov3":
+        return DinoTokenizer(config)
+    return nn.Linear(3 * config.patch_size**2, config.width, bias=False)
+
+
 class ImageTokenizer(nn.Module):
-    """Image patches to tokens: a bias-free linear map, plus a learned map of place and view number where one is on."""
+    """Image patches to tokens: a bias-free linear map or a ViT.
+
+    A learned map of place and view number is added where one of them is on.
+    """
 
     spatial: Tensor
 
@@ -68,16 +79,23 @@ class ImageTokenizer(nn.Module):
         super().__init__()
         self.config = config
         self.numbered, placed = config.view_embedding == "number", config.patch_positions == "sincos"
-        self.projection = nn.Linear(3 * config.patch_size**2, config.width, bias=False)
+        self.projection: nn.Module = _projection(config)
         coded = placed or self.numbered
         self.position = two_layers(config.width, config.width, config.width, std=config.init_std) if coded else None
         spatial = grid_sinusoid(config.grid, config.width // 2)
         self.register_buffer("spatial", spatial if placed else torch.zeros_like(spatial), persistent=False)
-        initialise(self.projection, config.init_std)
+        if isinstance(self.projection, nn.Linear):
+            initialise(self.projection, config.init_std)
+
+    def frozen_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters that no stage trains."""
+        if isinstance(self.projection, DinoTokenizer):
+            yield from self.projection.frozen_parameters()
 
     def forward(self, images: Float[Tensor, "b v 3 h w"]) -> Float[Tensor, "b v n d"]:
         """Tokens of images in [0, 1]. The half of the code that the options leave out, place or number, is zero."""
-        tokens = self.projection(pixel_patches(images, self.config))
+        linear = self.config.image_tokenizer == "linear"
+        tokens = self.projection(pixel_patches(images, self.config) if linear else images)
         return tokens if self.position is None else tokens + self.position(self._code(images.shape[1], images.device))
 
     def _code(self, views: int, device: torch.device) -> Float[Tensor, "v n d"]:

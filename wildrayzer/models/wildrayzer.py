@@ -239,6 +239,10 @@ class WildRayZer(nn.Module):
         """Everything but the motion head, in a fixed order."""
         return (value for name, value in self.named_parameters() if not name.startswith("motion_head."))
 
+    def frozen_parameters(self) -> Iterator[nn.Parameter]:
+        """Parameters of the renderer that no stage trains: those of a frozen image tokenizer."""
+        return iter(()) if self.image_tokenizer is None else self.image_tokenizer.frozen_parameters()
+
     def motion_head_parameters(self) -> Iterator[nn.Parameter]:
         """The motion head alone, in a fixed order."""
         return (value for name, value in self.named_parameters() if name.startswith("motion_head."))

@@ -80,6 +80,8 @@ class Objective(nn.Module):
         self.backbone = backbone
         for parameter in model.renderer_parameters():
             parameter.requires_grad_(recipe.trains_renderer)
+        for parameter in model.frozen_parameters():
+            parameter.requires_grad_(False)
         for parameter in model.motion_head_parameters():
             parameter.requires_grad_(recipe.trains_motion)
         noise = model.scene_encoder.noise_token

@@ -1,6 +1,7 @@
 """The weights that a training stage starts from: drawn anew, a parent's, or those of a renderer from outside."""
 
 import shutil
+from pathlib import Path
 
 import torch
 
@@ -8,6 +9,7 @@ from wildrayzer.checkpoint import load_checkpoint, write_checkpoint
 from wildrayzer.config import ModelConfig
 from wildrayzer.config.sections.model import MotionHeadConfig
 from wildrayzer.models import WildRayZer
+from wildrayzer.models.dino_tokenizer import DinoTokenizer
 from wildrayzer.training.job import TrainingJob
 
 
@@ -19,12 +21,35 @@ def initial_model(job: TrainingJob) -> WildRayZer:
     """
     if job.parent is None:
         torch.manual_seed(job.seed)
-        return WildRayZer(job.model)
+        return with_tokenizer_weights(WildRayZer(job.model))
     model, _ = load_checkpoint(job.parent, device="cpu")
     if job.recipe == "distill" and model.config.motion_head != job.model.motion_head:
         model = _with_new_head(model, job.model.motion_head, seed=job.seed)
     check_options(model.config, job.model, job.parent)
     return _with_options(model, job.model)
+
+
+def with_tokenizer_weights(model: WildRayZer) -> WildRayZer:
+    """The same network with the pretrained weights of its DINOv3 image tokenizer, if it has one.
+
+    Raises:
+        ValueError: no folder named, or weights of other sizes than `model.dinov3`.
+    """
+    tokenizer = None if model.image_tokenizer is None else model.image_tokenizer.projection
+    if not isinstance(tokenizer, DinoTokenizer):
+        return model
+    folder = tokenizer.options.weights
+    if folder is None or not (Path(folder) / "config.json").is_file():
+        raise ValueError(
+            f"model.dinov3.weights = {folder!r}: no folder with config.json; name a local Hugging Face folder of a "
+            "DINOv3 ViT for model.image_tokenizer: dinov3"
+        )
+    loaded = type(tokenizer.vit).from_pretrained(folder, dtype=torch.float32, local_files_only=True)
+    try:
+        tokenizer.vit.load_state_dict(loaded.state_dict())
+    except RuntimeError as error:
+        raise ValueError(f"model.dinov3 has other sizes than the weights in {folder}: {error}") from None
+    return model
 
 
 def adopt_pretrained(source: str, out: str, *, model: ModelConfig) -> None:

@@ -46,6 +46,31 @@ class MotionHeadConfig(Section):
     """An input token is replaced by the noise token where the mean motion probability of its patch exceeds this."""
 
 
+class DinoTokenizerConfig(Section):
+    """The ViT of `image_tokenizer: dinov3`; sizes are those of ViT-B/16 and must be those of its weights."""
+
+    affects = "result"
+
+    weights: str | None = None
+    """Local Hugging Face folder of a DINOv3 ViT, whose weights the tokenizer starts with."""
+    trained: bool = False
+    """Train the ViT with the renderer (as Open-RayZer intends); else it stays as it is."""
+    width: int = Field(768, ge=4)
+    """Width of the ViT's tokens; a linear map follows where it is not `model.width`."""
+    hidden_width: int = Field(3072, ge=4)
+    """Inner width of its perceptrons."""
+    blocks: int = Field(12, ge=1)
+    """Its transformer blocks."""
+    heads: int = Field(12, ge=1)
+    """Its attention heads."""
+    register_tokens: int = Field(4, ge=0)
+    """Its register tokens, which are dropped with the class token."""
+    patch_size: int = Field(16, ge=1)
+    """Side of its patches in pixels; images are resized so that both grids agree."""
+    gated_mlp: bool = False
+    """Whether its perceptrons are gated, as in ViT-7B/16."""
+
+
 class ModelConfig(Section):
     """The one model of all stages. Defaults are the paper's sizes."""
 
@@ -98,6 +123,11 @@ class ModelConfig(Section):
     """`relative`: pose of each camera token relative to the canonical view, and one focal length (paper). `pi3`: from
     the mean image token of each view, a rotation by singular value decomposition and a translation in a free frame,
     and one field of view per scene (Open-RayZer). Differs from the paper."""
+    image_tokenizer: Annotated[Literal["linear", "dinov3"], _CHOICE] = "linear"
+    """Image patches to tokens: one bias-free `linear` map (paper), or the patch tokens of a `dinov3` ViT (Open-RayZer).
+    Pixel fusion tokenizes the colours once more. Differs from the paper."""
+    dinov3: DinoTokenizerConfig = DinoTokenizerConfig()
+    """The ViT of `image_tokenizer: dinov3`."""
     image_range: Annotated[Literal["signed", "unit"], _CHOICE] = "signed"
     """Range of the pixel values that are tokenized: [-1, 1] (`signed`, paper) or [0, 1] (`unit`, Open-RayZer).
     Differs from the paper."""
@@ -205,6 +235,11 @@ class ModelConfig(Section):
             raise ValueError(
                 f"model.patch_positions: rope2d rotates channels in two halves of pairs, but a head has "
                 f"{self.head_width} (motion head {self._motion_head_width}) channels; choose multiples of 4"
+            )
+        if self.image_tokenizer == "dinov3" and not self.tokenizes_images:
+            raise ValueError(
+                "model.image_tokenizer: dinov3 is not used by this network, whose fusion reads pixels and whose "
+                "cameras come from elsewhere; set model.image_tokenizer: linear"
             )
         if self.camera_blocks == 0 and self.cameras == "predicted":
             raise ValueError("model.camera_blocks = 0, but model.cameras: predicted needs at least 1")

@@ -152,12 +152,32 @@ class _Counter:
         self.pixels = 3 * config.patch_size**2
 
     def image_tokenizer(self) -> Cost:
-        cost = linear(self.work.batch * self.work.views * self.patches, self.pixels, self.width, first=True)
+        if self.config.image_tokenizer == "dinov3":
+            cost = self._dino_tokenizer()
+        else:
+            cost = linear(self.work.batch * self.work.views * self.patches, self.pixels, self.width, first=True)
         numbered = self.config.view_embedding == "number"
         if numbered or self.config.patch_positions == "sincos":
             views = self.work.views if numbered else 1
             cost += _two_layers(views * self.patches, self.width, self.width, self.width, first=True)
         return cost
+
+    def _dino_tokenizer(self) -> Cost:
+        """The ViT, without gradients where it is frozen, and the map to the width of the network."""
+        options, images = self.config.dinov3, self.work.batch * self.work.views
+        tokens, width = self.patches + 1 + options.register_tokens, options.width
+        attention = 4.0 * images * tokens**2 * width
+        rows, matrices = images * tokens, 3 if options.gated_mlp else 2
+        block = sum(
+            (linear(rows, width, width) for _ in range(4)), Cost(attention, self.attention_backward * attention)
+        )
+        block += sum((linear(rows, width, options.hidden_width) for _ in range(matrices)), Cost())
+        vit = linear(images * self.patches, 3 * options.patch_size**2, width, first=True)
+        vit = sum([block] * options.blocks, vit)
+        mapped = Cost()
+        if width != self.width:
+            mapped = linear(images * self.patches, width, self.width, first=not options.trained)
+        return (vit if options.trained else vit.frozen) + mapped
 
     def camera_encoder(self) -> Cost:
         batch, views = self.work.batch, self.work.views

@@ -12,8 +12,8 @@ from torch.nn import functional
 from wildrayzer.config.sections.features import FeaturesConfig
 from wildrayzer.io.digests import digest_file, digest_json
 from wildrayzer.io.files import read_json
+from wildrayzer.models.torchvision_guard import ensure_torchvision
 from wildrayzer.pseudo_masks.backbones.interface import check_images
-from wildrayzer.pseudo_masks.backbones.torchvision_guard import ensure_torchvision
 
 logger = logging.getLogger(__name__)
 
