@@ -148,6 +148,24 @@ def test_an_entry_without_a_key_costs_itself_alone(tmp_path, scene):
     assert json.dumps(report["skipped"]).count("number 1 of 000000.torch, without a key") == 2
 
 
+@pytest.mark.parametrize("checked", [True, False])
+def test_a_flipped_bit_in_a_chunk_is_noticed_where_it_has_checksums(tmp_path, checked):
+    raw = chunks(tmp_path / "raw", [chunk_scene("a")])
+    torch.serialization.set_crc32_options(checked)
+    try:
+        torch.save([chunk_scene("a")], raw / "000000.torch")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert prepared("pixelsplat", raw)[1].scenes == ["a"]
+    content = bytearray((raw / "000000.torch").read_bytes())
+    place = content.find(b"\xff\xd8\xff") + 300  # in a picture
+    content[place] ^= 1
+    (raw / "000000.torch").write_bytes(content)
+    if checked:
+        with pytest.raises(ValueError, match="chunk is damaged: 1"):
+            prepared("pixelsplat", raw)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

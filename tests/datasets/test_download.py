@@ -183,6 +183,13 @@ def test_a_body_without_a_length_must_come_to_its_end(server, tmp_path):
         download(remote(server, "/b/set.bin"), tmp_path / "empty.bin", patience=quick())
 
 
+def test_a_server_that_states_no_length_is_not_let_send_for_ever(server, tmp_path):
+    server.plan("/a/set.bin", chunked(BODY))
+    with pytest.raises(DownloadError, match="sends more than the 10 bytes that are published or stated"):
+        download(remote(server, size=10), tmp_path / "set.bin", patience=quick())
+    assert left_behind(tmp_path) == set()
+
+
 def test_a_wrong_checksum_is_never_taken(server, tmp_path):
     server.standing["/a/set.bin"] = sending(b"x" * len(BODY))
     wrong = hashlib.sha256(b"x" * len(BODY)).hexdigest()

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+from urllib.parse import quote
 
 import pytest
 
@@ -57,6 +58,10 @@ class Hub:
         for path, body in files.items():
             self.serve(f"/datasets/owner/set/resolve/{COMMIT}/{path}", body, tag=hashlib.sha256(told[path]).hexdigest())
 
+    def set_listing(self, files: dict[str, bytes]) -> None:
+        listing = [self.entry(path, body) for path, body in files.items()]
+        self.serve(f"/api/datasets/owner/set/tree/{COMMIT}", json.dumps(listing).encode())
+
     @staticmethod
     def entry(path: str, body: bytes) -> dict:
         lfs = {"oid": hashlib.sha256(body).hexdigest(), "size": len(body), "pointerSize": 130}
@@ -109,6 +114,14 @@ def test_a_repository_arrives_whole_and_its_commit_is_told(hub, tmp_path):
     assert fetch_repository(source(), tmp_path / "out", patience=PATIENCE) == COMMIT
     assert content(tmp_path / "out") == FILES
     assert hub.tokens() == {f"Bearer {TOKEN}"}
+
+
+def test_names_that_look_like_patterns_arrive(hub, tmp_path):
+    files = {"a[1].txt": b"one", "b*.txt": b"two", "c?.txt": b"three"}
+    hub.set_files({quote(name): body for name, body in files.items()}, stated=None)
+    hub.set_listing(files)
+    assert fetch_repository(source(), tmp_path / "out", patience=PATIENCE) == COMMIT
+    assert content(tmp_path / "out") == files
 
 
 def test_patterns_and_revisions_are_kept_to(hub, tmp_path):

@@ -176,6 +176,25 @@ def test_a_killed_unpacking_goes_on_and_half_a_file_is_never_taken_for_a_whole_o
     assert files_in(tmp_path / "out") == {**GOOD, "train/a.txt": b"ONE"}
 
 
+def test_a_member_that_is_named_like_a_temporary_file_is_kept(tmp_path):
+    members = {"a": b"first", ".a.unpacking": b"second", ".a.unpacking_": b"third", "n" * 250: b"long"}
+    assert unpack(make_zip(tmp_path / "set.zip", members), tmp_path / "out") == 4
+    assert files_in(tmp_path / "out") == members
+
+
+def test_an_archive_that_unpacks_to_far_more_is_refused_unless_its_size_is_stated(tmp_path, monkeypatch):
+    monkeypatch.setattr("wildrayzer.datasets.unpack._UNASKED", 1000)
+    archive = tmp_path / "set.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("a", bytes(300_000))  # about 400 bytes
+    with pytest.raises(ValueError, match=r"would unpack to 0\.00 GB, more .* set unpacked_size: 300000 of this file"):
+        unpack(archive, tmp_path / "out")
+    assert files_in(tmp_path / "out") == {}
+    with pytest.raises(ValueError, match="nothing was unpacked"):
+        unpack(archive, tmp_path / "out", unpacked_size=299_999)
+    assert unpack(archive, tmp_path / "out", unpacked_size=300_000) == 1
+
+
 def test_too_small_a_disk_is_refused_before_any_file(tmp_path, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10, 9, 10_000))

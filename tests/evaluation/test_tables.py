@@ -328,7 +328,7 @@ def test_motion_heads_do_not_shrink_the_frames_of_cached_masks():
         ("method,split,inputs,scene,frame,region,metric,value\nj,d,two,s,0,static,psnr,1\n", "inputs = 'two' is no"),
         (
             "method,split,inputs,scene,frame,region,metric,value\nj,d,2,s,0,static,psnr,1\nj,d,2,s,0,static,psnr,2\n",
-            "1 scores are given twice",
+            "holds a score twice; delete it",
         ),
     ],
 )

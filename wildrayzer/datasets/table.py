@@ -195,7 +195,7 @@ def load_table(path: str | Path | None = None) -> SourceTable:
 def _parse(path: Path, text: str) -> SourceTable:
     try:
         raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not readable as YAML: {error}") from None
     try:
         return SourceTable.model_validate(raw)

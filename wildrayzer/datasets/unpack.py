@@ -1,5 +1,6 @@
 """Unpacking archives from strangers: members that leave the folder, links and devices are refused, all or nothing."""
 
+import errno
 import logging
 import lzma
 import re
@@ -24,7 +25,7 @@ _UNASKED, _MOST_TIMES = 1_000_000_000, 100
 """Bytes that any archive may unpack to, and how many times its own size beyond that."""
 _LONGEST_NAME = 200
 """Characters of a member's name that its temporary name keeps: file systems take 255 bytes."""
-_BROKEN = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError)
+_BROKEN = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, NotImplementedError)
 
 
 @dataclass(frozen=True)
@@ -98,11 +99,13 @@ def _temporaries(members: list[Member]) -> dict[str, str]:
 
 def _write(member: Member, folder: Path, temporary: Path, archive: Path) -> None:
     target = folder / member.name
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         with member.open() as source, temporary.open("wb") as stream:
             shutil.copyfileobj(source, stream, 1 << 20)
-    except (*_BROKEN, RuntimeError, NotImplementedError) as error:
+    except (*_BROKEN, RuntimeError, ValueError, OSError) as error:
+        if isinstance(error, OSError) and error.errno not in (errno.EINVAL, errno.ENAMETOOLONG):
+            raise
         temporary.unlink(missing_ok=True)
         raise ValueError(
             f"{archive}: {member.name} cannot be unpacked ({error}); remove the archive and fetch it again"

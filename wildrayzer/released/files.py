@@ -2,7 +2,9 @@
 
 import pickle
 import re
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,11 @@ import torch
 
 from wildrayzer.io.files import read_json
 from wildrayzer.io.placeholders import placeholder
+from wildrayzer.io.zip_checksums import damaged_member, is_zip
 
 BROKEN = (
     RuntimeError, EOFError, OSError, ValueError, TypeError, AttributeError, LookupError, AssertionError, MemoryError,
-    OverflowError, RecursionError, zipfile.BadZipFile,
+    OverflowError, RecursionError, zipfile.BadZipFile, zlib.error, struct.error,
 )  # fmt: skip
 """What reading a damaged file raises."""
 _LEGACY = bytes.fromhex("80028a0a6cfc9c46f920")
@@ -76,6 +79,8 @@ def load_file(path: Path) -> Any:
             from safetensors.torch import load_file as load_safetensors
 
             return load_safetensors(path)
+        if is_zip(path) and (member := damaged_member(path)):
+            raise ValueError(f"{member} does not have its checksum")
         return torch.load(path, map_location="cpu", mmap=not head.startswith(_LEGACY), weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(_refusal(path, error)) from None

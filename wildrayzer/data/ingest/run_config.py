@@ -45,7 +45,7 @@ def derive(
         raise ConfigError(f"--base {base}: no such configuration file; see config/ for the ones that ship") from None
     except IsADirectoryError:
         raise ConfigError(f"--base {base}: a folder; name a configuration file in it") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise ConfigError(f"--base {base}: not readable as YAML: {error}") from None
     parse_config(raw, source=str(base))
     made: dict[str, Any] = copy.deepcopy(with_new_names(raw, source=str(base)))

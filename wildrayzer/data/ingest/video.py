@@ -73,8 +73,11 @@ def _chosen_stream(container: "av.container.InputContainer", path: Path) -> "av.
     if not streams:
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
         raise BadSceneError("no video stream", f"{path} holds {kinds}; name a file with pictures")
+    readable = [stream for stream in streams if stream.codec_context is not None]
+    if not readable:
+        raise BadSceneError("video cannot be decoded", f"{path}: in a coding that is not known here; export it as MP4")
     return max(
-        streams, key=lambda one: (bool(one.disposition & Disposition.default), one.width * one.height, -one.index)
+        readable, key=lambda one: (bool(one.disposition & Disposition.default), one.width * one.height, -one.index)
     )
 
 
@@ -156,7 +159,7 @@ def _check_pixels(stream: "av.VideoStream", path: Path) -> None:
 
 
 def _remark_on(container: "av.container.InputContainer", stream: "av.VideoStream", notes: VideoNotes) -> None:
-    others = [one for one in container.streams.video if one.index != stream.index]
+    others = [one for one in container.streams.video if one.index != stream.index and one.codec_context is not None]
     if pictures := [one for one in others if not one.disposition & Disposition.attached_pic]:
         sizes = ", ".join(f"{one.width}×{one.height}" for one in pictures)
         notes.remarks.append(f"other video streams ({sizes}) are left out; the default one is taken")

@@ -4,6 +4,7 @@ import logging
 import pickle
 import struct
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,13 +26,14 @@ from wildrayzer.data.readers.base import (
 from wildrayzer.data.readers.pixels import decode
 from wildrayzer.io.files import read_json
 from wildrayzer.io.placeholders import placeholder_in
+from wildrayzer.io.zip_checksums import damaged_member, is_zip
 
 logger = logging.getLogger(__name__)
 
 _NO_INDEX = "delete it to have the chunks scanned, or write it again"
 _BROKEN = (
     RuntimeError, EOFError, OSError, LookupError, TypeError, ValueError, AttributeError, AssertionError, MemoryError,
-    OverflowError, RecursionError, pickle.UnpicklingError, struct.error, zipfile.BadZipFile,
+    OverflowError, RecursionError, pickle.UnpicklingError, struct.error, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 """What torch.load raises for damaged files."""
 _FRAME_BYTES = 32 << 10
@@ -57,9 +59,11 @@ def load_chunk(file: Path, *, mapped: bool = False) -> dict[str, dict[str, Any] 
 
     if not file.is_file():
         raise BadSceneError("chunk is missing", str(file))
-    if not zipfile.is_zipfile(file):  # torch's fallback for old files fails in many ways on garbage
+    if not is_zip(file):  # torch's fallback for old files fails in many ways on garbage
         raise BadSceneError("chunk cannot be read", f"{file}: {_what_it_is(file)}")
     try:
+        if not mapped and (member := damaged_member(file)):
+            raise BadSceneError("chunk is damaged", f"{file}: {member} does not have its checksum; fetch it again")
         scenes = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
     except _BROKEN as error:
         raise BadSceneError("chunk cannot be read", f"{file}: {str(error).partition(chr(10))[0]}") from None

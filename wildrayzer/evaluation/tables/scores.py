@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from wildrayzer.evaluation.tables.files import read_named
@@ -141,10 +142,12 @@ def _read_one(path: Path) -> pd.DataFrame:
         raise ValueError(f"{path}: columns are {list(table.columns)}, expected {list(COLUMNS)}; {_FIX}")
     for column in ("inputs", "frame", "value"):
         numbers = pd.to_numeric(table[column], errors="coerce")
-        bad = numbers.isna() if column != "value" else numbers.isna() & table[column].notna()
+        bad = ~np.isfinite(numbers) if column != "value" else numbers.isna() & table[column].notna()
         if bad.any():
             raise ValueError(f"{path}: {column} = {table[column][bad].iloc[0]!r} is no number; {_FIX}")
         table[column] = numbers
+    if table.duplicated(list(KEYS)).any():
+        raise ValueError(f"{path}: holds a score twice; {fix}")
     return table.astype({"inputs": int, "frame": int, "value": float})
 
 

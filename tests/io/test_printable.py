@@ -1,0 +1,20 @@
+"""Names from outside on the terminal."""
+
+import pytest
+
+from wildrayzer.io.printable import printable
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("clip[/x]", "clip[/x]"),
+        ("a\x1b[2J\x1b]0;title\x07", "a\\x1b[2J\\x1b]0;title\\x07"),
+        ("gpj.\u202e\x9b31m", "gpj.\\u202e\\x9b31m"),
+        ("\udcff.png", "\\udcff.png"),
+        ("a\r\rb", "a\\r\\rb"),
+        ("Café 日本\n\tx", "Café 日本\n\tx"),
+    ],
+)
+def test_what_commands_a_terminal_is_written_out(name, shown):
+    assert printable(name) == shown
