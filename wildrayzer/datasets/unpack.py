@@ -104,7 +104,7 @@ def _write(member: Member, folder: Path, temporary: Path, archive: Path) -> None
         with member.open() as source, temporary.open("wb") as stream:
             shutil.copyfileobj(source, stream, 1 << 20)
     except (*_BROKEN, RuntimeError, ValueError, OSError) as error:
-        if isinstance(error, OSError) and error.errno not in (errno.EINVAL, errno.ENAMETOOLONG):
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL, errno.ENAMETOOLONG):
             raise
         temporary.unlink(missing_ok=True)
         raise ValueError(

@@ -88,7 +88,7 @@ def _object(annotation: Mapping[str, Any], image: Mapping[str, Any] | None) -> A
     if image is None:
         raise _UnusableError("image has no entry")
     name, size = image.get("file_name"), (image.get("height"), image.get("width"))
-    if not isinstance(name, str) or not name or "\0" in name:
+    if not isinstance(name, str) or not name or "\0" in name or any(len(part) > 255 for part in name.split("/")):
         raise _UnusableError("image has no file_name")
     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
         raise _UnusableError("file_name leaves the folder of images")

@@ -23,6 +23,8 @@ BROKEN_IMAGE = (
 """What Pillow and its decoders raise for damaged files."""
 MOST_PIXELS = 400_000_000
 """Largest picture that is decoded: phones make 200 megapixels. Beyond it a small file may fill the memory."""
+_UNASKED, _MOST_PACKED = 50_000_000, 10_000
+"""Pixels that any file may claim, and how many per byte of it beyond that."""
 Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2  # Pillow refuses twice as many
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -55,6 +57,8 @@ def decode(payload: bytes, *, where: str, upright: bool = False, odd: Counter[st
     odd = Counter() if odd is None else odd
     try:
         with Image.open(io.BytesIO(payload)) as image:
+            if (pixels_claimed := image.width * image.height) > max(_UNASKED, _MOST_PACKED * len(payload)):
+                raise ValueError(f"{len(payload)} bytes claim {pixels_claimed} pixels")
             image.load()
             turn = _TURNS.get(_orientation(image, odd)) if upright else None
             pixels = _eight_bits(image, where=where, odd=odd)
