@@ -223,7 +223,7 @@ def _texts(folder: Path) -> Iterator[Subject]:
     lines = [",".join(COLUMNS), *(",".join(map(str, row[: len(COLUMNS)])) for row in rows)]
     yield Subject(
         "scores.csv", ".csv", "\n".join([*lines, ""]).encode(),
-        lambda path: read_scores([path]).to_dict("list"), TEXT,
+        lambda path: read_scores([_alone(path, "scores.csv", {}) / "scores.csv"]).to_dict("list"), TEXT,
     )  # fmt: skip
     entry = {
         "title": "A set",

@@ -94,11 +94,11 @@ def read_scores(paths: Iterable[str | Path]) -> pd.DataFrame:
         ValueError: missing, empty, truncated or changed file, wrong columns, values that are not numbers, or a frame
             scored twice.
     """
-    paths = [Path(path) for path in paths]
-    tables = [_read_one(path) for path in paths]
+    files = [Path(path) for path in paths]
+    tables = [_read_one(file) for file in files]
     if not tables:
         raise ValueError("no score files were given; run the benchmark stage first")
-    unchecked = [path for path, table in zip(paths, tables, strict=True) if not _is_whole(path, rows=len(table))]
+    unchecked = [file for file, table in zip(files, tables, strict=True) if not _is_whole(file, rows=len(table))]
     if unchecked:
         logger.warning(
             "%d score files have no digest in a manifest beside them and are read unchecked, such as %s",
@@ -147,7 +147,7 @@ def _read_one(path: Path) -> pd.DataFrame:
             raise ValueError(f"{path}: {column} = {table[column][bad].iloc[0]!r} is no number; {_FIX}")
         table[column] = numbers
     if table.duplicated(list(KEYS)).any():
-        raise ValueError(f"{path}: holds a score twice; {fix}")
+        raise ValueError(f"{path}: holds a score twice; {_FIX}")
     return table.astype({"inputs": int, "frame": int, "value": float})
 
 
