@@ -5,7 +5,7 @@ from jaxtyping import install_import_hook
 from xdist.scheduler import LoadScopeScheduling
 
 hook = install_import_hook("wildrayzer", "beartype.beartype")
-SHARE_THE_TINY_RUN = ("test_ablation_workflow.py", "test_snakemake_report.py", "test_workflow.py")
+SHARE_THE_TINY_RUN = ("test_ablation_workflow.py", "test_reruns.py", "test_snakemake_report.py", "test_workflow.py")
 
 
 class Together(LoadScopeScheduling):

@@ -54,6 +54,14 @@ def test_changed_options_have_their_full_names():
     assert changed_options({"config": {"rounds": 2}}, {"config": {}}, "write_tables", {}) == ["rounds: 2 → default"]
 
 
+def test_an_option_that_an_upgrade_no_longer_counts_is_named():
+    before = {"recipe": "pretrain", "options": {"stage": {"steps": 6, "workers": 4}}}
+    now = {"recipe": "pretrain", "options": {"stage": {"steps": 6}}}
+    assert changed_options(before, now, "train_pretrain", {}) == [
+        "pretrain.workers: recorded as 4, but this version says that it does not decide results"
+    ]
+
+
 def test_lists_and_tuples_are_the_same_value():
     assert changed_options({"inputs": [2, 3]}, {"inputs": (2, 3)}, "score_views", {}) == []
 

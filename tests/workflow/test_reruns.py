@@ -3,17 +3,20 @@
 import contextlib
 import copy
 import os
+import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
+import pytest
 import yaml
 
-from tests.helpers.tiny_run import ROOT, TINY
+from tests.helpers.tiny_run import ROOT, TINY, planned, snakemake
 from wildrayzer.config import ConfigError, RunConfig, parse_config
 from wildrayzer.config.base import effect_of
 from wildrayzer.config.walk import Option, inner_section, options, without_null
-from wildrayzer.tools.reruns import evaluated_workflow
+from wildrayzer.tools.reruns import adopt, difference, evaluated_workflow
 
 NOT_SHOWN = {
     "name": "results go to another folder, so that nothing there is finished",
@@ -147,3 +150,73 @@ def test_every_option_redoes_what_its_effect_says(finished, tmp_path):
         if bool(again) != (effect_of(option.section, option.name) == "result"):
             wrong[option.path] = (effect_of(option.section, option.name), sorted(again))
     assert wrong == {}
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """The run at another path, with new times for all files and without Snakemake's records."""
+    folder = tmp_path / "another place"
+    shutil.copytree(finished / "results", folder / "results", copy_function=shutil.copyfile)
+    return folder
+
+
+def adopted(folder: Path, config: Path = TINY, **options: Any) -> int:
+    with inside(folder):
+        return adopt(config, snakefile=ROOT / "Snakefile", **options)
+
+
+def test_a_copied_run_is_adopted_and_has_nothing_to_do(copied):
+    assert adopted(copied) > 40
+    assert planned(copied, "--", "all") == {}
+
+
+def test_a_run_that_was_copied_in_part_is_refused_by_name(copied):
+    store = copied / "results" / "tiny" / "frames" / "dynamic_train.zarr"
+    next(file for file in sorted(store.rglob("c/*/*")) if file.is_file()).unlink()
+    with pytest.raises(ValueError, match=r"dynamic_train\.zarr has \d+ files .* copied in part or changed"):
+        adopted(copied)
+
+
+def test_damaged_weights_are_refused_by_name(copied):
+    weights = copied / "results" / "tiny" / "pretrain" / "checkpoint" / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(ValueError, match=r"pretrain/checkpoint/model\.safetensors: digest"):
+        adopted(copied)
+
+
+def test_results_of_other_options_are_adopted_only_if_they_are_kept(copied, tmp_path):
+    other = tmp_path / "other.yaml"
+    raw = with_value(yaml.safe_load(TINY.read_text(encoding="utf-8")), "pseudo_masks.top_share", 0.4)
+    other.write_text(yaml.safe_dump(raw), encoding="utf-8")
+    with pytest.raises(ValueError, match=r"pseudo_masks\.top_share: \S+ → 0\.4"):
+        adopted(copied, other)
+    adopted(copied, other, keep=True)
+    with inside(copied):
+        assert difference(other, snakefile=ROOT / "Snakefile") == []
+
+
+def test_the_difference_names_options_and_stages(finished, tmp_path):
+    other = tmp_path / "other.yaml"
+    raw = with_value(yaml.safe_load(TINY.read_text(encoding="utf-8")), "joint.steps", 8)
+    other.write_text(yaml.safe_dump(raw), encoding="utf-8")
+    with inside(finished):
+        lines = difference(other, snakefile=ROOT / "Snakefile")
+    assert re.fullmatch(r"made again: joint \(1 job, \S+ s when last run\): joint\.steps: 6 → 8", lines[0])
+    assert [line.split()[2] for line in lines] == ["joint", "unmasked", "scores", "benchmark_tables", "report"]
+
+
+def test_a_stage_of_more_than_an_hour_is_made_again_only_where_the_call_names_it(finished, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    benchmark = folder / "results" / "tiny" / "benchmarks" / "joint" / "round1.tsv"
+    header, row = benchmark.read_text(encoding="utf-8").splitlines()
+    benchmark.write_text("\n".join([header, "\t".join(["7200", *row.split("\t")[1:]])]), encoding="utf-8")
+    call = ("--config", "joint={steps: 8}")
+    refused = snakemake(folder, *call, "--", "all", check=False)
+    assert refused.returncode != 0
+    assert "joint took more than an hour" in refused.stdout + refused.stderr
+    assert "redo=joint" in refused.stdout + refused.stderr
+    named = snakemake(folder, "--config", "redo=pretraining", "--", "all", check=False)
+    assert "redo=pretraining: no stage of this name" in named.stdout + named.stderr

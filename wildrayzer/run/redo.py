@@ -7,9 +7,13 @@ which options have changed.
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
+from wildrayzer.config import RunConfig
+from wildrayzer.config.base import effect_of
+from wildrayzer.config.walk import options
 from wildrayzer.io.files import read_json, write_json
 
 STAGES = (
@@ -179,10 +183,20 @@ def changed_options(
     if before is None:
         return []
     old, new = _flat(before), _flat(json.loads(json.dumps(dict(now), default=str)))
-    changed = [name for name in {**old, **new} if old.get(name) != new.get(name)]
-    return [
-        f"{_option(name, rule, wildcards)}: {old.get(name, 'default')} → {new.get(name, 'default')}" for name in changed
-    ]
+    lines = []
+    for name in {**old, **new}:
+        option, was, value = _option(name, rule, wildcards), old.get(name, "default"), new.get(name, "default")
+        if name in old and name not in new and option in _undeciding_options():
+            lines.append(f"{option}: recorded as {was}, but this version says that it does not decide results")
+        elif was != value:
+            lines.append(f"{option}: {was} → {value}")
+    return lines
+
+
+@cache
+def _undeciding_options() -> frozenset[str]:
+    """Full names of all options that do not decide results."""
+    return frozenset(one.path for one in options(RunConfig) if effect_of(one.section, one.name) != "result")
 
 
 def recorded_params(job: Any) -> dict[str, Any] | None:

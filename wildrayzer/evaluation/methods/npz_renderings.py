@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from wildrayzer.data.frame_store.parts import UNKNOWN
 from wildrayzer.evaluation.metrics.bootstrap import enters_mean
 from wildrayzer.evaluation.metrics.image import masked_ssim
 from wildrayzer.evaluation.metrics.lpips import NO_WEIGHTS, MaskedLPIPS
 from wildrayzer.evaluation.metrics.view_synthesis import IMAGE_DEFINITIONS, image_metrics
+from wildrayzer.images import UNKNOWN
 from wildrayzer.images.ssim import WINDOW
 from wildrayzer.io.arrays import read_npz
 

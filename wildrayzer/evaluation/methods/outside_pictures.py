@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from wildrayzer.data.frame_store.parts import UNKNOWN
 from wildrayzer.data.readers.base import BadSceneError
 from wildrayzer.data.readers.pixels import opaque, read_numbers, read_picture
+from wildrayzer.images import UNKNOWN
 from wildrayzer.io.arrays import read_npy
 
 _TOLERANCE = 1e-6
