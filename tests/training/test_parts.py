@@ -182,6 +182,34 @@ def test_states_of_another_identity_are_set_aside_not_lost(tmp_path):
     assert (tmp_path / "state.stale-0" / "step-000000004.pt").exists()
 
 
+def test_damaged_metrics_are_said_when_a_run_resumes(tmp_path, caplog):
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    for step in (10, 20):
+        log.write("train", step, {"loss": 1.5})
+    mark, whole = log.mark(), log.path.read_bytes()
+    log.write("train", 30, {"loss": 2.0})
+    later = log.path.read_bytes()
+    assert [record["step"] for record in log.truncate(20, mark)] == [10, 20]
+    assert (log.path.read_bytes(), caplog.messages) == (whole, [])
+    # a flipped digit, a damaged first line, a lost line
+    for damaged, steps, lost in (
+        (later.replace(b"1.5", b"7.5", 1), [10, 20], "0 lines cannot be read (none)"),
+        (b"{" + later, [20], "1 lines cannot be read (1)"),
+        (later.split(b"\n", 1)[1], [20], "0 lines cannot be read (none)"),
+    ):
+        log.path.write_bytes(damaged)
+        assert [record["step"] for record in log.truncate(20, mark)] == steps
+        assert f"changed or was cut since step 20 was saved: {lost}" in caplog.messages.pop()
+        caplog.clear()
+    # a state of an earlier version: what follows a damaged line is kept
+    log.path.write_bytes(b"{" + later)
+    assert [record["step"] for record in log.truncate(20)] == [20]
+    assert "lines [1] cannot be read and are lost" in caplog.messages[-1]
+    log.path.write_bytes(later + b'{"kind": "tr')
+    with pytest.raises(ValueError, match=r"metrics\.jsonl: line 4 is damaged; delete the file and run"):
+        read_metrics(log.path, "train")
+
+
 def test_metrics_of_a_lost_part_are_dropped(tmp_path):
     log = MetricsLog(tmp_path / "metrics.jsonl")
     for step in (10, 20, 30):

@@ -3,6 +3,7 @@
 `metrics.jsonl` is always written, one object per record with `kind` and `step`; the others are optional.
 """
 
+import hashlib
 import json
 import logging
 import sys
@@ -70,26 +71,69 @@ class MetricsLog:
         for sink in self.sinks:
             sink.close()
 
-    def truncate(self, step: int) -> list[dict[str, Any]]:
-        """Keep the records up to `step`, and return them; a half-written last line goes too."""
-        if not self.path.exists():
-            return []
-        kept, records = [], []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
-            try:
-                record = json.loads(line)
-            except json.JSONDecodeError:
-                break
-            if record["step"] <= step:
-                kept.append(line + "\n")
-                records.append(record)
-        write_bytes_atomic(self.path, "".join(kept).encode())
-        return records
+    def mark(self) -> dict[str, Any]:
+        """Length and SHA-256 of the file as it is, which a resume state keeps for `truncate`."""
+        content = self.path.read_bytes() if self.path.exists() else b""
+        return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+    def truncate(self, step: int, mark: Mapping[str, Any] | None = None) -> list[dict[str, Any]]:
+        """Keep the records up to `step`, and return them. A half-written last line goes too.
+
+        Args:
+            step: of the resume state.
+            mark: `mark` as it was then; states of earlier versions have none. If the records do not fit it, the log
+                says what was lost.
+        """
+        content = self.path.read_bytes() if self.path.exists() else b""
+        if mark is not None:
+            whole = hashlib.sha256(content[: mark["bytes"]]).hexdigest() == mark["sha256"]
+            content = content[: mark["bytes"]] if whole else content
+        lines = content.splitlines()
+        records = [_record(line) for line in lines]
+        unreadable = [number for number, record in enumerate(records, 1) if record is None]
+        if mark is not None and not whole:
+            logger.warning(
+                "%s changed or was cut since step %d was saved: %d lines cannot be read (%s) and are lost, others may "
+                "be changed or missing; weights are not affected",
+                self.path,
+                step,
+                len(unreadable),
+                ", ".join(map(str, unreadable)) or "none",
+            )
+        elif any(number < len(lines) for number in unreadable):
+            logger.warning("%s: lines %s cannot be read and are lost", self.path, unreadable)
+        kept = [
+            (line, record)
+            for line, record in zip(lines, records, strict=True)
+            if record is not None and record["step"] <= step
+        ]
+        if self.path.exists():
+            write_bytes_atomic(self.path, b"".join(line + b"\n" for line, _ in kept))
+        return [record for _, record in kept]
+
+
+def _record(line: bytes) -> dict[str, Any] | None:
+    """The record of a line; None if it is not one."""
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    good = isinstance(record, dict) and type(record.get("step")) is int and isinstance(record.get("kind"), str)
+    return record if good else None
 
 
 def read_metrics(path: str | Path, kind: str) -> list[dict[str, Any]]:
-    """All records of one kind, in order."""
-    records = (json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines())
+    """All records of one kind, in order.
+
+    Raises:
+        ValueError: a line is not a record; file and line are named.
+    """
+    records = []
+    for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
+        record = _record(line)
+        if record is None:
+            raise ValueError(f"{path}: line {number} is damaged; delete the file and run its training stage again")
+        records.append(record)
     return [record for record in records if record["kind"] == kind]
 
 

@@ -1,7 +1,6 @@
 """The one training loop: accumulation, clipping, resume, metrics, validation. Stages differ in what they pass to it."""
 
 import logging
-import signal
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
@@ -11,13 +10,13 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader, Dataset
 
 from wildrayzer.config import StageConfig
 from wildrayzer.training.batch import Batch
 from wildrayzer.training.data import BatchBuilder
 from wildrayzer.training.distributed import World
 from wildrayzer.training.health import HealthCheck, derived_metrics
+from wildrayzer.training.loader import load_batches
 from wildrayzer.training.logging import MetricsLog, Sink, StageProgress
 from wildrayzer.training.objective import Objective
 from wildrayzer.training.optimizer import NonFiniteGradientError, OptimizerStep
@@ -25,22 +24,6 @@ from wildrayzer.training.resume import ResumeFolder, StoppedEarlyError, StopRequ
 
 logger = logging.getLogger(__name__)
 Validate = Callable[[int], dict[str, float]]
-
-
-class _StepDataset(Dataset[list[Batch]]):
-    """Micro-batches of this process by step, for loader workers."""
-
-    def __init__(self, builder: BatchBuilder, world: World) -> None:
-        self.builder, self.rank, self.size = builder, world.rank, world.size
-
-    def __getitem__(self, step: int) -> list[Batch]:
-        return self.builder.build(step, rank=self.rank, world=self.size)
-
-
-def _ignore_stop_signals(_worker: int) -> None:
-    """Leave requests to stop to the training process: a cluster signals loader workers too, and the step needs them."""
-    for number in (signal.SIGTERM, signal.SIGUSR1):
-        signal.signal(number, signal.SIG_IGN)
 
 
 class Trainer:
@@ -106,7 +89,13 @@ class Trainer:
             UnhealthyError: the health check fails and asks to stop.
         """
         start = self._restore()
-        loader = self.loader(start)
+        batches = load_batches(
+            self.builder,
+            self.world,
+            steps=range(start, self.stage.steps),
+            workers=self.stage.workers,
+            stop_requested=lambda: self.stop.reason is not None,
+        )
         self.objective.train()
         started = time.monotonic()
         with (
@@ -114,7 +103,10 @@ class Trainer:
             nullcontext() if self.metrics is None else closing(self.metrics),
             StageProgress(self.objective.recipe.name, start, self.stage.steps, shown=self.world.is_main) as bar,
         ):
-            for step, micro_batches in zip(range(start, self.stage.steps), loader, strict=True):
+            for step in range(start, self.stage.steps):
+                micro_batches = next(batches, None)
+                if micro_batches is None:
+                    raise self._stopped_waiting(step)
                 try:
                     metrics = self._step(step, micro_batches)
                     bar.advance(metrics)
@@ -129,18 +121,6 @@ class Trainer:
             "seconds": round(elapsed, 1),
             "samples_per_second": round((self.stage.steps - start) * self.stage.batch / max(elapsed, 1e-9), 2),
         }
-
-    def loader(self, start: int) -> DataLoader[list[Batch]]:
-        """Micro-batches of this process from step `start` on."""
-        return DataLoader(
-            _StepDataset(self.builder, self.world),
-            batch_size=None,
-            sampler=range(start, self.stage.steps),
-            num_workers=self.stage.workers,
-            persistent_workers=False,
-            pin_memory=self.world.device.type == "cuda",
-            worker_init_fn=_ignore_stop_signals,
-        )
 
     def _step(self, step: int, micro_batches: list[Batch]) -> dict[str, torch.Tensor]:
         """One optimiser step over accumulated micro-batches; returns its metrics, still on the device."""
@@ -194,10 +174,23 @@ class Trainer:
         if saves or stops:
             self._save(done)
         if stops:
-            raise StoppedEarlyError(
-                f"{self.objective.recipe.name} stopped after step {done} of {self.stage.steps} "
-                f"({self.stop.reason or 'another process was asked to'}); run the same command again to resume"
-            )
+            raise self._stopped_early(done)
+
+    def _stopped_early(self, done: int) -> StoppedEarlyError:
+        return StoppedEarlyError(
+            f"{self.objective.recipe.name} stopped after step {done} of {self.stage.steps} "
+            f"({self.stop.reason or 'another process was asked to'}); run the same command again to resume"
+        )
+
+    def _stopped_waiting(self, done: int) -> StoppedEarlyError:
+        """Save the state of one process that was asked to stop while no batch came.
+
+        Several processes keep the last saved state: those that have their batch wait for this one and cannot agree.
+        """
+        if self.world.size == 1:
+            self.optimizer_step.sync_outcome()
+            self._save(done)
+        return self._stopped_early(done)
 
     def _log(self, done: int, metrics: dict[str, torch.Tensor]) -> None:
         """Write the metrics of a step, as their mean over processes."""
@@ -235,6 +228,7 @@ class Trainer:
                 "optimizer": self.optimizer_step.optimizer.state_dict(),
                 "torch_rng": torch.get_rng_state(),
                 "skipped": self.optimizer_step.skipped,
+                "metrics": None if self.metrics is None else self.metrics.mark(),
             }
             self.resume.save(done, state)
         self.world.barrier()
@@ -262,7 +256,7 @@ class Trainer:
         torch.set_rng_state(state["torch_rng"])
         self.optimizer_step.skipped = state["skipped"]
         if self.metrics is not None:
-            before = self.metrics.truncate(step)
+            before = self.metrics.truncate(step, state.get("metrics"))
             if self.health is not None:
                 self.health.recall(before)
         logger.info("%s resumes after step %d", self.objective.recipe.name, step)
