@@ -5,7 +5,7 @@ import multiprocessing
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 from torch.utils.data import DataLoader, Dataset
@@ -50,8 +50,8 @@ def _ignore_stop_signals(_worker: int) -> None:
 
 def load_batches(
     builder: BatchBuilder, world: World, *, steps: range, workers: int, stop_requested: Callable[[], bool]
-) -> Iterator[list[Batch]]:
-    """Micro-batches of this process, one list per step.
+) -> Generator[list[Batch], None, None]:
+    """Micro-batches of this process, one list per step. Close it to end the workers.
 
     The iterator ends before the last step if a stop is requested while it waits for a worker. A worker whose batch does
     not fit into shared memory loses it without an error that the training process sees, so that waits are limited.
@@ -77,19 +77,25 @@ def load_batches(
     )
     batches = iter(loader)
     grace = 0.0 if world.size == 1 else GRACE_SECONDS
-    for _ in steps:
-        batch = _next(batches, stop_requested, grace)
-        if isinstance(batch, list):
+    try:
+        for _ in steps:
+            batch = _next(batches, stop_requested, grace)
+            if batch is None:
+                return
+            if isinstance(batch, str):
+                raise LoaderError(f"{workers} loader workers: {batch}; {_fix()}")
             yield batch
-            continue
-        # torch asks its workers to end when the iterator goes; those that hang, and ignore SIGTERM, are killed after.
-        del batches
-        for child in multiprocessing.active_children():
-            child.kill()
-            child.join(POLL_SECONDS)
-        if batch is not None:
-            raise LoaderError(f"{workers} loader workers: {batch}; {_fix()}")
-        return
+    finally:
+        _end_workers(batches)
+
+
+def _end_workers(batches: Iterator[list[Batch]]) -> None:
+    """End the workers, also those that hang: they ignore SIGTERM, and Python waits for them before it exits."""
+    # torch does this when the iterator is freed, but the traceback of an error keeps it. torch offers no public call.
+    getattr(batches, "_shutdown_workers", lambda: None)()
+    for child in multiprocessing.active_children():
+        child.kill()
+        child.join(POLL_SECONDS)
 
 
 def _next(batches: Iterator[list[Batch]], stop_requested: Callable[[], bool], grace: float) -> list[Batch] | str | None:

@@ -100,6 +100,7 @@ class Trainer:
         started = time.monotonic()
         with (
             self.stop.listening(),
+            closing(batches),
             nullcontext() if self.metrics is None else closing(self.metrics),
             StageProgress(self.objective.recipe.name, start, self.stage.steps, shown=self.world.is_main) as bar,
         ):
