@@ -22,7 +22,7 @@ FEATURES = build_backbone(CONFIG.features, patch_size=4, device="cpu")
 
 def objective(recipe, **stage):
     torch.manual_seed(0)
-    base = CONFIG.joint if RECIPES[recipe].uses_motion else CONFIG.pretrain
+    base = CONFIG.stage("joint" if RECIPES[recipe].uses_motion else "pretrain")
     return Objective(
         model=WildRayZer(CONFIG.model), recipe=RECIPES[recipe], stage=base.model_copy(update=stage),
         perceptual=build_perceptual(CONFIG.perceptual), perceptual_weight=0.1, backbone=FEATURES,
@@ -79,7 +79,7 @@ def test_labels_are_compared_with_the_mask_that_the_gate_would_take(threshold, i
     head = CONFIG.model.motion_head.model_copy(update={"threshold": threshold})
     module.model.config = CONFIG.model.model_copy(update={"motion_head": head})
     logits = torch.where(views.motion > 0, 0.3, 0.1).logit()
-    figures = module._motion_figures(views, logits, torch.zeros(()))
+    figures = module._motion_metrics(views, logits, torch.zeros(()))
     assert figures["label_iou"].item() == iou
     assert figures["mean_probability"].item() == pytest.approx(0.2)
     assert figures["mean_label"].item() == 0.5
@@ -193,13 +193,13 @@ def test_features_keep_their_own_arithmetic_under_autocast():
         assert torch.equal(module._features(views), expected)
 
 
-def test_motion_figures_by_hand():
+def test_motion_metrics_by_hand():
     module, views = objective("distill"), batch()
     views.supervised[:] = torch.tensor([[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
     views.motion[1] = 255.0  # not computed: counts for nothing
     logits = torch.full((2, 4, 1, 24, 24), -20.0)
     logits[0, 0, :, :18] = 20.0
-    figures = module._motion_figures(views, logits, torch.tensor(0.0))
+    figures = module._motion_metrics(views, logits, torch.tensor(0.0))
     assert {name: round(value.item(), 4) for name, value in figures.items()} == {
         "bce": 0.0,
         "label_iou": round(12 / 18, 4),
