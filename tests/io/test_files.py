@@ -2,6 +2,10 @@
 
 import errno
 import json
+import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -36,3 +40,18 @@ def test_json_is_read_as_utf_8_and_broken_json_is_named(tmp_path):
     file.write_bytes(b'{"half": ')
     with pytest.raises(ValueError, match=r"a\.json: not valid JSON .*; delete it and run the stage again"):
         read_json(file)
+
+
+def test_what_a_killed_writer_left_is_removed_and_a_live_ones_file_is_kept(tmp_path):
+    child = (
+        "import os, signal, sys; from wildrayzer.io.files import replacing\n"
+        "with replacing(sys.argv[1]) as temporary: os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    file = tmp_path / f"{'a' * 200} [1].json"
+    killed = subprocess.run([sys.executable, "-c", child, str(file)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    (left,) = tmp_path.iterdir()
+    live = left.with_name(left.name.replace(left.name.rpartition(".new-")[2].split("-")[-2], str(os.getpid())))
+    live.touch()
+    write_json(file, {"whole": True})
+    assert sorted(tmp_path.iterdir()) == sorted([file, live])

@@ -1,7 +1,9 @@
 """Atomic writes of files, and JSON: a killed process leaves the old file or the new one, never half of one."""
 
+import glob
 import json
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,18 +18,45 @@ def umask() -> int:
     return mask
 
 
+def has_ended(process: str) -> bool:
+    """Whether the process of this host with this number has ended; False where that cannot be told."""
+    return process.isdigit() and Path("/proc/self").exists() and not Path("/proc", process).exists()
+
+
+_searched: set[Path] = set()
+"""Folders in which this process has looked for temporary files of ended writers."""
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove temporary files that ended processes of this host have left in a folder; once per process and folder."""
+    if folder in _searched:
+        return
+    _searched.add(folder)
+    for file in folder.glob(f".*{glob.escape(_mark())}*"):
+        if has_ended(file.name.rpartition(_mark())[2].partition("-")[0]):
+            file.unlink(missing_ok=True)
+
+
+def _mark() -> str:
+    """What names of temporary files have between the name of their file and the number of their process."""
+    return f".new-{socket.gethostname()}-"
+
+
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
     """A temporary file beside `path`: write to it in the block; afterwards it is flushed to disk and renamed to `path`.
 
     The folder is made if it is missing. When the block fails, the temporary file is removed and `path` stays as it was.
+    What a killed process of this host has left in the folder is removed first.
 
     Raises:
         OSError: naming `path`; the disk is full, among others.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    _remove_leftovers(path.parent)
+    # names are cut, so that a long one has room for what is put behind it
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name[:40]}{_mark()}{os.getpid()}-")
     os.close(handle)
     temporary = Path(name)
     try:

@@ -2,13 +2,14 @@
 
 import contextlib
 import errno
+import glob
 import os
 import shutil
 import socket
 import tempfile
 from pathlib import Path
 
-from wildrayzer.io.files import umask
+from wildrayzer.io.files import has_ended, umask
 
 
 def private_folder(path: Path, purpose: str) -> Path:
@@ -23,9 +24,8 @@ def remove_leftovers(path: Path, purpose: str) -> list[Path]:
     """Remove private folders of processes of this host that have ended; returns what was removed."""
     prefix = f".{path.name}.{purpose}-{socket.gethostname()}-"
     removed = []
-    for folder in path.parent.glob(f"{prefix}*"):
-        number = folder.name.removeprefix(prefix).partition("-")[0]
-        if number.isdigit() and not Path(f"/proc/{number}").exists() and Path("/proc/self").exists():
+    for folder in path.parent.glob(f"{glob.escape(prefix)}*"):
+        if has_ended(folder.name.removeprefix(prefix).partition("-")[0]):
             shutil.rmtree(folder, ignore_errors=True)
             removed.append(folder)
     return removed
