@@ -10,6 +10,7 @@ from jaxtyping import UInt8
 from wildrayzer.config import RunConfig
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.evaluation.tables.scores import read_scores
+from wildrayzer.io.arrays import read_npz
 from wildrayzer.report.page.page import Block, Column, Gallery, GalleryRow, Note, Picture
 from wildrayzer.report.page.pictures import heat, map_uri, mask_picture, photo_uri, ramp
 from wildrayzer.report.run_files import is_store
@@ -43,7 +44,7 @@ class SplitPanels:
         files = {m: file for m, file in files.items() if file.is_file() and file.with_suffix(".npz").is_file()}
         if not {MAIN, BASE} <= files.keys() or not is_store(layout.store(split)):
             return None
-        panels = {method: _load(file.with_suffix(".npz")) for method, file in files.items()}
+        panels = {method: read_npz(file.with_suffix(".npz")) for method, file in files.items()}
         return cls(split, inputs, panels, read_scores(files.values()), FrameStore(layout.store(split)))
 
     @property
@@ -61,11 +62,6 @@ class SplitPanels:
         rows = self.scores[(self.scores["method"] == method) & (self.scores["metric"] == "psnr")]
         rows = rows[(rows["region"] == self.region) & np.isfinite(rows["value"])]
         return rows.groupby("scene")["value"].mean()
-
-
-def _load(path: Path) -> _Pictures:
-    with np.load(path) as archive:
-        return {name: archive[name] for name in archive.files}
 
 
 def panel_blocks(config: RunConfig, layout: RunLayout) -> list[Block]:
