@@ -166,7 +166,7 @@ def test_folders_that_hold_nothing_of_use(tmp_path, store_path):
     path = tmp_path / "empty" / "scene0"
     path.mkdir()
     (path / "00003.png").write_bytes(b"no picture")
-    with pytest.raises(ValueError, match=r"00003\.png: cannot be read"):
+    with pytest.raises(ValueError, match=r"00003\.png: is not an image file"):
         ExternalFiles(tmp_path / "empty", MASK_SUFFIXES).masks("scene0", [3], size=SIZE)
 
 

@@ -12,7 +12,6 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 NOT_IMPORTED = {
     "scikit-image": "its photographs are the textures of the embedded data set",
     "scikit-learn": "its photographs are the textures of the embedded data set",
-    "snakemake": "runs the workflow",
     "snakemake-executor-plugin-slurm": "runs the workflow on a cluster",
     "tensorboard": "torch.utils.tensorboard imports it",
 }

@@ -74,7 +74,7 @@ def test_refinement_was_scattered_and_joined(run):
         (["--default-resources", "slurm_partition=short"], "is over the 30 of partition short"),
         (
             ["--config", "compute={gpus: 4, gpus_per_node: 4}"],
-            "4 GPUs of model h100 of one node, the nodes of partition",
+            "4 GPUs of model h100 on one node, the nodes of partition",
         ),
         (["--config", "compute={gpus: 6, gpus_per_node: 2}"], "pretrain.batch = 4 does not divide over 6 processes"),
         (

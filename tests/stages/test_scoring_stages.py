@@ -179,7 +179,7 @@ def test_score_views_writes_tidy_rows_manifest_and_panels(tmp_path, store_path, 
     assert tuple(scores.columns) == COLUMNS
     assert len(scores) == SCENES * CONFIG.targets * 4 * 2
     (manifest,) = read_manifests([paths["json"]])
-    assert manifest["counts"] == {"scenes": 3, "frames": 9, "nan": {}}
+    assert manifest["counts"] == {"scenes": 3, "frames": 9, "nan": {}, "rows": len(scores)}
     assert (manifest["method"], manifest["split"], manifest["inputs"], manifest["forced"]) == (
         "joint", "pairs_test", 2, False,
     )  # fmt: skip

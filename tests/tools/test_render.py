@@ -136,7 +136,7 @@ def test_a_folder_holds_everything_asked_for(tmp_path):
         "--plucker",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert "cropped  2 of 3 pictures to the middle square, at least 50% is kept" in result.stdout
+    assert "cropped  2 of 3 images to the central square, at least 50% is kept" in result.stdout
     names = ["000", "001", "002"]
     for folder, suffix in (("renderings", "png"), ("masks", "png"), ("plucker", "npy")):
         assert sorted(path.name for path in (out / folder).iterdir()) == [f"{name}.{suffix}" for name in names]
@@ -193,7 +193,7 @@ def test_view_counts_not_trained_for_are_refused_unless_forced(tmp_path):
     assert result.exit_code == 2
     assert "was trained with [2, 3] input views, not 4" in result.stderr
     single = call(folder, paths[0], "--out", tmp_path / "out")
-    assert (single.exit_code, "input views, not 1; give that many pictures" in single.stderr) == (2, True)
+    assert (single.exit_code, "input views, not 1; give as many pictures" in single.stderr) == (2, True)
     forced = call(folder, *paths, "--out", tmp_path / "out", "--inputs", 4, "--force")
     assert forced.exit_code == 0, forced.output
     assert "forced" in forced.stderr

@@ -46,7 +46,9 @@ def import_released(
     camera_attention: AttentionOption = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Convert a released checkpoint of WildRayZer, RayZer, Open-RayZer or LVSM into a checkpoint folder.
+    """Convert a released checkpoint into a checkpoint folder.
+
+    Checkpoints of WildRayZer, RayZer, Open-RayZer and LVSM are taken.
 
     Its kind and sizes are inferred from the weights. The file is memory-mapped, and only weights are read from it.
     After an error nothing is written.

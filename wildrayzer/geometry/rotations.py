@@ -1,6 +1,5 @@
 """Rotation matrices from the representations of the pose heads."""
 
-import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -35,4 +34,6 @@ def nearest_rotation(matrix: Float[Tensor, "*b 3 3"]) -> Float[Tensor, "*b 3 3"]
 
     A rotation comes back as it is. Gradients are damped where the nearest rotation is not unique.
     """
+    import roma  # here, since it loads torch's compiler, which takes a second of every job
+
     return roma.special_procrustes(functional.normalize(matrix, dim=-1))
