@@ -197,7 +197,7 @@ def test_view_counts_not_trained_for_are_refused_unless_forced(tmp_path):
     forced = call(folder, *paths, "--out", tmp_path / "out", "--inputs", 4, "--force")
     assert forced.exit_code == 0, forced.output
     assert "forced" in forced.stderr
-    assert "not 4. Do not expect much." in (tmp_path / "out" / "index.html").read_text()
+    assert "not 4. The quality may be poor." in (tmp_path / "out" / "index.html").read_text()
 
 
 def test_other_features_are_refused_unless_forced(tmp_path):

@@ -84,7 +84,10 @@ def strip(
     checkpoint: Annotated[Path, typer.Argument(help="File that pickles other objects beside its weights")],
     out: Annotated[Path, typer.Option(help="File to write; must not exist")],
 ) -> None:
-    """Write only the weights of a checkpoint file. Other objects are dropped, and no code in the file is run."""
+    """Write only the weights of a checkpoint file; no code in it is run.
+
+    Other objects in the file are dropped.
+    """
     from wildrayzer.released.strip import strip as keep_weights
 
     with reported():
