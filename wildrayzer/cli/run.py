@@ -60,7 +60,7 @@ def plan(
 
 @app.command()
 def diff(configfile: Config, snakefile: Workflow = Path("Snakefile")) -> None:
-    """List what the next call of the workflow makes again, and because of which changed options.
+    """List what the next call would make again, and the options that cause it.
 
     Nothing is run. The exit code is 1 if anything that is finished would be made again.
     """
@@ -80,8 +80,9 @@ def adopt(
         bool, typer.Option("--keep", help="Take results of other options or of an earlier version as they are")
     ] = False,
 ) -> None:
-    """Take the results of a copied or moved run as they are, after comparing sizes and digests.
+    """Take the results of a copied or moved run as they are.
 
+    Sizes and digests are compared first.
     Copying gives files new times, which Snakemake would take for changes. Call this once in the new place.
     """
     from wildrayzer.tools.reruns import adopt as adopt_run
