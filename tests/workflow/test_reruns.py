@@ -29,6 +29,8 @@ NOT_SHOWN = {
     "data.dynamic_train": "needs a second split of this role and purpose",
     "data.splits.*.source": "needs a source of outside data",
     "benchmark.index": "needs an index file; scoring waits for it",
+    "model.kind": "the networks of LVSM are refused in a run",
+    "model.cameras": "given cameras are refused in a run",
     "data.sources": "needs another table of sources",
     "data.coco.annotations": "goes with data.coco.images; both must be there",
     "data.coco.images": "goes with data.coco.annotations; both must be there",
@@ -36,6 +38,8 @@ NOT_SHOWN = {
 """Options that decide results and whose effect a change of that option alone cannot show in the tiny run, and why."""
 
 TOGETHER: dict[str, dict[str, Any]] = {
+    "data.splits.*.role": {"data.splits.frozen_test.role": "static"},
+    "data.splits.*.purpose": {"data.splits.frozen_test.purpose": "test"},
     "data.splits.*.layout": {"data.splits.static_test.layout": "pixelsplat", "data.splits.static_test.path": "raw"},
     "data.splits.*.path": {"data.splits.static_test.layout": "pixelsplat", "data.splits.static_test.path": "raw"},
     "model.camera_encoder": {"model.camera_encoder": "pairwise", "model.view_embedding": "type"},
@@ -128,7 +132,7 @@ def changed(raw: dict[str, Any], option: Option) -> dict[str, Any] | None:
         return raw
     found = list(places(parse_config(raw), option.path.split(".")))
     for path, value in found:
-        for other in other_values(value, option.field.annotation):
+        for other in (one for one in other_values(value, option.field.annotation) if one != value):
             attempt = with_value(raw, path, other)
             with contextlib.suppress(ConfigError):
                 parse_config(attempt)
