@@ -40,8 +40,14 @@ NOT_SHOWN = {
 TOGETHER: dict[str, dict[str, Any]] = {
     "data.splits.*.role": {"data.splits.frozen_test.role": "static"},
     "data.splits.*.purpose": {"data.splits.frozen_test.purpose": "test"},
-    "data.splits.*.layout": {"data.splits.static_test.layout": "pixelsplat", "data.splits.static_test.path": "raw"},
-    "data.splits.*.path": {"data.splits.static_test.layout": "pixelsplat", "data.splits.static_test.path": "raw"},
+    "data.splits.*.layout": {
+        "data.splits.static_test.layout": "pixelsplat",
+        "data.splits.static_test.path": "results/tiny/raw/calibration",
+    },
+    "data.splits.*.path": {
+        "data.splits.static_test.layout": "pixelsplat",
+        "data.splits.static_test.path": "results/tiny/raw/calibration",
+    },
     "model.camera_encoder": {"model.camera_encoder": "pairwise", "model.view_embedding": "type"},
     "model.matching_init": {
         "model.camera_encoder": "pairwise",

@@ -102,6 +102,10 @@ if CFG.refine.shards > 1:
         resources:
             mem_mb=2_000,
             runtime=60,
+        params:
+            # those of `refine_masks`, so that another number of parts is no reason to refine again
+            refine=deciding_options(CFG.refine),
+            version=STAGE_VERSIONS["refine"],
         message:
             "Joining the masks of {wildcards.split} ({wildcards.predictor}); every frame must occur once"
         script:
