@@ -15,6 +15,7 @@ import wildrayzer
 from wildrayzer.cli.main import app
 from wildrayzer.config import TRAINING_STAGES, RunConfig, load_config, walk
 from wildrayzer.config.sections.ablations import BUILT_IN
+from wildrayzer.tools.reruns import TRIGGERS
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -228,3 +229,8 @@ def test_slurm_profile_is_accepted_and_fills_in_resources(tmp_path):
     assert f"slurm_partition={profile['default-resources']['slurm_partition']}" in output
     assert "mem_mb=4000" in output
     assert profile["executor"] == "slurm"
+
+
+def test_the_default_profile_and_the_commands_agree_on_what_makes_a_job_run_again():
+    profile = yaml.safe_load((ROOT / "profiles" / "default" / "config.yaml").read_text(encoding="utf-8"))
+    assert tuple(profile["rerun-triggers"]) == TRIGGERS

@@ -113,6 +113,9 @@ def test_ablations_and_prefixes(tmp_path):
 def test_a_name_that_is_no_stage_is_refused():
     with pytest.raises(ValueError, match="redo=pretraining: no stage of this name; known: frames, pretrain"):
         allowed_stages("pretraining")
+    with pytest.raises(ValueError, match="redo=1: no stage of this name"):
+        allowed_stages(1)
+    assert allowed_stages("joint, report") == allowed_stages(["joint"])
 
 
 def test_outputs_that_were_copied_in_part_are_named(tmp_path):

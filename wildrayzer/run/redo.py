@@ -130,7 +130,8 @@ def allowed_stages(redo: Any) -> frozenset[str]:
     Raises:
         ValueError: a name that is no stage.
     """
-    names = [] if redo is None else redo.split(",") if isinstance(redo, str) else list(redo)
+    given = [] if redo is None else redo if isinstance(redo, (list, tuple)) else str(redo).split(",")
+    names = [str(name).strip() for name in given]
     wrong = [name for name in names if name not in STAGES]
     if wrong:
         raise ValueError(f"--config redo={wrong[0]}: no stage of this name; known: {', '.join(STAGES)}")

@@ -79,6 +79,10 @@ rule score_input_masks:
 
 
 if RUN.makes("pretrain"):
+    if not CFG.data.of(role="static", purpose="test"):
+        raise WorkflowError(
+            "data.splits: no split has role: static and purpose: test; the renderer's cameras are scored on one, add it"
+        )
 
     rule score_renderer:
         input:
