@@ -30,7 +30,7 @@ import time
 from pathlib import Path
 begun = Path("begun").exists()
 Path("begun").touch()
-time.sleep(0.1)
+time.sleep(1)
 Path("out").write_text("another content" if begun else "content")
 Path("begun").unlink()
 """
