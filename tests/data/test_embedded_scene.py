@@ -1,6 +1,8 @@
 """Geometry of the procedural clips, checked by hand and by re-projection."""
 
 import cv2
+import hashlib
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from wildrayzer.config.sections.data import EmbeddedConfig, EmbeddedSplit
 from wildrayzer.data.embedded.raycast import render_clip, sample_grid
 from wildrayzer.data.embedded.scene import FOCAL, Clip, Solid, Streams, draw_camera, draw_clip
 from wildrayzer.data.embedded.splits import iterate_clips, make_clip, seed_name
-from wildrayzer.data.embedded.textures import actor_texture, furniture_texture
+from wildrayzer.data.embedded.textures import actor_texture, furniture_texture, photograph_files
 
 SIZE = 40
 
@@ -213,3 +215,8 @@ def test_seed_of_follows_the_chain_and_refuses_a_circle():
         seed_name(EmbeddedConfig(splits=chain), "c")
     with pytest.raises(ValueError, match="has no 'd'"):
         seed_name(EmbeddedConfig(splits=chain), "d")
+
+
+def test_the_packages_ship_the_photographs_that_the_data_set_was_recorded_with():
+    digest = hashlib.sha256(b"".join(file.read_bytes() for file in photograph_files())).hexdigest()
+    assert digest == "730cd56a8579a828a6bdda3f99ac0ee084f11df88ef60829b16f2e88662d188e"

@@ -1,7 +1,11 @@
 """Textures cut from the photographs that scikit-image and scikit-learn ship.
 
 Furniture and walls get tinted, contrast-equalised crops of low detail; actors get saturated stripes whose profile
-comes from a photograph, so that the two are told apart by look as chairs and people are.
+comes from a photograph, so that the two differ in appearance as chairs and people do.
+
+The photographs are read from the installed packages instead of being copied into this project: one of them (the
+motorcycle, Middlebury 2014) comes without a licence that allows redistribution. A test compares their digest with the
+recorded one, so an update of the packages cannot change the embedded data set unnoticed.
 """
 
 import colorsys
@@ -35,7 +39,12 @@ MAX_GAIN = 1.8
 Pyramid = tuple[np.ndarray, ...]
 
 
-def _photograph_files() -> list[Path]:
+def photograph_files() -> list[Path]:
+    """Paths of the photographs.
+
+    Raises:
+        ValueError: a package is not installed.
+    """
     files = []
     for package, names in PHOTOGRAPHS.items():
         spec = find_spec(package)
@@ -53,7 +62,7 @@ def load_photographs() -> tuple[Pyramid, ...]:
         ValueError: a photograph is missing from its package.
     """
     pyramids = []
-    for file in _photograph_files():
+    for file in photograph_files():
         image = cv2.imread(str(file), cv2.IMREAD_COLOR)
         if image is None:
             raise ValueError(f"data.embedded: photograph {file} cannot be read; install the project's lock file")
