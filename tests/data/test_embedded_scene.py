@@ -1,8 +1,8 @@
 """Geometry of the procedural clips, checked by hand and by re-projection."""
 
-import cv2
 import hashlib
 
+import cv2
 import numpy as np
 import pytest
 
