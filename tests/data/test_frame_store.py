@@ -18,6 +18,7 @@ from wildrayzer.data.frame_store import join as store_join
 from wildrayzer.data.frame_store import shards
 from wildrayzer.data.frame_store.codecs import JpegFrames, ZstdFrames, codec_of
 from wildrayzer.data.frame_store.join import join_parts
+from wildrayzer.data.frame_store.manifest import StorePart
 from wildrayzer.data.frame_store.parts import PartWriter, StoreForm
 from wildrayzer.data.frame_store.store import FrameStore, FrameStoreWriter
 
@@ -68,6 +69,7 @@ def test_round_trip_and_random_access(tmp_path, preload_mb, per_shard):
     assert (len(store), store.num_frames, store.length(1)) == (3, 15, 3)
     assert (store.has_cameras, store.has_masks, store.has_clean) == (True, True, True)
     assert store.attributes == {"role": "pairs"}
+    assert store.parts == (StorePart(store.digest, 0, 3, 0, 15, seed_frame=0),)
     order = np.array([14, 0, 6, 6, 3])
     whole = {key: np.concatenate([scene[key] for scene in scenes]) for key in scenes[0]}
     assert np.array_equal(store.read(order), whole["frames"][order])

@@ -19,6 +19,7 @@ from jaxtyping import Float, Int, UInt8
 
 from wildrayzer.data.frame_store.codecs import codec_of
 from wildrayzer.data.frame_store.join import SCHEMA
+from wildrayzer.data.frame_store.manifest import StorePart
 from wildrayzer.data.frame_store.shards import ShardReader, shard_file
 from wildrayzer.data.frame_store.writer import FrameStoreWriter, unfinished
 from wildrayzer.io.metadata_checksum import check_metadata, has_checksum, read_attributes
@@ -60,6 +61,7 @@ class FrameStore:
             self._check_files(arrays)
         self.offsets = self._small(arrays["offsets"])
         self._rows = self._small(arrays["rows"]) if "rows" in arrays else self.offsets[:-1]
+        self.parts = (StorePart(self.digest, 0, len(self), 0, self.num_frames, seed_frame=0),)
         if self._image_bytes() <= preload_mb * 2**20:
             self.preload()
 
