@@ -1,6 +1,5 @@
 """Own videos and image folders: sampling, orientation, clips, resuming, and every kind of bad input."""
 
-import hashlib
 import json
 import re
 from pathlib import Path
@@ -11,13 +10,13 @@ import yaml
 from PIL import Image
 from typer.testing import CliRunner
 
-from tests.helpers.clips import RED, frame, truncated, write_clip, write_sound
+from tests.helpers.clips import RED, files, frame, photos, truncated, write_clip, write_sound
 from wildrayzer.cli.main import app
 from wildrayzer.config import ConfigError, load_config, parse_config
 from wildrayzer.config.sections.data import SplitConfig, StoreConfig
 from wildrayzer.config.sections.model import ModelConfig
 from wildrayzer.data.frame_store.store import FrameStore
-from wildrayzer.data.ingest import write
+from wildrayzer.data.ingest import frames, write
 from wildrayzer.data.ingest.clips import IngestOptions, cut
 from wildrayzer.data.ingest.run_config import derive
 from wildrayzer.data.ingest.sources import find_sources
@@ -28,18 +27,6 @@ from wildrayzer.stages.prepare import prepare_split
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "resources" / "tiny.yaml"
-
-
-def photos(folder: Path, names: list[str], *, size: tuple[int, int] = (24, 16)) -> Path:
-    folder.mkdir(parents=True)
-    for number, name in enumerate(names):
-        Image.fromarray(frame(number, size)).save(folder / name)
-    return folder
-
-
-def files(folder: Path) -> dict[str, str]:
-    found = (file for file in sorted(folder.rglob("*")) if file.is_file())
-    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in found}
 
 
 def call(*words: object):
@@ -103,7 +90,7 @@ def test_exif_orientation_and_numerical_order(tmp_path):
     turned.save(folder / "f3.png", exif=exif)
     (source,) = find_sources([folder]).sources
     assert [image.name for image in source.images] == ["f1.png", "f2.png", "f3.png", "f10.png"]
-    assert np.array_equal(write.read_image(folder / "f3.png"), np.rot90(frame(5, (24, 16)), -1))
+    assert np.array_equal(frames.read_image(folder / "f3.png"), np.rot90(frame(5, (24, 16)), -1))
 
 
 def test_names_in_other_letters_are_made_safe_and_stay_apart(tmp_path):
@@ -200,9 +187,8 @@ def test_links_in_circles_end(tmp_path):
 
 def test_names_of_any_length_and_digit_are_taken(tmp_path):
     folder = photos(tmp_path / ("n" * 240), ["²3.png", "m²1.png", "m10.png", "m9.png"])
-    report = ingest([folder], tmp_path / "out", IngestOptions())
-    (source,) = report["sources"]
-    assert re.fullmatch(r"n{120}_[0-9a-f]{8}", source["name"])
+    (source,) = ingest([folder], tmp_path / "out", IngestOptions()).sources
+    assert re.fullmatch(r"n{120}_[0-9a-f]{8}", source.name)
     assert [image.name for image in find_sources([folder]).sources[0].images][:2] == ["m9.png", "m10.png"]
 
 
@@ -242,7 +228,7 @@ def test_frames_are_reduced_and_never_enlarged(tmp_path):
     for short_side, size in ((10, [20, 10]), (0, [40, 20]), (50, [40, 20])):
         out = tmp_path / f"own{short_side}"
         report = ingest([tmp_path / "walk"], out, IngestOptions(short_side=short_side))
-        assert report["sources"][0]["size"] == size
+        assert list(report.sources[0].size) == size
         with Image.open(out / "images" / "walk" / "00000.png") as image:
             assert list(image.size) == size
 
@@ -303,7 +289,7 @@ def test_an_existing_folder_is_not_touched(tmp_path):
     write_clip(tmp_path / "a.mp4", 4)
     (tmp_path / "out").mkdir()
     result = call(tmp_path / "a.mp4", "--out", tmp_path / "out")
-    assert (result.exit_code, "out exists; name another folder" in result.stderr) == (2, True)
+    assert (result.exit_code, "out exists; name another folder, add to" in result.stderr) == (2, True)
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -345,7 +331,7 @@ def test_unusable_sources_are_skipped_with_their_reason(tmp_path):
 def test_a_set_without_any_usable_source_is_an_error(tmp_path):
     result = call(write_sound(tmp_path / "sound.mp4"), "--out", tmp_path / "out")
     assert result.exit_code == 2
-    assert "none of the 1 sources can be used" in result.stderr
+    assert "none of the 1 recordings can be used" in result.stderr
     assert "holds audio; name a file with pictures" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["sound.mp4"]
 
@@ -354,7 +340,7 @@ def test_a_stopped_call_goes_on_and_ends_the_same(tmp_path, monkeypatch):
     clips = [write_clip(tmp_path / f"{name}.mp4", 12, rate=5) for name in "abc"]
     options = IngestOptions(clip_length=6)
     ingest(clips, tmp_path / "whole", options)
-    read = write.video_frames
+    read = frames.video_frames
     opened: list[str] = []
 
     def stopping(path, fps, notes):
@@ -364,7 +350,7 @@ def test_a_stopped_call_goes_on_and_ends_the_same(tmp_path, monkeypatch):
                 raise KeyboardInterrupt
             yield found
 
-    monkeypatch.setattr(write, "video_frames", stopping)
+    monkeypatch.setattr(frames, "video_frames", stopping)
     with pytest.raises(KeyboardInterrupt):
         ingest(clips, tmp_path / "out", options)
     assert not (tmp_path / "out").exists()
@@ -376,11 +362,11 @@ def test_a_stopped_call_goes_on_and_ends_the_same(tmp_path, monkeypatch):
 
 def test_a_stopped_call_with_other_options_starts_again(tmp_path, monkeypatch):
     clips = [write_clip(tmp_path / f"{name}.mp4", 12, rate=5) for name in "ab"]
-    read = write.video_frames
-    monkeypatch.setattr(write, "video_frames", lambda path, *_: read(path, *_) if path.stem == "a" else 1 / 0)
+    read = frames.video_frames
+    monkeypatch.setattr(frames, "video_frames", lambda path, *_: read(path, *_) if path.stem == "a" else 1 / 0)
     with pytest.raises(ZeroDivisionError):
         ingest(clips, tmp_path / "out", IngestOptions())
-    monkeypatch.setattr(write, "video_frames", read)
+    monkeypatch.setattr(frames, "video_frames", read)
     ingest(clips[:1], tmp_path / "out", IngestOptions(fps=2.5))
     ingest(clips[:1], tmp_path / "whole", IngestOptions(fps=2.5))
     assert files(tmp_path / "out") == files(tmp_path / "whole")
@@ -402,7 +388,7 @@ def test_frames_that_a_stopped_call_removed_are_made_again(tmp_path, monkeypatch
     unfinished = tmp_path / ".out.unfinished"
     assert [path.stem for path in (unfinished / "sources").iterdir()] == ["a"]
     report = ingest([*clips, short], tmp_path / "out", IngestOptions())
-    assert report["totals"]["frames"] == 10 + 10 + 3
+    assert report.totals["frames"] == 10 + 10 + 3
     ingest([*clips, short], tmp_path / "whole", IngestOptions())
     assert files(tmp_path / "out") == files(tmp_path / "whole")
 
@@ -425,7 +411,7 @@ def test_two_calls_for_one_folder_do_not_mix(tmp_path):
     (tmp_path / ".out.unfinished").mkdir()
     with locked(tmp_path / ".out.unfinished" / ".lock"), pytest.raises(ValueError, match="being written by another"):
         ingest([clip], tmp_path / "out", IngestOptions())
-    assert ingest([clip], tmp_path / "out", IngestOptions(fps=0.0))["totals"]["frames"] == 4
+    assert ingest([clip], tmp_path / "out", IngestOptions(fps=0.0)).totals["frames"] == 4
 
 
 def test_the_configuration_trains_on_the_set_and_can_run(tmp_path):

@@ -62,12 +62,10 @@ def test_time_stamps_that_begin_again_begin_a_new_clip(name, fps, times, jumps):
 
 
 def test_no_clip_spans_two_recordings(tmp_path):
-    report = ingest([CASES / "timestamps-restart.mkv"], tmp_path / "out", IngestOptions(fps=0.0, clip_length=15))
-    (source,) = report["sources"]
-    assert (source["taken"], source["used"], len(source["clips"])) == (40, 40, 4)
-    firsts = [
-        read_json(tmp_path / "out" / "metadata" / f"{clip}.json")["frames"][0]["time"] for clip in source["clips"]
-    ]
+    options = IngestOptions(fps=0.0, clip_length=15)
+    (source,) = ingest([CASES / "timestamps-restart.mkv"], tmp_path / "out", options).sources
+    assert (source.taken, source.used, len(source.clips)) == (40, 40, 4)
+    firsts = [read_json(tmp_path / "out" / "metadata" / f"{clip}.json")["frames"][0]["time"] for clip in source.clips]
     assert firsts == [0.0, 1.5, 2.0, 3.5]
 
 

@@ -108,7 +108,7 @@ def test_ingest_says_what_was_odd_about_images(tmp_path):
         with_exif(folder / f"{number}.webp", b"no header of TIFF" if number else b"")
     Image.new("RGBA", (6, 4), (0, 0, 0, 0)).save(folder / "4.png")
     report = ingest([folder], tmp_path / "out", IngestOptions())
-    assert report["sources"][0]["remarks"] == [f"3 images {BROKEN_EXIF}", f"1 images {TRANSPARENT}"]
+    assert list(report.sources[0].remarks) == [f"3 images {BROKEN_EXIF}", f"1 images {TRANSPARENT}"]
 
 
 def display_p3() -> bytes:

@@ -1,10 +1,12 @@
 """Small videos for tests, written with PyAV: frame i is grey of value 8·i with a red upper left quarter."""
 
+import hashlib
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
+from PIL import Image
 
 CODECS = {".mp4": "libx264", ".mov": "mpeg4", ".webm": "libvpx-vp9"}
 RED = (230, 20, 20)
@@ -15,6 +17,20 @@ def frame(number: int, size: tuple[int, int] = (64, 32)) -> np.ndarray:
     image = np.full((height, width, 3), 8 * number, np.uint8)
     image[: height // 2, : width // 2] = RED
     return image
+
+
+def photos(folder: Path, names: list[str], *, size: tuple[int, int] = (24, 16), first: int = 0) -> Path:
+    """A folder of pictures: frames `first`, `first` + 1, … under these names."""
+    folder.mkdir(parents=True)
+    for number, name in enumerate(names, start=first):
+        Image.fromarray(frame(number, size)).save(folder / name)
+    return folder
+
+
+def files(folder: Path) -> dict[str, str]:
+    """Digests of all files below a folder, by path."""
+    found = (file for file in sorted(folder.rglob("*")) if file.is_file())
+    return {str(file.relative_to(folder)): hashlib.sha256(file.read_bytes()).hexdigest() for file in found}
 
 
 def write_clip(

@@ -2,14 +2,19 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wildrayzer.cli.messages import reported, warn
 from wildrayzer.io.printable import printable
 
+if TYPE_CHECKING:
+    from wildrayzer.data.ingest.report import IngestReport
+
 app = typer.Typer(no_args_is_help=True, help="List, fetch and check data sets and weights; ingest your own videos.")
+
+_DEFAULT = "[default: {}; with --add, as in OUT]"
 
 Table = Annotated[Path | None, typer.Option(help="Table of sources [default: resources/sources.yaml]")]
 
@@ -90,16 +95,32 @@ def check(
 
 @app.command()
 def ingest(
+    out: Annotated[Path, typer.Option(help="Folder of the data set; must not exist without --add or --remove")],
     sources: Annotated[
-        list[Path], typer.Argument(metavar="VIDEO_OR_FOLDER...", help="Videos, folders of videos, folders of images")
-    ],
-    out: Annotated[Path, typer.Option(help="Folder of the new data set; must not exist")],
-    fps: Annotated[float, typer.Option(help="Frames per second to take from a video; 0 takes all")] = 5.0,
-    clip_length: Annotated[int, typer.Option(help="Frames per clip")] = 10,
-    min_frames: Annotated[int, typer.Option(help="Discard clips of fewer frames")] = 3,
+        list[Path] | None,
+        typer.Argument(metavar="VIDEO_OR_FOLDER", help="Videos, folders of videos, folders of images"),
+    ] = None,
+    add: Annotated[
+        bool, typer.Option("--add", help="Add to the data set OUT; its other clips stay as they are")
+    ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="With --add: a changed recording takes the place of its namesake")
+    ] = False,
+    remove: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME", help="Remove a recording of OUT and its clips, by its name in ingest.json; repeatable"
+        ),
+    ] = None,
+    fps: Annotated[
+        float | None, typer.Option(help=f"Frames per second to take from a video; 0 takes all {_DEFAULT.format(5)}")
+    ] = None,
+    clip_length: Annotated[int | None, typer.Option(help=f"Frames per clip {_DEFAULT.format(10)}")] = None,
+    min_frames: Annotated[int | None, typer.Option(help=f"Discard clips of fewer frames {_DEFAULT.format(3)}")] = None,
     short_side: Annotated[
-        int, typer.Option(help="Downscale frames to this shorter side in pixels; 0 keeps them")
-    ] = 512,
+        int | None,
+        typer.Option(help=f"Downscale frames to this shorter side in pixels; 0 keeps them {_DEFAULT.format(512)}"),
+    ] = None,
     role: Annotated[Role, typer.Option(help="dynamic: objects move; static: nothing moves")] = Role.dynamic,
     base: Annotated[
         Path | None, typer.Option(help="Configuration to derive OUT/config.yaml from, such as config/paper.yaml")
@@ -108,45 +129,87 @@ def ingest(
         str | None, typer.Option(help="Checkpoint folder of a static renderer, to be written into OUT/config.yaml")
     ] = None,
 ) -> None:
-    """Make a data set of your own videos and folders of images.
+    """Make a data set of your own videos and folders of images, or change one.
 
     Every stage of the workflow runs on it. Frames are upright (rotation and EXIF orientation applied) and stored as
-    lossless PNG. Sources that cannot be used are skipped with a reason, and images and videos of a kind that is not
-    read are left out by name; the exit code is then 1. An interrupted call resumes with the same command.
+    lossless PNG. Recordings that cannot be used or are in the data set already, and images and videos of a kind that is
+    not read, are named with the reason; the exit code is then 1. An interrupted call resumes with the same command.
+
+    With --add, OUT/config.yaml stays as it is unless --base is given.
     """
+    from wildrayzer.data.ingest.change import change_set
     from wildrayzer.data.ingest.clips import IngestOptions
     from wildrayzer.data.ingest.run_config import CONFIG, config_text
-    from wildrayzer.data.ingest.sheet import SHEET
-    from wildrayzer.data.ingest.write import REPORT
     from wildrayzer.data.ingest.write import ingest as write_data_set
 
     if pretrained is not None and base is None:
         raise typer.BadParameter("is written into a configuration: give --base too", param_hint="--pretrained")
+    if replace and not add:
+        raise typer.BadParameter("give --add too", param_hint="--replace")
+    if not sources and (add or not remove):
+        raise typer.BadParameter("name videos or folders", param_hint="VIDEO_OR_FOLDER")
+    if sources and remove and not add:
+        raise typer.BadParameter("give --add too", param_hint="--remove")
+    options: dict[str, Any] = {
+        "fps": fps,
+        "clip_length": clip_length,
+        "min_frames": min_frames,
+        "short_side": short_side,
+    }
+    changed = None
     with reported():
-        options = IngestOptions(fps=fps, clip_length=clip_length, min_frames=min_frames, short_side=short_side)
-        config = config_text(base, out, role=role.value, pretrained=pretrained)
-        report = write_data_set(sources, out, options, files={CONFIG: config})
-    for source in report["sources"]:
-        rotated = f", rotated by {source['rotation']}°" if source["rotation"] else ""
+        files = {CONFIG: config_text(base, out, role=role.value, pretrained=pretrained)}
+        if add or remove:
+            keep = base is None and (out / CONFIG).exists()
+            changed = change_set(out, sources or [], options=options, replace_changed=replace, remove=remove or [],
+                                 files={} if keep else files)  # fmt: skip
+            report, added = changed.report, changed.added
+        else:
+            given = {name: value for name, value in options.items() if value is not None}
+            report = added = write_data_set(sources or [], out, IngestOptions(**given), files=files)
+    for name in changed.removed if changed else ():
+        typer.echo(f"removed  {name}")
+    for path, name in (changed.kept if changed else {}).items():
+        typer.echo(printable(f"kept     {path}: is in the data set already, as {name}"))
+    _print_added(added)
+    for path, reason in (changed.refused if changed else {}).items():
+        warn(printable(f"refused  {path}: {reason}"))
+    _print_totals(report, out)
+    if added.skipped or added.left_out or (changed and changed.refused):
+        raise typer.Exit(1)
+
+
+def _print_added(report: "IngestReport") -> None:
+    """What a call took, skipped and ignored."""
+    from wildrayzer.data.ingest.report import REPORT
+
+    for source in report.sources:
+        rotated = f", rotated by {source.rotation}°" if source.rotation else ""
         typer.echo(
-            f"used     {printable(source['path'])}: {source['used']} of {source['decoded']} frames in "
-            f"{len(source['clips'])} clips{rotated}"
+            f"used     {printable(source.path)}: {source.used} of {source.decoded} frames in "
+            f"{len(source.clips)} clips{rotated}"
         )
-        for remark in source["remarks"]:
+        for remark in source.remarks:
             typer.echo(printable(f"         {remark}"))
-    for detail in report["skipped"].values():
+    for detail in report.skipped.values():
         warn(printable(f"skipped  {detail}"))
-    for path, reason in report["left_out"].items():
+    for path, reason in report.left_out.items():
         warn(printable(f"left out {path}: {reason}"))
-    for path, reason in report["copies"].items():
+    for path, reason in report.copies.items():
         typer.echo(printable(f"ignored  {path}: {reason}; name it to take it"))
-    if report["ignored_files"]:
-        typer.echo(f"ignored  {len(report['ignored_files'])} files that are neither video nor image, see {REPORT}")
-    totals = report["totals"]
+    if report.ignored_files:
+        typer.echo(f"ignored  {len(report.ignored_files)} files that are neither video nor image, see {REPORT}")
+
+
+def _print_totals(report: "IngestReport", out: Path) -> None:
+    """How large the data set is, and where to look."""
+    from wildrayzer.data.ingest.report import REPORT
+    from wildrayzer.data.ingest.run_config import CONFIG
+    from wildrayzer.data.ingest.sheet import SHEET
+
+    totals = report.totals
     typer.echo(
         f"written  {out}: {totals['frames']} frames in {totals['clips']} clips of {totals['used']} sources, "
         f"{totals['left_over']} frames left over"
     )
     typer.echo(f"look at  {out / SHEET}, {out / REPORT}, {out / CONFIG}")
-    if report["skipped"] or report["left_out"]:
-        raise typer.Exit(1)

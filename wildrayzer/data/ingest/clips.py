@@ -1,18 +1,17 @@
-"""The clips of ingested sources: how long stretches of frames are cut, written down and reported."""
+"""The clips of ingested recordings: how long stretches of frames are cut and written down."""
 
 import itertools
 import math
-import shutil
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wildrayzer.data.ingest.sources import FoundSources
 from wildrayzer.io.files import write_bytes_atomic, write_json
 
-VERSION = 3
+LIST = "full_list.txt"
+"""File name of the list of clips."""
+VERSION = 4
 """Raised when a change of code changes what is written."""
 
 
@@ -58,70 +57,37 @@ def cut(frames: int, options: IngestOptions, jumps: Sequence[int] = ()) -> list[
     return [(start, stop) for start, stop in bounds if stop - start >= options.min_frames]
 
 
-def write_clips(root: Path, records: Sequence[dict[str, Any]], options: IngestOptions) -> dict[str, list[str]]:
-    """One `metadata/CLIP.json` a clip, and `full_list.txt`, which names these; returns the clips' names by source."""
-    shutil.rmtree(root / "metadata", ignore_errors=True)
-    (root / "metadata").mkdir()
-    clips: dict[str, list[str]] = {}
-    for record in records:
-        source = record["name"]
-        for number, (start, stop) in enumerate(cut(len(record["times"]), options, record["jumps"])):
-            name = f"{source}_{number:03d}"
-            frames: list[dict[str, Any]] = [
-                {"image_path": f"../images/{source}/{frame:05d}.png"} for frame in range(start, stop)
-            ]
-            if record["kind"] == "video":
-                frames = [
-                    {**frame, "time": time} for frame, time in zip(frames, record["times"][start:stop], strict=True)
-                ]
-            write_json(
-                root / "metadata" / f"{name}.json", {"scene_name": name, "source": record["path"], "frames": frames}
-            )
-            clips.setdefault(source, []).append(name)
-    lines = [f"metadata/{name}.json\n" for names in clips.values() for name in names]
-    write_bytes_atomic(root / "full_list.txt", "".join(lines).encode())
-    return clips
+def clip_name(recording: str, number: int) -> str:
+    """Name of a clip of a recording."""
+    return f"{recording}_{number:03d}"
 
 
-def make_report(
-    records: Sequence[dict[str, Any]], clips: dict[str, list[str]], found: FoundSources, options: IngestOptions
-) -> dict[str, Any]:
-    """What was found, used, left over and skipped, with reasons.
+def write_clips(root: Path, record: Mapping[str, Any], options: IngestOptions, *, folder: str | None = None) -> None:
+    """Write one `metadata/CLIP.json` per clip of a recording.
 
     Args:
-        records: of all sources; a skipped one has a `reason`.
-        clips: of `write_clips`.
-        found: what the paths lead to.
-        options: what was asked for.
+        root: of the set.
+        record: of `frames.take_in`.
+        options: lengths of clips.
+        folder: of its frames below `images/`; by default the recording's name.
     """
-    sources, skipped = [], {}
-    for record in records:
-        if "reason" in record:
-            skipped[record["path"]] = record["detail"]
-            continue
-        frames = sum(stop - start for start, stop in cut(len(record["times"]), options, record["jumps"]))
-        shown = {key: record[key] for key in ("name", "path", "kind", "recorded", "size", "rotation", "decoded")}
-        left = len(record["times"]) - frames
-        sources.append(
-            {**shown, "taken": len(record["times"]), "used": frames, "left_over": left,
-             "clips": clips.get(record["name"], []), "remarks": record["remarks"]}
-        )  # fmt: skip
-    return {
-        "version": VERSION,
-        "options": asdict(options),
-        "images": "PNG, lossless",
-        "sources": sources,
-        "totals": {
-            "sources": len(records),
-            "used": len(sources),
-            "skipped": len(skipped),
-            "clips": sum(len(source["clips"]) for source in sources),
-            "frames": sum(source["used"] for source in sources),
-            "left_over": sum(source["left_over"] for source in sources),
-        },
-        "reasons": dict(sorted(Counter(record["reason"] for record in records if "reason" in record).items())),
-        "skipped": skipped,
-        "left_out": {str(path): reason for path, reason in found.left_out.items()},
-        "copies": {str(path): reason for path, reason in found.copies.items()},
-        "ignored_files": [str(path) for path in found.ignored],
-    }
+    for number, (start, stop) in enumerate(cut(len(record["times"]), options, record["jumps"])):
+        clip = clip_name(record["name"], number)
+        frames: list[dict[str, Any]] = [
+            {"image_path": f"../images/{folder or record['name']}/{frame:05d}.png"} for frame in range(start, stop)
+        ]
+        if record["kind"] == "video":
+            times = record["times"][start:stop]
+            frames = [{**frame, "time": time} for frame, time in zip(frames, times, strict=True)]
+        document = {"scene_name": clip, "source": record["path"], "frames": frames}
+        write_json(root / line_of(clip), document)
+
+
+def line_of(clip: str) -> str:
+    """What the list of clips holds for a clip: its file, below the folder of the set."""
+    return f"metadata/{clip}.json"
+
+
+def write_list(root: Path, lines: Iterable[str]) -> None:
+    """Write `full_list.txt`, one line per clip."""
+    write_bytes_atomic(root / LIST, "".join(f"{line}\n" for line in lines).encode())

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from wildrayzer.data.readers.base import Fit
-from wildrayzer.io.files import read_json
+from wildrayzer.io.files import read_json, replacing
 
 SHEET = "contact_sheet.jpg"
 """File name of the sheet."""
@@ -35,7 +35,8 @@ def write_sheet(root: Path) -> None:
             with Image.open((root / line).parent / frames[frame]["image_path"]) as image:
                 pixels = Fit.of(*image.size, _SIDE).image(image.convert("RGB"))
             sheet.paste(Image.fromarray(pixels), (_GAP + place * (_SIDE + _GAP), top + _LINE))
-    sheet.save(root / SHEET, quality=90)
+    with replacing(root / SHEET) as temporary:
+        sheet.save(temporary, "JPEG", quality=90)
 
 
 def _spread(count: int, wanted: int) -> list[int]:

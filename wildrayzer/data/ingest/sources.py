@@ -5,6 +5,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +14,7 @@ from jaxtyping import UInt8
 
 from wildrayzer.data.ingest.video import VIDEO_SUFFIXES
 from wildrayzer.data.readers.pixels import decode_file
-from wildrayzer.io.digests import digest_json
+from wildrayzer.io.digests import digest_file, digest_json
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 """Pictures that are taken."""
@@ -67,6 +68,12 @@ class Source:
         """Stands for the files by name, size and time of change; they are not read for it."""
         files = self.images or (self.path,)
         return digest_json([[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files])
+
+    @cached_property
+    def content(self) -> str:
+        """Digest of what is in the files, in their order; names and times do not matter. All of them are read."""
+        files = self.images or (self.path,)
+        return digest_json([digest_file(file) for file in files])
 
 
 @dataclass
