@@ -81,6 +81,11 @@ class Browser:
         self._call("POST", "/url", {"url": "about:blank"})
         self._call("POST", "/url", {"url": Path(path).resolve().as_uri() + fragment})
 
+    def resize(self, width, height=900):
+        """The size of the page; unlike a window, it may be as narrow as a phone."""
+        size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
+        self._call("POST", "/goog/cdp/execute", {"cmd": "Emulation.setDeviceMetricsOverride", "params": size})
+
     def run(self, script, *arguments):
         """Value that a script returns."""
         return self._call("POST", "/execute/sync", {"script": script, "args": list(arguments)})

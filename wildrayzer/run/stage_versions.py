@@ -20,6 +20,6 @@ STAGE_VERSIONS = MappingProxyType(
         "score_input_masks": 1,
         "score_renderer": 2,
         "tables": 1,
-        "report": 1,
+        "report": 2,
     }
 )

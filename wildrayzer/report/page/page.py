@@ -1,5 +1,6 @@
 """The report's building blocks, and the one template that turns them into a self-contained HTML page."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -16,6 +17,8 @@ class Picture:
     """Description of the image, for those who cannot see it."""
     caption: str = ""
     """Text under it."""
+    title: str = ""
+    """A few words before the caption, set apart."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,47 @@ class KeyValues:
     kind: ClassVar[str] = "key_values"
     rows: tuple[tuple[str, str], ...]
     title: str = ""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Figures in words: what was measured, its value, and a sentence on what it compares with."""
+
+    kind: ClassVar[str] = "answers"
+    rows: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True)
+class IntervalRow:
+    """A difference with its interval and verdict; places on the scale are in percent of its width."""
+
+    text: str
+    """What is claimed."""
+    detail: str
+    """What was compared, and where."""
+    verdict: str
+    value: str
+    """Mean and interval with unit, or why there is none."""
+    low: float | None = None
+    """Ends of the interval on the scale; None where nothing is measured."""
+    mean: float = 0.0
+    high: float = 0.0
+    limit: float | None = None
+    """What the interval has to lie above, where that is not 0."""
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Differences that share one scale."""
+
+    kind: ClassVar[str] = "intervals"
+    title: str
+    zero: float
+    """Place of 0 on the scale."""
+    low: str
+    """Labels of the ends of the scale."""
+    high: str
+    rows: tuple[IntervalRow, ...]
 
 
 @dataclass(frozen=True)
@@ -56,7 +100,7 @@ class Figures:
     title: str
     pictures: tuple[Picture, ...]
     text: str = ""
-    size: Literal["small", "plot", "strip", "wide"] = "plot"
+    size: Literal["small", "plot", "strip"] = "plot"
 
 
 @dataclass(frozen=True)
@@ -90,7 +134,7 @@ class GalleryRow:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Pictures in rows and columns."""
+    """Pictures in rows and columns; a row that is too long for the page is broken, never cut."""
 
     kind: ClassVar[str] = "gallery"
     title: str
@@ -101,8 +145,16 @@ class Gallery:
     def __post_init__(self) -> None:
         assert all(len(row.pictures) == len(self.columns) for row in self.rows), "one picture per column"
 
+    @property
+    def per_line(self) -> int:
+        """Pictures side by side where the page is wide: lines of equal length, of at most `_PER_LINE`."""
+        lines = -(-len(self.columns) // _PER_LINE)
+        return -(-len(self.columns) // lines)
 
-Block = Note | KeyValues | TextTable | Figures | Video | Gallery
+
+Block = Note | KeyValues | Answers | Intervals | TextTable | Figures | Video | Gallery
+_PER_LINE = 12
+_COUNTED = {"table": "table", "figures": "picture", "video": "video", "gallery": "gallery"}
 
 
 @dataclass(frozen=True)
@@ -114,6 +166,21 @@ class Section:
     title: str
     text: str
     blocks: tuple[Block, ...] = field(default=())
+    folded: bool = False
+    """Whether the section is folded when the page opens."""
+
+    @property
+    def content(self) -> str:
+        """What is inside, counted, such as `2 tables, 3 pictures`."""
+        counts: Counter[str] = Counter()
+        for block in self.blocks:
+            if block.kind in _COUNTED:
+                counts[_COUNTED[block.kind]] += len(block.pictures) if isinstance(block, Figures) else 1
+        return ", ".join(f"{count} {_plural(name, count)}" for name, count in counts.items())
+
+
+def _plural(name: str, count: int) -> str:
+    return name if count == 1 else "galleries" if name == "gallery" else f"{name}s"
 
 
 def render_page(title: str, lead: str, sections: list[Section]) -> str:

@@ -1,6 +1,7 @@
 """Training curves of a stage: loss, held-out PSNR beside what shortcuts reach, and the motion head's labels."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ _BASELINES = (
 )
 
 
-def stage_plots(path: str | Path, title: str) -> Figures:
+def stage_plots(path: str | Path, stage: str) -> list[Picture]:
     """The curves of one stage from its metrics file; what the stage does not measure is left out."""
     train, validation = read_metrics(path, "train"), read_metrics(path, "validation")
     pictures = [_loss(train)] if train else []
@@ -37,7 +38,7 @@ def stage_plots(path: str | Path, title: str) -> Figures:
         pictures.append(_validation(validation))
     if train and "label_iou" in train[-1]:
         pictures.append(_labels(train))
-    return Figures(title, tuple(pictures), text="" if pictures else "The metrics file is empty.")
+    return [replace(picture, title=f"{stage}: {picture.title}.") for picture in pictures]
 
 
 def _column(records: Records, name: str) -> tuple[list[float], list[float]]:
@@ -61,7 +62,7 @@ def _loss(records: Records) -> Picture:
     caption = f"Loss and its parts (logarithmic), without units; {last['loss']:.4g} at step {last['step']:.0f}." + (
         f" {skipped} updates were skipped for their gradient norm." if skipped else ""
     )
-    return Picture(chart(draw), "Training loss against optimiser step", caption)
+    return Picture(chart(draw), "Training loss against optimiser step", caption, "loss")
 
 
 def _validation(records: Records) -> Picture:
@@ -82,7 +83,9 @@ def _validation(records: Records) -> Picture:
         f"{last['above_mean']:+.2f} dB against the target's mean colour; rendering with another target's pose costs "
         f"{last['pose_use']:.2f} dB (near 0: the poses are ignored)."
     )
-    return Picture(chart(draw), "Validation PSNR against optimiser step, with three shortcuts", caption)
+    return Picture(
+        chart(draw), "Validation PSNR against optimiser step, with three shortcuts", caption, "held-out clips"
+    )
 
 
 def _labels(records: Records) -> Picture:
@@ -103,7 +106,7 @@ def _labels(records: Records) -> Picture:
         f"clips, not the truth. IoU (probability over the gate's threshold) {last['label_iou']:.2f} at step "
         f"{last['step']:.0f}; a calibrated head predicts as much motion as is labelled."
     )
-    return Picture(chart(draw), "Motion head: IoU with its labels against optimiser step", caption)
+    return Picture(chart(draw), "Motion head: IoU with its labels against optimiser step", caption, "motion head")
 
 
 def last_sheet(metrics: str | Path, config: RunConfig, title: str) -> Figures | None:

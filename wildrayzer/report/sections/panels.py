@@ -18,9 +18,11 @@ from wildrayzer.run.layout import RunLayout
 
 MAIN, BASE = "joint", "static"
 _WITHOUT_PANEL = ("nearest", "blend")
-_ERROR = 0.3
+ERROR = 0.3
+"""Upper end of the errors' colour scale."""
 _WORST = 3
-_Pictures = dict[str, np.ndarray]
+Pictures = dict[str, np.ndarray]
+"""What a scoring job keeps for the report, by name."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class SplitPanels:
 
     split: str
     inputs: int
-    methods: dict[str, _Pictures]
+    methods: dict[str, Pictures]
     """NPZ of the scoring jobs: `scene`, `frame`, `inputs`, `recorded`, `truth`, `rendering`, maybe `token_mask`."""
     scores: pd.DataFrame
     store: FrameStore
@@ -92,7 +94,7 @@ def _gallery(panels: SplitPanels, scenes: list[str], title: str, text: str) -> G
         *([Column("true mask")] if panels.store.has_masks else []),
         Column("truth"),
         *(Column(method.replace("_", " ")) for method in panels.methods),
-        *(ramp(f"error, {method}", 0.0, _ERROR) for method in (BASE, MAIN) if panels.scored),
+        *(ramp(f"error, {method}", 0.0, ERROR) for method in (BASE, MAIN) if panels.scored),
     )
     rows = [_row(panels, scene, gated) for scene in scenes]
     text += f" {panels.inputs} inputs, the middle target. " + _legend(panels, gated)
@@ -122,17 +124,16 @@ def _row(panels: SplitPanels, scene: str, gated: bool) -> GalleryRow:
     main = panels.methods[MAIN]
     place = main["scene"].tolist().index(scene)
     frame = int(main["frame"][place])
-    mask = _true_mask(panels.store, scene, frame)
+    mask = true_mask(panels.store, scene, frame)
     photographs = {f"input {number + 1}": image for number, image in enumerate(main["inputs"][place])}
     maps: dict[str, np.ndarray] = {}
     if gated:
         maps = {f"mask {number + 1}": mask_picture(grid) for number, grid in enumerate(main["token_mask"][place])}
     if mask is not None:
         maps["true mask"] = mask_picture(mask)
-    renderings = {name: _of(method, scene) for name, method in panels.methods.items()}
+    renderings = {name: rendering_of(method, scene) for name, method in panels.methods.items()}
     truth = main["truth"][place]
-    hidden = mask if not panels.store.has_clean else None
-    errors = [_error(renderings[method], truth, hidden) for method in (BASE, MAIN) if panels.scored]
+    errors = [error_picture(panels, renderings[method], scene) for method in (BASE, MAIN) if panels.scored]
     pictures = [
         *(Picture(photo_uri(image), f"{name} of {scene}") for name, image in photographs.items()),
         *(Picture(map_uri(image), f"{name} of {scene}") for name, image in maps.items()),
@@ -147,19 +148,27 @@ def _row(panels: SplitPanels, scene: str, gated: bool) -> GalleryRow:
     return GalleryRow(f"{scene}, frame {frame}{psnr}", tuple(pictures))
 
 
-def _of(method: _Pictures, scene: str) -> np.ndarray | None:
+def rendering_of(method: Pictures, scene: str) -> UInt8[np.ndarray, "h w 3"] | None:
+    """A method's rendering of a scene; None where the scoring job kept none."""
     scenes = method["scene"].tolist()
     return method["rendering"][scenes.index(scene)] if scene in scenes else None
 
 
-def _error(rendering: np.ndarray | None, truth: np.ndarray, hidden: np.ndarray | None) -> np.ndarray | None:
+def error_picture(
+    panels: "SplitPanels", rendering: UInt8[np.ndarray, "h w 3"] | None, scene: str
+) -> UInt8[np.ndarray, "h w 3"] | None:
+    """Mean absolute difference from the truth as colours, grey where a transient hides it; None without a rendering."""
     if rendering is None:
         return None
-    error = np.abs(rendering.astype(np.float64) - truth).mean(-1) / 255
-    return heat(error if hidden is None else np.where(hidden == 0, error, np.nan), 0.0, _ERROR)
+    main = panels.methods[MAIN]
+    place = main["scene"].tolist().index(scene)
+    error = np.abs(rendering.astype(np.float64) - main["truth"][place]).mean(-1) / 255
+    hidden = None if panels.store.has_clean else true_mask(panels.store, scene, int(main["frame"][place]))
+    return heat(error if hidden is None else np.where(hidden == 0, error, np.nan), 0.0, ERROR)
 
 
-def _true_mask(store: FrameStore, scene: str, frame: int) -> UInt8[np.ndarray, "h w"] | None:
+def true_mask(store: FrameStore, scene: str, frame: int) -> UInt8[np.ndarray, "h w"] | None:
+    """The true mask of a frame, 1 = transient; None where the store has none."""
     if not store.has_masks:
         return None
     return store.read_masks(store.offsets[store.scenes.index(scene)] + np.array([frame]))[0]

@@ -151,7 +151,7 @@ def _path(made: Rendered) -> list[Block]:
     )
     return [
         Video("Path", f"data:video/mp4;base64,{payload}", "Camera path, the same as path.mp4 beside this page."),
-        Figures("Frames of the path", (still,), size="wide"),
+        Figures("Frames of the path", (still,), size="strip"),
     ]
 
 
