@@ -4,6 +4,8 @@ import zipfile
 from pathlib import Path
 
 _BLOCK = 1 << 20
+_FOLDER = 0x10
+"""Bit of the external attributes that marks a folder (APPNOTE.TXT 4.4.15, attributes of MS-DOS)."""
 
 
 def is_zip(path: str | Path) -> bool:
@@ -17,11 +19,15 @@ def is_zip(path: str | Path) -> bool:
 def damaged_member(path: str | Path) -> str | None:
     """Name of a member whose content does not have its CRC-32; None if all do, or the file was saved without them.
 
+    A member that is marked as a folder and has content is damaged too: PyTorch reads zeros in place of the content.
+
     Raises:
         zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, zlib.error: the archive cannot be read.
     """
     with zipfile.ZipFile(path) as archive:
         members = [member for member in archive.infolist() if member.file_size]
+        if folder := next((member.filename for member in members if member.external_attr & _FOLDER), None):
+            return folder
         bad = [member.filename for member in members if not _is_whole(archive, member)]
     # torch.serialization.set_crc32_options(False) leaves out all of them.
     return bad[0] if bad and len(bad) < len(members) else None

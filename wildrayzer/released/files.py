@@ -80,7 +80,7 @@ def load_file(path: Path) -> Any:
 
             return load_safetensors(path)
         if is_zip(path) and (member := damaged_member(path)):
-            raise ValueError(f"{member} does not have its checksum")
+            raise ValueError(f"{member} in it is damaged")
         return torch.load(path, map_location="cpu", mmap=not head.startswith(_LEGACY), weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(_refusal(path, error)) from None

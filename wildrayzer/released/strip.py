@@ -84,7 +84,7 @@ def strip(path: str | Path, out: str | Path) -> int:
     reader = SimpleNamespace(Unpickler=_Unpickler, load=_load, __name__="inert")
     try:
         if is_zip(path) and (member := damaged_member(path)):
-            raise ValueError(f"{member} does not have its checksum")
+            raise ValueError(f"{member} in it is damaged")
         content = torch.load(path, map_location="cpu", pickle_module=reader, weights_only=False)
     except (*BROKEN, pickle.UnpicklingError) as error:
         raise ValueError(f"{path}: not readable as a checkpoint ({first_line(error)}); fetch it again") from None

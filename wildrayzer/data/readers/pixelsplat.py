@@ -63,7 +63,7 @@ def load_chunk(file: Path, *, mapped: bool = False) -> dict[str, dict[str, Any] 
         raise BadSceneError("chunk cannot be read", f"{file}: {_what_it_is(file)}")
     try:
         if not mapped and (member := damaged_member(file)):
-            raise BadSceneError("chunk is damaged", f"{file}: {member} does not have its checksum; fetch it again")
+            raise BadSceneError("chunk is damaged", f"{file}: {member} in it is damaged; fetch it again")
         scenes = torch.load(file, map_location="cpu", weights_only=True, mmap=mapped)
     except _BROKEN as error:
         raise BadSceneError("chunk cannot be read", f"{file}: {str(error).partition(chr(10))[0]}") from None
