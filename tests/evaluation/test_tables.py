@@ -1,5 +1,6 @@
 """Tables, claims and intervals from score files alone."""
 
+import csv
 import re
 from io import StringIO
 
@@ -62,6 +63,20 @@ def test_a_scene_may_have_the_name_of_a_missing_value(tmp_path):
     scores = read_scores([write_job(tmp_path, rows)[0]])
     assert sorted(scores["scene"]) == ["NA", "null", "room", "room"]
     assert scores["value"].isna().sum() == 1
+
+
+HOSTILE = ["=cmd|' /C calc'!A0", "+1", "-1+2", "@SUM(A1)", "\t=1", "'=1", "''+1", "'quoted'", '"a", "b"', "a=1"]
+
+
+def test_a_scene_named_like_a_formula_is_text_to_spreadsheets_and_keeps_its_name(tmp_path):
+    rows = [("static", "dynamic_test", 2, scene, 0, "static", "psnr", -1.0) for scene in HOSTILE]
+    file, _ = write_job(tmp_path, rows)
+    assert sorted(read_scores([file])["scene"]) == sorted(HOSTILE)
+    with file.open(encoding="utf-8", newline="") as stream:
+        cells = [row["scene"] for row in csv.DictReader(stream)]
+    assert not [cell for cell in cells if cell[0] in "=+-@\t"]
+    assert {"'quoted'", '"a", "b"', "a=1"} <= set(cells), "what is no formula is written as it is"
+    assert "'=cmd|" in file.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from wildrayzer.evaluation.tables.files import write_named
 from wildrayzer.evaluation.tables.scores import read_manifests, read_scores
 from wildrayzer.evaluation.tables.tables import TableContext, Tables, build_tables
 from wildrayzer.evaluation.tables.text import latex, markdown
@@ -73,8 +74,8 @@ def write_tables(tables: Tables, folder: str | Path) -> None:
     texts = {
         "tables.md": markdown(tables),
         "tables.tex": latex(tables),
-        "summary.csv": tables.summary.to_csv(index=False, float_format="%.6g", na_rep="nan", lineterminator="\n"),
-        "claims.csv": claims.to_csv(index=False, float_format="%.6g", na_rep="nan", lineterminator="\n"),
+        "summary.csv": write_named(tables.summary),
+        "claims.csv": write_named(claims),
     }
     for name in FILES:
         write_bytes_atomic(folder / name, texts[name].encode())

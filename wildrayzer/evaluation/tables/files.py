@@ -1,7 +1,8 @@
-"""`summary.csv` and `claims.csv` of a run, read back as they were written. Needs no torch."""
+"""CSV files of scores and tables, read back as they were written. Needs no torch."""
 
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,8 +12,38 @@ from wildrayzer.evaluation.tables.rows import FIELDS
 _FIX = "run the stage benchmark_tables again"
 
 
+_FORMULA = re.compile(r"'*[=+\-@\t]")
+"""Beginning of a text that spreadsheets take for a formula, after any number of apostrophes."""
+
+
+def write_named(table: pd.DataFrame, *, missing: str = "nan") -> str:
+    """A table as CSV with six significant digits, which a spreadsheet can open without running anything.
+
+    A text that begins like a formula (`=`, `+`, `-`, `@` or a tab) gets an apostrophe in front, which
+    `read_named` takes away. All other texts are written as they are.
+
+    Args:
+        table: columns of text and numbers.
+        missing: how missing numbers are written.
+    """
+    safe = _changed(table, lambda text: f"'{text}" if _FORMULA.match(text) else text)
+    text: str = safe.to_csv(index=False, float_format="%.6g", na_rep=missing, lineterminator="\n")
+    return text
+
+
+def _changed(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
+    """The table with `change` made to every text in it; columns in which it changes nothing stay as they are."""
+    changed = {}
+    for name in table.columns:
+        if not pd.api.types.is_numeric_dtype(table[name]):
+            texts = {text: change(text) for text in table[name].unique() if isinstance(text, str)}
+            if any(before != after for before, after in texts.items()):
+                changed[name] = [texts.get(value, value) for value in table[name]]
+    return table.assign(**changed)
+
+
 def read_named(path: str | Path, *, numbers: Sequence[str]) -> pd.DataFrame:
-    """A CSV file whose names stay text: a scene, a split or a row may be called NA or null.
+    """A CSV file of `write_named`. Its names stay text: a scene, a split or a row may be called NA or null.
 
     Args:
         path: the file.
@@ -23,12 +54,13 @@ def read_named(path: str | Path, *, numbers: Sequence[str]) -> pd.DataFrame:
     """
     text = Path(path).read_text(encoding="utf-8")
     columns = pd.read_csv(io.StringIO(text), nrows=0).columns
-    return pd.read_csv(
+    table = pd.read_csv(
         io.StringIO(text),
         dtype={name: str for name in columns if name not in numbers},
         keep_default_na=False,
         na_values={name: ["", "nan", "NaN"] for name in numbers},
     )
+    return _changed(table, lambda text: text[1:] if text[:1] == "'" and _FORMULA.match(text) else text)
 
 
 def read_summary(tables: str | Path) -> pd.DataFrame:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from wildrayzer.evaluation.tables.files import read_named
+from wildrayzer.evaluation.tables.files import read_named, write_named
 from wildrayzer.io.digests import digest_file
 from wildrayzer.io.files import read_json, write_bytes_atomic, write_json
 from wildrayzer.io.provenance import code_versions
@@ -72,7 +72,6 @@ def write_scores(
     number of NaN values per region.
     """
     table = pd.DataFrame(list(rows), columns=list(COLUMNS)).sort_values(list(KEYS), kind="stable")
-    text = table.to_csv(index=False, float_format="%.6g", na_rep="nan", lineterminator="\n")
     missing = table.loc[table["value"].isna(), "region"] + "/" + table.loc[table["value"].isna(), "metric"]
     counts = {
         "rows": len(table),
@@ -80,7 +79,7 @@ def write_scores(
         "frames": len(table[["scene", "frame"]].drop_duplicates()),
         "nan": {str(name): int(count) for name, count in missing.value_counts().sort_index().items()},
     }
-    write_bytes_atomic(scores, text.encode())
+    write_bytes_atomic(scores, write_named(table).encode())
     about = {"schema": SCHEMA, **code_versions(), **extra, "counts": counts, "scores_digest": digest_file(scores)}
     write_json(manifest, about)
 

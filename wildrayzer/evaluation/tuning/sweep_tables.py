@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from wildrayzer.evaluation.tables.files import write_named
 from wildrayzer.io.files import read_json, write_bytes_atomic, write_json
 from wildrayzer.io.outputs import check_outputs
 
@@ -39,7 +40,7 @@ def write_tables(table: pd.DataFrame, out: Path, *, swept: Sequence[str], base: 
     """
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "tuning.json", {"sweep": digest})
-    write_bytes_atomic(out / "tuning.csv", table.to_csv(index=False, float_format="%.6g").encode())
+    write_bytes_atomic(out / "tuning.csv", write_named(table, missing="").encode())
     write_bytes_atomic(out / "tuning.md", markdown(table, swept=swept, base=base).encode())
 
 
