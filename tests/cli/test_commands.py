@@ -9,6 +9,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from tests.helpers.clips import photos
 from tests.helpers.tiny_run import TINY
 from wildrayzer import __version__
 from wildrayzer.cli.main import RENAMED, app
@@ -90,6 +91,16 @@ def test_the_old_option_is_the_argument_config(tmp_path, old, option, joined):
     assert result.exit_code == 2
     assert f"warning: `wildrayzer {old} {option} CONFIG` is now `wildrayzer run {old} CONFIG`" in result.stderr
     assert str(missing) in result.stderr.split("error: ")[1]
+
+
+@pytest.mark.parametrize("word", ["~/none.yaml", "$HOME/none.yaml", "${HOME}/none.yaml"])
+def test_the_home_folder_is_found_where_the_shell_left_its_short_name(tmp_path, monkeypatch, word):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert f"{tmp_path}/none.yaml: no such configuration" in run("config", "check", word).stderr
+    photos(tmp_path / "walk", ["1.png", "2.png", "3.png"])
+    home = word.removesuffix("/none.yaml")
+    assert run("data", "ingest", f"{home}/walk", f"--out={home}/own").exit_code == 0
+    assert (tmp_path / "own" / "full_list.txt").is_file()
 
 
 def test_old_and_new_command_print_the_same(monkeypatch):

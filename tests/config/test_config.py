@@ -261,3 +261,16 @@ def test_sections_are_frozen():
     config = parse_config(base_with({}))
     with pytest.raises(ValueError, match="frozen"):
         config.pretrain.steps = 3
+
+
+def test_home_and_variables_are_replaced_in_paths(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("SCRATCH", "/scratch")
+    config = parse_config(base_with({
+        "pretrained": "~/renderer", "features.weights": "$SCRATCH/vit", "benchmark.lpips_weights": "${HOME}/$UNKNOWN/~",
+        "benchmark.index": {"static_test": "~/{inputs}.json"},
+    }))  # fmt: skip
+    assert (config.pretrained, config.features.weights) == ("/home/me/renderer", "/scratch/vit")
+    assert config.benchmark.lpips_weights == "/home/me/$UNKNOWN/~"
+    assert config.benchmark.index == {"static_test": "/home/me/{inputs}.json"}
+    assert parse_config(config.model_dump()) == config

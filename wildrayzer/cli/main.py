@@ -3,6 +3,8 @@
 Commands import what is slow to load (torch, transformers) in their bodies, so that help stays fast.
 """
 
+import re
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -27,12 +29,23 @@ RENAMED = {
 """Old name of a command: its new name, and the option that its argument CONFIG was."""
 
 
+_HOME = re.compile(r"(--[\w-]+=)?(~|\$HOME|\$\{HOME\})(/.*)?", re.DOTALL)
+"""A path below the home folder, alone or as the value of an option."""
+
+
 class RootGroup(TyperGroup):
     """The commands, which answer to their old names too. Old names are in no help text."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Replace an old name, and the option that is an argument now, before the command is looked up."""
-        old, *rest = args
+        """Replace an old name, and the option that is an argument now, before the command is looked up.
+
+        `~` and `$HOME` are replaced where the shell left them: behind `--out=`, in quotes, or without a shell.
+        """
+        old, *rest = (
+            f"{match[1] or ''}{Path.home()}{match[3] or ''}" if (match := _HOME.fullmatch(word)) else word
+            for word in args
+        )
+        args = [old, *rest]
         if old in RENAMED:
             new, option = RENAMED[old]
             if option:

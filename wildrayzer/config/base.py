@@ -1,13 +1,24 @@
 """What all configuration sections share, and what an option can say about itself."""
 
 import inspect
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 from pydantic.fields import FieldInfo
 
+
+def expanded(path: str) -> str:
+    """A path with a leading `~` and environment variables replaced, as a shell does; unknown variables stay."""
+    path = os.path.expandvars(path)
+    return str(Path(path).expanduser()) if path.split("/")[0] == "~" else path
+
+
+FilePath = Annotated[str, AfterValidator(expanded)]
+"""A file or folder, see `expanded`."""
 Effect = Literal["result", "rounding", "speed", "observation"]
 """What an option affects.
 

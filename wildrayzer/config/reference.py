@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -24,7 +24,8 @@ as `config/demo.yaml` or `config/paper.yaml`. Unknown options are refused by nam
 with the fix; `wildrayzer config check FILE` says what is wrong with a file and what in it differs from the paper.
 `config/schema.json` is the same as a JSON schema, for editors that complete and check YAML.
 
-An option is written as `section.option`, as in `pretrain.views.targets`.
+An option is written as `section.option`, as in `pretrain.views.targets`. In paths, a leading `~` and environment
+variables such as `$SCRATCH` are replaced.
 
 **affects** says what a changed option changes: `result`, what a stage computes; `rounding`, the order of sums and the
 choice of kernels, and so the last digits of the same result; `speed`, only time, memory and how work is divided;
@@ -141,6 +142,8 @@ def _type_text(annotation: Any, *, plural: bool = False) -> str:
     kind = without_null(annotation)
     if kind is not annotation:
         return f"{_type_text(kind)}, or null"
+    if get_origin(kind) is Annotated:  # a path
+        kind = get_args(kind)[0]
     if get_origin(kind) is Literal:
         return "choices" if plural else "choice"
     if get_origin(kind) is dict:

@@ -5,7 +5,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from wildrayzer.config.base import TABLES, Observation, Paper, Section
+from wildrayzer.config.base import TABLES, FilePath, Observation, Paper, Section
 
 Method = Literal["nearest", "blend", "static", "static_coseg", "static_true_masks", "static_clean", "distilled",
                  "joint", "joint_true_masks", "joint_clean", "unmasked"]  # fmt: skip
@@ -21,7 +21,7 @@ class ExternalMasks(Section):
 
     affects = "result"
 
-    folders: dict[str, str]
+    folders: dict[str, FilePath]
     """Folder of masks for each split."""
 
 
@@ -30,7 +30,7 @@ class ExternalRenderings(Section):
 
     affects = "result"
 
-    folders: dict[str, str]
+    folders: dict[str, FilePath]
     """Folder of renderings for each set; `{inputs}` in it stands for the number of input views."""
 
 
@@ -39,7 +39,7 @@ class ExternalCheckpoint(Section):
 
     affects = "result"
 
-    path: str
+    path: FilePath
     """Checkpoint folder."""
     gate: Literal["own", "none"] = "own"
     """`own`: its motion head gates the inputs, and is scored as `head:NAME`. `none`: a static renderer."""
@@ -71,7 +71,7 @@ class EvaluationSet(Section):
     """Numbers of input views; null takes `benchmark.inputs`."""
     targets: int | None = Field(None, ge=1)
     """Target views of drawn windows; null takes `benchmark.targets`. An index file names its own."""
-    index: str | None = None
+    index: FilePath | None = None
     """Frozen index file, `{inputs}` in it stands for the number of input views; null draws windows."""
 
 
@@ -101,7 +101,7 @@ class BenchmarkConfig(Section):
     """Target views."""
     min_distance: int = Field(8, ge=1)
     """Least distance of the end frames in an evaluation window drawn without an index file."""
-    index: dict[str, str] = Field(default_factory=dict)
+    index: dict[str, FilePath] = Field(default_factory=dict)
     """Frozen index file for a split: {scene: {"context": [...], "target": [...]} or null}; `{inputs}` in its path
     stands for the number of input views."""
     sets: dict[str, EvaluationSet] = Field(default_factory=dict)
@@ -115,7 +115,7 @@ class BenchmarkConfig(Section):
     """Ablations that are part of the tables, and so of every run; the others wait for their target."""
     mask_threshold: float = Field(0.5, gt=0.0, lt=1.0)
     """Threshold on the motion probability for IoU and recall."""
-    lpips_weights: str | None = None
+    lpips_weights: FilePath | None = None
     """VGG-16 backbone file for LPIPS; null leaves LPIPS out, with the reason stated in the tables."""
     bootstrap: int = Field(1000, ge=100)
     """Bootstrap resamples over scenes for 95% intervals."""

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from wildrayzer.config.base import Observation, Section, Speed
+from wildrayzer.config.base import FilePath, Observation, Section, Speed
 
 Layout = Literal["pixelsplat", "lvsm", "embedded"]
 
@@ -26,7 +26,7 @@ class SplitConfig(Section):
     source: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$")
     """SOURCE/PART of the table of sources, such as `re10k/train`: fetched by a job when it is missing. Null for a set
     of your own and for `embedded`."""
-    path: str | None = None
+    path: FilePath | None = None
     """Folder of the split (`pixelsplat`: holds the chunks; `lvsm`: holds full_list.txt). Null takes the place of
     `source` below resources/data; a path of your own is used as it is and nothing is fetched."""
     role: Literal["static", "dynamic", "pairs"]
@@ -135,9 +135,9 @@ class CocoConfig(Section):
 
     affects = "result"
 
-    annotations: str | None = None
+    annotations: FilePath | None = None
     """COCO annotation file; null takes the embedded stand-in."""
-    images: str | None = None
+    images: FilePath | None = None
     """Folder of the images the annotations name; null takes the embedded stand-in."""
 
     @model_validator(mode="after")
@@ -152,7 +152,7 @@ class DataConfig(Section):
 
     affects = "result"
 
-    sources: str | None = None
+    sources: FilePath | None = None
     """Table of sources; null takes the repository's resources/sources.yaml."""
     splits: dict[str, SplitConfig]
     """Splits by name, of letters, digits, spaces and `_`, `.`, `-`: names of files and in the workflow's patterns."""

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from wildrayzer.config.base import SUPPLEMENT_A, Paper, Rounding, Section
+from wildrayzer.config.base import SUPPLEMENT_A, FilePath, Paper, Rounding, Section
 
 
 def is_hub_id(weights: str) -> bool:
@@ -21,7 +21,7 @@ class FeaturesConfig(Section):
     backbone: Annotated[Literal["dinov3", "descriptor"], Paper(SUPPLEMENT_A)] = "dinov3"
     """`dinov3`: a DINOv3 ViT through transformers. `descriptor`: Lab statistics and oriented gradients, for machines
     without weights; not DINOv3, and named as what it is in every manifest and table."""
-    weights: str = "facebook/dinov3-vit7b16-pretrain-lvd1689m"
+    weights: FilePath = "facebook/dinov3-vit7b16-pretrain-lvd1689m"
     """Local Hugging Face folder or hub id of the DINOv3 model; unused by `descriptor`. A folder that is a place in the
     table of sources is fetched by a job when it is missing; a hub id is loaded by the jobs that use it."""
     revision: str | None = None
@@ -40,7 +40,7 @@ class PerceptualConfig(Section):
     kind: Annotated[Literal["vgg19", "pyramid", "none"], Paper(SUPPLEMENT_A)] = "vgg19"
     """`vgg19`: the paper's, needs `weights`. `pyramid`: documented substitute without weights, mean absolute difference
     of image gradients over an average-pooled pyramid; named as what it is in manifests."""
-    weights: str | None = "resources/weights/imagenet-vgg-verydeep-19.mat"
+    weights: FilePath | None = "resources/weights/imagenet-vgg-verydeep-19.mat"
     """MatConvNet VGG-19 file (MD5 106118b7cf60435e6d8e04f6a6dc3657) for `vgg19`."""
     weight: Annotated[float, Paper(SUPPLEMENT_A, listed=False)] = Field(0.2, ge=0.0)
     """Weight of the perceptual term beside the MSE."""

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from wildrayzer.config.base import PAPER, RELEASE, SUPPLEMENT_A, Paper, Rounding, Section
+from wildrayzer.config.base import PAPER, RELEASE, SUPPLEMENT_A, FilePath, Paper, Rounding, Section
 from wildrayzer.config.effects import deviations
 
 _SIZE = Paper(SUPPLEMENT_A, listed=False)
@@ -51,7 +51,7 @@ class DinoTokenizerConfig(Section):
 
     affects = "result"
 
-    weights: str | None = None
+    weights: FilePath | None = None
     """Local Hugging Face folder of a DINOv3 ViT, whose weights the tokenizer starts with."""
     trained: bool = False
     """Train the ViT with the renderer (as Open-RayZer intends); else it stays as it is."""

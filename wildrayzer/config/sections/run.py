@@ -2,7 +2,7 @@
 
 from pydantic import Field, model_validator
 
-from wildrayzer.config.base import Section
+from wildrayzer.config.base import FilePath, Section
 from wildrayzer.config.effects import deviations
 from wildrayzer.config.sections.ablations import BUILT_IN, AblationConfig
 from wildrayzer.config.sections.benchmark import BenchmarkConfig
@@ -36,7 +36,7 @@ class RunConfig(Section):
     """Seed of initial weights and of all sampling."""
     rounds: int = Field(1, ge=1, le=9)
     """How often residuals to joint training are repeated."""
-    pretrained: str | None = None
+    pretrained: FilePath | None = None
     """Checkpoint folder of a static renderer that takes the place of pretraining; its sizes must be `model`'s. One
     without motion head is given a new one."""
     compute: ComputeConfig = ComputeConfig()
