@@ -562,5 +562,5 @@ def test_an_index_that_leaves_the_folder_is_refused(tmp_path):
 
 def test_no_usable_scene_fails_whatever_is_allowed(tmp_path):
     raw = chunks(tmp_path / "raw", [chunk_scene("a", frames=2)])
-    with pytest.raises(ValueError, match=r"1 of 1 scenes cannot be used \(too few frames: 1\)"):
+    with pytest.raises(ValueError, match=r"none of the 1 scenes can be used \(too few frames: 1\); mend"):
         prepared("pixelsplat", raw, max_skipped=1.0)

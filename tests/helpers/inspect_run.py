@@ -59,13 +59,13 @@ def make_cache(root, predictor="renderer"):
     return Path(layout.masks(*where))
 
 
-def write_residuals(path, d_dino, d_ssim, psnr, window, *, digests=None, about=None, lengths=None):
+def write_residuals(path, d_dino, d_ssim, psnr, window, *, digests=None, about=None, lengths=None, scenes=None):
     """A group `residuals` of these arrays."""
     offsets = np.cumsum([0, *(lengths or [len(psnr)])])
     with CacheWriter(
         path / "residuals.zarr", "residuals", frames=len(psnr),
         sizes={"patch_row": d_dino.shape[1], "patch_column": d_dino.shape[2]}, digests=digests or {"renderer": "r"},
-        scenes=[f"clip_{number}" for number in range(len(offsets) - 1)], offsets=offsets, about=about,
+        scenes=scenes or [f"clip_{number}" for number in range(len(offsets) - 1)], offsets=offsets, about=about,
     ) as writer:  # fmt: skip
         writer.append(
             d_dino=d_dino.astype(np.float16), d_ssim=d_ssim.astype(np.float16), psnr=psnr.astype(np.float32),

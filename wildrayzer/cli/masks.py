@@ -71,7 +71,11 @@ def inspect(
     The gallery is a folder that opens without a server; its index.html is the summary. Frames, windows and renderer
     must be those that made the cache. By default they are taken from the run's folder if their digests match.
     """
+    from wildrayzer.tools.caches_below import check_is_cache
+
     ignore_time_stamps()
+    with reported():
+        check_is_cache(cache)
     if provenance:
         _show_provenance(cache)
         if not text and out is None:
@@ -169,11 +173,14 @@ def tune(
     from wildrayzer.evaluation.tuning.sweep import check_split, sweep_digest
     from wildrayzer.evaluation.tuning.sweep import tune as score_sets
     from wildrayzer.evaluation.tuning.sweep_tables import check_folder, write_tables
+    from wildrayzer.tools.caches_below import check_is_cache
     from wildrayzer.tools.tune.caches import TuningCaches
     from wildrayzer.tools.tune.chart import write_plots
 
     ignore_time_stamps()
     with reported():
+        for cache in [*caches, *(calibration or [])]:
+            check_is_cache(cache)
         sweep = parse_sweep(settings or [])
         opened = TuningCaches.of(caches, load_config(configfile) if configfile else None)
         pseudo_masks, refine_options = opened.options(refine=refine)

@@ -92,8 +92,10 @@ def refuse_if_too_many(report: dict[str, Any], job: Preparation, out_path: Path)
         if read_json(job.part(number) / "part.json")["facts"]["skipped"]:
             shutil.rmtree(job.part(number), ignore_errors=True)
     reasons = "; ".join(f"{reason}: {count}" for reason, count in report["reasons"].items())
+    fix = f"mend the files listed in {refused_path(out_path)}"
+    if not scenes["used"]:
+        raise ValueError(f"{report['path']}: none of the {scenes['taken']} scenes can be used ({reasons}); {fix}")
     raise ValueError(
         f"{report['path']}: {scenes['skipped']} of {scenes['taken']} scenes cannot be used ({reasons}), "
-        f"more than data.store.max_skipped = {allowed} allows; mend the files listed in {refused_path(out_path)} or "
-        "raise max_skipped"
+        f"more than data.store.max_skipped = {allowed} allows; {fix} or raise max_skipped"
     )
