@@ -1,5 +1,6 @@
 """The mask caches in a folder that is none itself, such as that of a round or of a run."""
 
+import itertools
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 from wildrayzer.pseudo_masks.cache.location import GROUPS
 
 _SHOWN = 20
+_SEARCHED = 5000
+"""Folders that are searched at most: somebody may name the root of a disk."""
 
 
 def check_is_cache(path: Path) -> None:
@@ -23,8 +26,8 @@ def check_is_cache(path: Path) -> None:
 
 
 def caches_below(path: Path) -> Iterator[Path]:
-    """Folders of mask caches below a folder; it does not look into arrays and hidden folders."""
-    for folder, inner, files in os.walk(path):
+    """Folders of mask caches below a folder: of a run, or of all runs; not in arrays and hidden folders."""
+    for folder, inner, files in itertools.islice(os.walk(path), _SEARCHED):
         if _is_cache([*inner, *files]):
             yield Path(folder)
             inner.clear()
