@@ -23,6 +23,8 @@ GRACE_SECONDS = 60.0
 PATIENCE_SECONDS = 900.0
 """How long to wait for a batch before training fails."""
 _FIRST_WARNING_SECONDS = 30.0
+_KILLED_SECONDS = 10.0
+"""How long a killed worker may take to disappear."""
 _SHARED_MEMORY = Path("/dev/shm")
 _TIMED_OUT, _WORKER_DIED = "DataLoader timed out", "DataLoader worker (pid"
 """How torch's errors begin; it has no classes for them."""
@@ -95,7 +97,7 @@ def _end_workers(batches: Iterator[list[Batch]]) -> None:
     getattr(batches, "_shutdown_workers", lambda: None)()
     for child in multiprocessing.active_children():
         child.kill()
-        child.join(POLL_SECONDS)
+        child.join(_KILLED_SECONDS)
 
 
 def _next(batches: Iterator[list[Batch]], stop_requested: Callable[[], bool], grace: float) -> list[Batch] | str | None:
