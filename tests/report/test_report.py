@@ -6,7 +6,6 @@ import re
 import shutil
 from collections import Counter
 from html.parser import HTMLParser
-from io import StringIO
 from pathlib import Path
 
 import cv2
@@ -14,13 +13,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from rich.console import Console
 from typer.testing import CliRunner
 
 from tests.helpers.browser import MISSING, Browser
 from tests.helpers.report_run import make_run, small_config, svg_texts
 from wildrayzer.cli.main import app
-from wildrayzer.evaluation.tables.text import print_summary
+from wildrayzer.evaluation.tables.text import read_tables
 from wildrayzer.report.sections.relations import binned
 from wildrayzer.run.layout import RunLayout
 from wildrayzer.stages.write_report import write_report
@@ -319,17 +317,39 @@ def test_a_damaged_table_is_refused(run, tmp_path):
     file = Path(other.tables) / "tables.md"
     file.write_text(file.read_text().replace("| 2 | blend |", "| 2 |", 1))
     with pytest.raises(ValueError, match=r"tables\.md: .* run the stage benchmark_tables again"):
-        print_summary(config=config, layout=other)
+        read_tables(config, other)
 
 
-def test_the_summary_shows_tables_and_path(run, html):
-    config, layout = run
-    stream = StringIO()
-    print_summary(config=config, layout=layout, console=Console(file=stream, width=200))
-    text = stream.getvalue()
+def _summary(run, tmp_path, *options):
+    file = tmp_path / "small.yaml"
+    file.write_text(yaml.safe_dump(run[0].model_dump(mode="json")))
+    results = Path(run[1].base).parent
+    result = CliRunner().invoke(app, ["run", "summary", str(file), "--results", str(results), *options])
+    assert result.exit_code == 0, result.output
+    return file, result.output
+
+
+def test_the_summary_is_a_few_lines(run, html, tmp_path, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "400")
+    file, text = _summary(run, tmp_path)
+    lines = text.splitlines()
+    assert len(lines) <= 12
+    assert lines[0].startswith("Run small. ")
+    assert lines[1].startswith("  - New views of static clips: ")
+    assert "Copying the nearest input: " in lines[1]
+    assert "Trained without masks: " in text
+    assert re.search(r"^Of \d+ claims: \d+ (hold|do|un)", text, re.MULTILINE)
+    assert re.search(r"^(Did not hold: .*_test|No claim failed)", text, re.MULTILINE)
+    assert f"run summary {file} --tables" in lines[-3]
+    assert lines[-2] == f"Report:  {run[1].report}"
+    assert "masks run VIDEO" in lines[-1]
+
+
+def test_tables_are_printed_on_request(run, html, tmp_path):
+    _, text = _summary(run, tmp_path, "--tables")
     assert "View synthesis on dynamic_test" in text
     assert "does not hold" in text
-    assert text.rstrip().endswith(f"Report: {layout.report}")
+    assert text.rstrip().endswith(f"Report:  {run[1].report}")
 
 
 def test_the_command_names_what_is_missing(tmp_path):

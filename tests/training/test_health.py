@@ -30,16 +30,25 @@ def healthy():
     return {"above_nearest": 2.0, "above_mean": 5.0, "pose_use": 1.0, "camera_spread": 0.1}
 
 
-def test_health_is_judged_from_its_step_on_and_loudly(caplog):
+def test_health_is_judged_from_its_step_on_and_says_what_to_do(caplog):
     judge = check(by=0.5)
     judge.see("validation", healthy() | {"pose_use": 0.01})
     assert judge.failures(4) == {}
     assert judge.failures(5) == {"pose_use": 0.01}
-    assert "UNHEALTHY: pretrain at step 5 of 10: pose_use is 0.01, at least 0.1 expected" in caplog.text
-    assert "it ignores the poses" in caplog.text
-    assert caplog.records[-1].levelno == logging.ERROR
+    assert "pretrain, step 5 of 10: it ignores the poses: pose_use is 0.01, at least 0.1 is expected by" in caplog.text
+    assert "(watch.health.pose_use). If the next validation repeats this, look at the pictures" in caplog.text
+    assert caplog.records[-1].levelno == logging.WARNING
     judge.see("validation", healthy())
     assert judge.failures(6) == {}
+
+
+def test_the_strongest_shortcut_is_compared_with_at_the_end_only(caplog):
+    judge = check(by=0.5)
+    judge.see("validation", healthy() | {"above_nearest": -0.4})
+    assert judge.failures(9) == {}
+    assert judge.failures(10) == {"above_nearest": -0.4}
+    assert "a copy of the nearest input view: above_nearest is -0.4" in caplog.text
+    assert "(watch.health.above_nearest). Look at the pictures" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -50,9 +59,9 @@ def test_health_is_judged_from_its_step_on_and_loudly(caplog):
 def test_each_figure_has_a_limit(name, value):
     judge = check(by=0.1)
     judge.see("validation", healthy())
-    assert judge.failures(9) == {}
+    assert judge.failures(10) == {}
     judge.see("validation", {name: value})
-    assert list(judge.failures(9)) == [name]
+    assert list(judge.failures(10)) == [name]
 
 
 def test_noisy_figures_are_averaged_over_ten_records():
@@ -106,8 +115,8 @@ def test_views_past_the_filter_are_counted_among_the_dynamic_ones():
 
 
 def test_an_unhealthy_run_stops_if_asked_and_keeps_its_last_state(stores, tmp_path):  # noqa: F811
-    watch = WatchConfig(health=HealthConfig(by=0.5, stop=True, above_nearest=90.0))
-    with pytest.raises(UnhealthyError, match=r"pretrain stopped at step 3 of 6, it is unhealthy: above_nearest"):
+    watch = WatchConfig(health=HealthConfig(by=0.5, stop=True, above_mean=90.0))
+    with pytest.raises(UnhealthyError, match=r"pretrain stopped at step 3 of 6, it fails its health check: above_mean"):
         train(job(stores, tmp_path, watch=watch))
     state = tmp_path / "state"
     assert sorted(path.name for path in state.glob("step-*.pt")) == ["step-000000002.pt"]

@@ -1,5 +1,7 @@
 """`wildrayzer run`: what a run will cost, what came out of it, and its spread over seeds."""
 
+import shutil
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -98,16 +100,36 @@ def summary(
     name: Annotated[
         str | None, typer.Option(help="Name of the run, if snakemake was called with `--config name=NAME`")
     ] = None,
+    tables: Annotated[bool, typer.Option("--tables", help="Show all benchmark tables instead")] = False,
     results: Results = Path("results"),
 ) -> None:
-    """Show the benchmark tables of a run and the path of its report."""
+    """Say in a few lines what a run has shown, what did not hold, and where its report is."""
     from wildrayzer.config import load_config
-    from wildrayzer.evaluation.tables.text import print_summary
+    from wildrayzer.evaluation.tables.highlights import RunHighlights
+    from wildrayzer.evaluation.tables.text import print_tables, read_tables, summary_lines, table_console
     from wildrayzer.run.layout import RunLayout
 
     with reported():
         config = load_config(configfile)
-        print_summary(config=config, layout=RunLayout(name or config.name, str(results)))
+        config = config.model_copy(update={"name": name or config.name})
+        layout = RunLayout(config.name, str(results))
+        if tables:
+            print_tables(read_tables(config, layout))
+        else:
+            console = table_console()
+            for line in summary_lines(RunHighlights.read(config, layout), config):
+                console.print(line, markup=False, highlight=False)
+            named = f" --name {name}" if name else ""
+            typer.echo(f"Tables:  {_program()} run summary {configfile}{named} --tables")
+    report = Path(layout.report)
+    typer.echo(f"Report:  {report if report.is_file() else f'not written yet; `snakemake report` writes {report}'}")
+    if not tables:
+        typer.echo(f"Next:    {_program()} masks run VIDEO, for the masks of a video of your own (docs/own-videos.md)")
+
+
+def _program() -> str:
+    """What to type to call this command again; inside an environment that is not activated, its path."""
+    return "wildrayzer" if shutil.which("wildrayzer") else sys.argv[0]
 
 
 @app.command()

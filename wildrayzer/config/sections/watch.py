@@ -15,9 +15,10 @@ class HealthConfig(Section):
     by: float | None = Field(0.5, gt=0.0, le=1.0)
     """Share of a stage's steps after which every validation judges its health; null never does."""
     stop: bool = False
-    """Stop a stage that fails, before its state is saved; otherwise a failure is only logged as an error."""
+    """Stop a stage that fails, before its state is saved; otherwise a failure is only logged as a warning."""
     above_nearest: float = 0.0
-    """Least PSNR (dB) above copying the nearest input view."""
+    """Least PSNR (dB) above copying the nearest input view; judged after the last step only, because healthy renderers
+    pass this shortcut late."""
     above_mean: float = 1.0
     """Least PSNR (dB) above the target's mean colour."""
     pose_use: float = 0.1

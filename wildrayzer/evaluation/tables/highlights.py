@@ -18,6 +18,8 @@ from wildrayzer.evaluation.tables.tables import TableContext
 from wildrayzer.io.files import read_json
 from wildrayzer.run.layout import RunLayout
 
+_PLURAL = {"holds": "hold", "does not hold": "do not hold"}
+
 
 @dataclass(frozen=True)
 class Highlight:
@@ -48,7 +50,7 @@ class Verdicts:
     @property
     def sentence(self) -> str:
         """Counts, and why claims are undecided."""
-        listed = ", ".join(f"{count} {verdict}" for verdict, count in self.counts.items())
+        listed = ", ".join(f"{n} {_PLURAL.get(name, name) if n > 1 else name}" for name, n in self.counts.items())
         why = f" Undecided: the interval contains 0, or fewer than {MIN_SCENES} scenes." * ("undecided" in self.counts)
         return f"Of {sum(self.counts.values())} claims: {listed}.{why}"
 

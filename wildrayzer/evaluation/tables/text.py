@@ -9,6 +9,7 @@ from rich.table import Table as RichTable
 
 from wildrayzer.config import RunConfig
 from wildrayzer.evaluation.tables.files import read_summary
+from wildrayzer.evaluation.tables.highlights import RunHighlights
 from wildrayzer.evaluation.tables.rows import Table
 from wildrayzer.evaluation.tables.tables import TableContext, Tables
 from wildrayzer.run.layout import RunLayout
@@ -21,6 +22,8 @@ _LATEX = {
 }  # fmt: skip
 _CELL = re.compile(r"(?<!\\)\|")
 VERDICT_STYLES = {"holds": "green", "does not hold": "red", "undecided": "yellow", "not scored": "dim"}
+_LISTED = 3
+"""Failed claims that the summary names."""
 PIPED_WIDTH = 160
 """Columns of the tables in a file or pipe, which has no width of its own."""
 
@@ -140,14 +143,14 @@ def print_tables(tables: Tables, console: Console | None = None) -> None:
             console.print(note, style="dim", markup=False)
 
 
-def print_summary(*, config: RunConfig, layout: RunLayout, console: Console | None = None) -> None:
-    """Show a run's benchmark tables on the terminal, then where its report is.
-
-    Raises:
-        ValueError: the tables are not made yet.
-    """
-    console = console or table_console()
-    print_tables(read_tables(config, layout), console)
-    report = Path(layout.report)
-    where = str(report) if report.is_file() else f"not written yet; `snakemake report` writes {report}"
-    console.print(f"Report: {where}", markup=False, soft_wrap=True)
+def summary_lines(shown: RunHighlights, config: RunConfig) -> list[str]:
+    """What a run has shown, as sentences: its figures with their controls, and what did not hold."""
+    failed = "; ".join(shown.verdicts.failed[:_LISTED])
+    more = len(shown.verdicts.failed) - _LISTED
+    return [
+        f"Run {config.name}. A renderer learned from clips in which nothing moves; what it fails to render marked what "
+        "moves; a second renderer leaves that out. On held-out clips:",
+        *(f"  - {highlight.sentence}" for highlight in shown.figures),
+        shown.verdicts.sentence,
+        f"Did not hold: {failed}{f'; and {more} more' if more > 0 else ''}." if failed else "No claim failed.",
+    ]
