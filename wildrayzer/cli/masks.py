@@ -1,4 +1,4 @@
-"""`wildrayzer masks`: look at cached pseudo-masks, and tune the options that make them."""
+"""`wildrayzer masks`: masks of own videos, looking at cached pseudo-masks, and tuning the options that make them."""
 
 import math
 import tempfile
@@ -8,11 +8,14 @@ from typing import Annotated
 
 import typer
 
-from wildrayzer.cli.messages import fail, reported
+from wildrayzer.cli.messages import fail, reported, warn
 from wildrayzer.cli.options import Device, Overwrite
+from wildrayzer.io.printable import printable
 from wildrayzer.run.logs import ignore_time_stamps
 
-app = typer.Typer(no_args_is_help=True, help="Inspect cached pseudo-masks; tune the options that make them.")
+app = typer.Typer(
+    no_args_is_help=True, help="Make masks of videos; inspect cached pseudo-masks; tune the options that make them."
+)
 NO_RENDER = "Renderings are left out: --no-render."
 
 
@@ -25,6 +28,57 @@ class Sorting(StrEnum):
     maps = "maps"
     masks = "masks"
     iou = "iou"
+
+
+@app.command()
+def run(
+    videos: Annotated[
+        list[Path], typer.Argument(metavar="VIDEO...", help="Videos, folders of videos, folders of images")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write, or of an earlier call [default: masks-VIDEO]")
+    ] = None,
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(help="Static renderer that the masks are made with [default: the demo's, in resources/]"),
+    ] = None,
+    base: Annotated[
+        Path | None, typer.Option(help="Configuration of all other options [default: config/demo.yaml]")
+    ] = None,
+    fps: Annotated[float, typer.Option(help="Frames per second to take from a video; 0 takes all")] = 5.0,
+    clip_length: Annotated[int, typer.Option(help="Frames per clip; longer videos are cut")] = 10,
+    cores: Annotated[int | None, typer.Option(min=1, help="CPU cores for the workflow [default: all]")] = None,
+) -> None:
+    """Make motion masks of videos, without writing a configuration.
+
+    Writes masks/CLIP/FRAME.png (255 moves, 0 does not, 128 not known), overlays/VIDEO.mp4 and index.html. The stages
+    are those of the workflow. An interrupted call resumes with the same command, and a call with more videos adds them.
+    OUT/config.yaml holds all options: edit it, and the next call makes again what depends on the change.
+    """
+    import os
+
+    from wildrayzer.data.ingest.clips import IngestOptions
+    from wildrayzer.tools.video_masks.video_masks import video_masks
+    from wildrayzer.tools.video_masks.workspace import Workspace
+
+    ignore_time_stamps()
+    folder = out or Path(f"masks-{videos[0].resolve().stem}")
+    with reported():
+        options = IngestOptions(fps=fps, clip_length=clip_length)
+        made = video_masks(
+            videos, Workspace(folder), base=base, checkpoint=checkpoint, options=options,
+            cores=cores or os.cpu_count() or 1,
+        )  # fmt: skip
+    for reason in made.report.skipped.values():
+        warn(printable(f"skipped  {reason}"))
+    typer.echo(f"marked   {made.coverage:.1%} of the frame on average, over {made.report.totals['clips']} clips")
+    typer.echo(f"written  {folder / 'masks'}: {made.masks} masks; {folder / 'overlays'}: {len(made.videos)} videos")
+    typer.echo(f"look at  {folder / 'index.html'}")
+    typer.echo("For better masks:")
+    for line in made.advice:
+        typer.echo(f"  - {line}")
+    if made.report.skipped:
+        raise typer.Exit(1)
 
 
 @app.command()

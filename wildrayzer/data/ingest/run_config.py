@@ -28,9 +28,16 @@ def split_entry(folder: Path, role: Literal["static", "dynamic"]) -> dict[str, s
 
 
 def derive(
-    base: Path, folder: Path, *, role: Literal["static", "dynamic"] = "dynamic", pretrained: str | None = None
+    base: Path,
+    folder: Path,
+    *,
+    role: Literal["static", "dynamic"] = "dynamic",
+    pretrained: str | None = None,
+    name: str | None = None,
 ) -> dict[str, Any]:
     """A complete configuration from another one, with the set in `folder` as its training split of that role.
+
+    The run is called `name`, by default after the folder.
 
     Own videos have no masks and no clean twins, so the other dynamic splits and pairs of `base`, which are there for
     tables, are left out; its static splits stay: later stages train on them too, and one is the renderer's test.
@@ -49,23 +56,23 @@ def derive(
         raise ConfigError(f"--base {base}: not readable as YAML: {error}") from None
     parse_config(raw, source=str(base))
     made: dict[str, Any] = copy.deepcopy(with_new_names(raw, source=str(base)))
-    made["name"] = re.sub(r"[^A-Za-z0-9._-]+", "_", folder.resolve().name).strip("._-") or "own"
+    made["name"] = name or re.sub(r"[^A-Za-z0-9._-]+", "_", folder.resolve().name).strip("._-") or "own"
     if pretrained is not None:
         made |= {"pretrained": pretrained, "model": _model_of(pretrained, made.get("model", {}))}
     data = made["data"]
-    name, replaced = f"own_{role}", data[f"{role}_train"]
-    splits = {key: split for key, split in data["splits"].items() if key not in (replaced, name)}
+    own, replaced = f"own_{role}", data[f"{role}_train"]
+    splits = {key: split for key, split in data["splits"].items() if key not in (replaced, own)}
     if role == "dynamic":
         splits = {key: split for key, split in splits.items() if split["role"] == "static"}
-    data["splits"] = {name: split_entry(folder, role), **splits}
-    data[f"{role}_train"] = name
+    data["splits"] = {own: split_entry(folder, role), **splits}
+    data[f"{role}_train"] = own
     embedded = data.get("embedded") or {}
     needed = {key for key, split in splits.items() if split["layout"] == "embedded"}
     needed |= {embedded["splits"][key].get("reuse_seed_of") for key in needed}
     if "splits" in embedded:
         embedded["splits"] = {key: split for key, split in embedded["splits"].items() if key in needed}
     _keep_what_is_scored(made)
-    parse_config(made, source=f"{base} with {folder} as {name}")
+    parse_config(made, source=f"{base} with {folder} as {own}")
     return made
 
 
@@ -102,7 +109,12 @@ def _model_of(pretrained: str, base: dict[str, Any]) -> dict[str, Any]:
 
 
 def config_text(
-    base: Path | None, folder: Path, *, role: Literal["static", "dynamic"] = "dynamic", pretrained: str | None = None
+    base: Path | None,
+    folder: Path,
+    *,
+    role: Literal["static", "dynamic"] = "dynamic",
+    pretrained: str | None = None,
+    name: str | None = None,
 ) -> str:
     """`config.yaml` of a set: complete if there is a base (see `derive`), else the lines of its split.
 
@@ -114,7 +126,7 @@ def config_text(
         content: dict[str, Any] = {"data": {"splits": {f"own_{role}": split_entry(folder, role)}}}
     else:
         head = f"Made from {base}, with {folder} in place of its training clips. Edit it as any other configuration."
-        content = derive(base, folder, role=role, pretrained=pretrained)
+        content = derive(base, folder, role=role, pretrained=pretrained, name=name)
     return f"# {head}\n" + yaml.dump(
         content, Dumper=_Plain, sort_keys=False, default_flow_style=None, width=110, allow_unicode=True
     )

@@ -110,7 +110,7 @@ class Video:
     kind: ClassVar[str] = "video"
     title: str
     src: str
-    """Data URI."""
+    """Data URI, or the address of a file beside the page."""
     caption: str
 
 

@@ -16,6 +16,7 @@ from wildrayzer.run.layout import RunLayout
 _WINDOWS = 4
 _QUANTILE = 0.99
 _FUSED = (-1.5, 3.0)
+_SPREAD = "Windows evenly spread over the split, the middle target of each; residuals as 1 − similarity."
 KINDS = {
     "moving": "Things move: masks should cover them.",
     "pairs": "Things move: masks should cover them.",
@@ -37,8 +38,9 @@ def galleries(config: RunConfig, layout: RunLayout) -> list[Block]:
         if not files.any_computed:
             blocks.append(Note(f"{name}: {NO_WINDOWS}, so its gallery is left out."))
             continue
-        scales = scales or _scales(files.maps)
-        blocks.append(_gallery(files, kind, config, scales))
+        scales = scales or colour_scales(files.maps)
+        text = f"{KINDS[kind]} {_SPREAD}"
+        blocks.append(mask_gallery(files, text, config, scales))
     return blocks
 
 
@@ -65,7 +67,8 @@ def how_masks_are_made(config: RunConfig) -> str:
     )
 
 
-def _scales(maps: ResidualMaps) -> dict[str, float]:
+def colour_scales(maps: ResidualMaps) -> dict[str, float]:
+    """Upper ends of the colour scales of both residuals."""
     computed = maps.window >= 0
     return {
         name: float(np.quantile(maps.all(name)[computed].astype(np.float64), _QUANTILE))
@@ -73,7 +76,8 @@ def _scales(maps: ResidualMaps) -> dict[str, float]:
     }
 
 
-def _gallery(files: MaskFiles, kind: str, config: RunConfig, scales: dict[str, float]) -> Gallery:
+def mask_gallery(files: MaskFiles, text: str, config: RunConfig, scales: dict[str, float]) -> Gallery:
+    """Windows evenly spread over a split with the renderer's masks, from the inputs to the pixel mask."""
     windows = [files.windows.windows[number] for number in spread(len(files.windows), _WINDOWS)]
     columns = (
         *(Column(f"input {number + 1}") for number in range(files.windows.inputs)),
@@ -87,9 +91,6 @@ def _gallery(files: MaskFiles, kind: str, config: RunConfig, scales: dict[str, f
         *([Column("truth")] if files.store.has_masks else []),
     )
     rows = tuple(_row(files, window, config, scales) for window in windows)
-    text = (
-        f"{KINDS[kind]} Windows evenly spread over the split, the middle target of each; residuals as 1 − similarity."
-    )
     return Gallery(f"Pseudo-masks of {files.split}", text, columns, rows)
 
 

@@ -1,0 +1,1 @@
+"""From videos to motion masks with one command: ingest, the stages of the workflow, exports and a page."""

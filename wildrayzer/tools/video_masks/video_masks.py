@@ -1,0 +1,77 @@
+"""All of `masks run`: from videos to masks, overlays and a page; a call that was interrupted resumes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wildrayzer.data.ingest.clips import IngestOptions
+from wildrayzer.data.ingest.report import IngestReport
+from wildrayzer.io.files import write_bytes_atomic
+from wildrayzer.io.locks import LockHeldError, locked
+from wildrayzer.report.run_files import NO_WINDOWS, MaskFiles
+from wildrayzer.tools.video_masks.export import export
+from wildrayzer.tools.video_masks.page import advice, mask_numbers, masks_page
+from wildrayzer.tools.video_masks.workflow import make_masks
+from wildrayzer.tools.video_masks.workspace import SPLIT, Workspace
+
+
+@dataclass(frozen=True)
+class VideoMasks:
+    """What was made."""
+
+    report: IngestReport
+    """The ingested set."""
+    masks: int
+    """Number of exported masks."""
+    videos: list[Path]
+    """Videos with what moves marked."""
+    coverage: float
+    """Mean share of the square that is marked."""
+    advice: list[str]
+    """What would make the masks better."""
+
+
+def video_masks(
+    videos: Sequence[Path],
+    workspace: Workspace,
+    *,
+    base: Path | None,
+    checkpoint: Path | None,
+    options: IngestOptions,
+    cores: int,
+) -> VideoMasks:
+    """Motion masks of videos, by the stages of the workflow.
+
+    Args:
+        videos: files or folders; long ones are cut into clips. New ones are added to those of an earlier call.
+        workspace: where everything is written.
+        base: configuration of all options; None keeps an earlier call's, else the demo's is used.
+        checkpoint: static renderer; None keeps an earlier call's, else the demo's is used.
+        options: how videos are cut.
+        cores: for the workflow.
+
+    Raises:
+        ValueError: the folder is not this command's or is in use, no video can be used, or a stage failed.
+    """
+    workspace.check()
+    workspace.folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with locked(workspace.lock):
+            report = workspace.take_in(videos, options)
+            workspace.configure(base, checkpoint)
+            make_masks(workspace, cores=cores)
+            return _write(workspace, report)
+    except LockHeldError as error:
+        raise ValueError(f"--out {workspace.folder} is in use by {error.holder}; wait for it") from None
+
+
+def _write(workspace: Workspace, report: IngestReport) -> VideoMasks:
+    config = workspace.config()
+    files = MaskFiles.open(workspace.layout, config, SPLIT)
+    assert files is not None, "the workflow has made them"
+    if not files.any_computed:
+        raise ValueError(f"{workspace.folder}: {NO_WINDOWS}; record longer, or raise --fps")
+    masks, videos = export(workspace, files, report)
+    write_bytes_atomic(workspace.page, masks_page(files, config, report, videos).encode())
+    numbers = mask_numbers(files, config)
+    return VideoMasks(report, masks, videos, numbers["coverage"], advice(numbers, config))

@@ -1,0 +1,104 @@
+"""The folder of `masks run`: an ingested set, a configuration, the workflow's results, and what is exported."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import wildrayzer
+from wildrayzer.config import RunConfig, load_config
+from wildrayzer.data.ingest.change import change_set
+from wildrayzer.data.ingest.clips import IngestOptions
+from wildrayzer.data.ingest.report import REPORT, IngestReport, read_report
+from wildrayzer.data.ingest.run_config import config_text
+from wildrayzer.data.ingest.write import ingest
+from wildrayzer.io.files import write_bytes_atomic
+from wildrayzer.run.layout import RunLayout
+
+ROOT = Path(wildrayzer.__file__).parents[1]
+"""The repository, which the workflow, the configurations and the demo's renderer are part of."""
+NAME, SPLIT = "video", "own_dynamic"
+"""The run and its split."""
+BASE, CHECKPOINT = ROOT / "config" / "demo.yaml", ROOT / "resources" / "demo-renderer"
+"""What is used where nothing else is named."""
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Places in the folder."""
+
+    folder: Path
+
+    @property
+    def data(self) -> Path:
+        """The ingested set."""
+        return self.folder / "data"
+
+    @property
+    def config_file(self) -> Path:
+        """The run's configuration."""
+        return self.folder / "config.yaml"
+
+    @property
+    def masks(self) -> Path:
+        """Folder of the exported masks."""
+        return self.folder / "masks"
+
+    @property
+    def overlays(self) -> Path:
+        """Folder of the exported videos."""
+        return self.folder / "overlays"
+
+    @property
+    def page(self) -> Path:
+        """The page that shows all."""
+        return self.folder / "index.html"
+
+    @property
+    def lock(self) -> Path:
+        """File that the running command holds, and by which the folder is known."""
+        return self.folder / ".masks-run.lock"
+
+    @property
+    def layout(self) -> RunLayout:
+        """Paths of the run."""
+        return RunLayout(NAME, str(self.folder / "results"))
+
+    def config(self) -> RunConfig:
+        """The run's options."""
+        return load_config(self.config_file)
+
+    def check(self) -> None:
+        """Refuse a folder that holds anything else, and an installation without the workflow.
+
+        Raises:
+            ValueError: as said.
+        """
+        if not (ROOT / "Snakefile").is_file():
+            raise ValueError(f"{ROOT} has no Snakefile; install the package from a clone of the repository (-e)")
+        if self.folder.exists() and not self.folder.is_dir():
+            raise ValueError(f"--out {self.folder} is a file; name a folder")
+        if self.folder.is_dir() and not self.lock.exists() and any(self.folder.iterdir()):
+            raise ValueError(f"--out {self.folder} holds other files; name a new folder, or one of an earlier call")
+
+    def take_in(self, videos: Sequence[Path], options: IngestOptions) -> IngestReport:
+        """Make the set, or add those videos to it that are new or have changed.
+
+        Raises:
+            ValueError: no video can be used, or the set was cut in another way.
+        """
+        if not (self.data / REPORT).is_file():
+            return ingest(videos, self.data, options)
+        change_set(self.data, videos, options=vars(options), replace_changed=True)
+        return read_report(self.data)
+
+    def configure(self, base: Path | None, checkpoint: Path | None) -> None:
+        """Write the configuration, unless there is one and neither a base nor a checkpoint is named.
+
+        Raises:
+            ValueError: the base or the checkpoint cannot be used.
+        """
+        if self.config_file.is_file() and base is None and checkpoint is None:
+            return
+        renderer = str((checkpoint or CHECKPOINT).resolve())
+        text = config_text(base or BASE, self.data.resolve(), pretrained=renderer, name=NAME)
+        write_bytes_atomic(self.config_file, text.encode())
