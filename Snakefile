@@ -18,13 +18,20 @@ include: "workflow/rules/sources_common.smk"
 include: "workflow/rules/sources.smk"
 include: "workflow/rules/frames.smk"
 include: "workflow/rules/pretrain.smk"
-include: "workflow/rules/residuals.smk"
-include: "workflow/rules/pseudo_masks.smk"
-include: "workflow/rules/refine.smk"
-include: "workflow/rules/distill.smk"
-include: "workflow/rules/masked.smk"
-include: "workflow/rules/joint.smk"
-include: "workflow/rules/unmasked.smk"
+
+
+# A run of the static renderer alone (model.motion_head: null) ends after pretraining and scores.
+if CFG.learns_motion:
+
+    include: "workflow/rules/residuals.smk"
+    include: "workflow/rules/pseudo_masks.smk"
+    include: "workflow/rules/refine.smk"
+    include: "workflow/rules/distill.smk"
+    include: "workflow/rules/masked.smk"
+    include: "workflow/rules/joint.smk"
+    include: "workflow/rules/unmasked.smk"
+
+
 include: "workflow/rules/benchmark_common.smk"
 include: "workflow/rules/benchmark.smk"
 include: "workflow/rules/benchmark_masks.smk"
@@ -89,17 +96,17 @@ rule refine:
 
 rule distill:
     input:
-        RUN.checkpoint("distill", CFG.rounds),
+        checkpoint_of_stage("distill"),
 
 
 rule masked:
     input:
-        RUN.checkpoint("masked", CFG.rounds) if CFG.masked else [],
+        checkpoint_of_stage("masked"),
 
 
 rule joint:
     input:
-        RUN.checkpoint("joint", CFG.rounds),
+        checkpoint_of_stage("joint"),
 
 
 rule scores:

@@ -154,7 +154,10 @@ CONTRADICTIONS = {
     ),
     "pairs with numbers": ({"model.view_embedding": "number"}, ["set model.view_embedding: type"]),
     "pairs around the middle": ({"model.canonical_view": "middle"}, ["needs model.canonical_view: first"]),
-    "no motion head": ({"model.motion_head": None}, ["model.motion_head is null", "drop the line"]),
+    "no motion head": (
+        {"model.motion_head": None},
+        ["model.motion_head: null ends the run", "set data.dynamic_train: null"],
+    ),
     "VGG without weights": (
         {"perceptual.kind": "vgg19"},
         ["perceptual.kind: vgg19", "perceptual.weights", "set kind: pyramid"],

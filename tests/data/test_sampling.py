@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wildrayzer.config.sections.data import StoreConfig
-from wildrayzer.config.sections.training import ViewsConfig
+from wildrayzer.config.sections.views import ViewsConfig
 from wildrayzer.data.frame_store.store import FrameStore, FrameStoreWriter
 from wildrayzer.data.sampling.views import ViewDataset, draw_views, evaluation_windows
 

@@ -77,6 +77,21 @@ def test_paper_configuration_does_not_inherit_the_demo(tmp_path):
     assert "static_train" not in said
 
 
+def test_a_run_of_the_static_renderer_alone_ends_after_pretraining_and_scores(tmp_path):
+    lvsm = ROOT / "tests" / "resources" / "lvsm.yaml"
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(tmp_path)]
+    result = subprocess.run(
+        [*command, "--dry-run", "--quiet", "rules", "--configfile", str(lvsm), "--", "all", "joint", "ablations"],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stdout + result.stderr
+    jobs = set(re.findall(r"^(\w+) +\d+$", result.stdout + result.stderr, re.MULTILINE))
+    assert jobs - {"total"} == {
+        "ablations", "all", "joint", "make_embedded", "prepare_split", "score_renderer", "score_views",
+        "train_pretrain", "write_report", "write_tables",
+    }  # fmt: skip
+
+
 def of_ablation(jobs, ablation):
     """Rules of an ablation's own."""
     return {name.removeprefix(f"{ablation}_") for name in jobs if name.startswith(f"{ablation}_")}

@@ -26,7 +26,8 @@ from wildrayzer.config.sections.stages import (
     StageConfig,
     control_stage,
 )
-from wildrayzer.config.sections.training import CropPretextConfig, ViewsConfig
+from wildrayzer.config.sections.training import CropPretextConfig
+from wildrayzer.config.sections.views import CurriculumConfig, ViewsConfig
 from wildrayzer.config.sections.watch import HealthConfig, WatchConfig
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "ComputeConfig",
     "ConfigError",
     "CropPretextConfig",
+    "CurriculumConfig",
     "DataConfig",
     "DistillConfig",
     "EmbeddedConfig",

@@ -23,8 +23,8 @@ _WINDOWS = ("residuals.targets", "residuals.inputs")
 
 def ablations_of(config: RunConfig) -> dict[str, AblationConfig]:
     """All ablations that a run has targets for; built-in ones that change nothing in it are left out."""
-    usable = {}
-    for name, ablation in BUILT_IN.items():
+    usable: dict[str, AblationConfig] = {}
+    for name, ablation in BUILT_IN.items() if config.learns_motion else ():
         try:
             own_stages(config, name, ablation)
         except ConfigError:

@@ -13,6 +13,7 @@ from wildrayzer.config.sections.benchmark import BenchmarkConfig
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.sampling.index_file import EvaluationWindow, EvaluationWindows
 from wildrayzer.data.sampling.views import evaluation_windows
+from wildrayzer.geometry.cameras import Cameras
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class WindowBatch:
     """Input views."""
     still: bool = True
     """Nothing moves in clips without masks, so that recorded frames are the truth; False for dynamic splits."""
+    cameras: Cameras | None = None
+    """True cameras in float32, where they were asked for."""
 
     @property
     def truth(self) -> Float[Tensor, "b t 3 h w"]:
@@ -41,12 +44,16 @@ class WindowBatch:
 
 
 def read_windows(
-    store: FrameStore, windows: Sequence[EvaluationWindow], *, device: torch.device | str = "cpu"
+    store: FrameStore,
+    windows: Sequence[EvaluationWindow],
+    *,
+    device: torch.device | str = "cpu",
+    cameras: bool = False,
 ) -> WindowBatch:
-    """Read windows of equally many inputs and equally many targets.
+    """Read windows of equally many inputs and equally many targets, with their true cameras if asked for.
 
     Raises:
-        ValueError: windows of different sizes.
+        ValueError: windows of different sizes, or a store without cameras that are asked for.
     """
     if len({(len(window.inputs), len(window.targets)) for window in windows}) != 1:
         raise ValueError("evaluation windows of different numbers of inputs or targets; score each number separately")
@@ -66,7 +73,13 @@ def read_windows(
         masks=masks,
         num_inputs=len(windows[0].inputs),
         still=store.attributes.get("role", "static") == "static",
+        cameras=_cameras(store, index, frames.shape, device) if cameras else None,
     )
+
+
+def _cameras(store: FrameStore, index: np.ndarray, shape: tuple[int, int], device: torch.device | str) -> Cameras:
+    c2w, intrinsics = (torch.from_numpy(one).float().unflatten(0, shape) for one in store.cameras(index))
+    return Cameras(c2w=c2w, intrinsics=intrinsics).to(device)
 
 
 def windows_of(store: FrameStore, split: str, inputs: int, config: BenchmarkConfig) -> EvaluationWindows:
@@ -95,7 +108,12 @@ def windows_of(store: FrameStore, split: str, inputs: int, config: BenchmarkConf
 
 
 def window_batches(
-    store: FrameStore, windows: Sequence[EvaluationWindow], *, device: torch.device | str = "cpu", size: int = 8
+    store: FrameStore,
+    windows: Sequence[EvaluationWindow],
+    *,
+    device: torch.device | str = "cpu",
+    size: int = 8,
+    cameras: bool = False,
 ) -> Iterator[WindowBatch]:
     """Windows in order, up to `size` at a time.
 
@@ -104,4 +122,4 @@ def window_batches(
     for _, alike in itertools.groupby(windows, key=lambda window: (len(window.inputs), len(window.targets))):
         group = list(alike)
         for start in range(0, len(group), size):
-            yield read_windows(store, group[start : start + size], device=device)
+            yield read_windows(store, group[start : start + size], device=device, cameras=cameras)

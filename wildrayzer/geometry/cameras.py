@@ -29,6 +29,10 @@ class Cameras:
         """Horizontal field of view in radians, in (0, 2π); from π on the focal length is negative."""
         return 2 * torch.atan2(torch.full_like(self.intrinsics[..., 0], 0.5), self.intrinsics[..., 0])
 
+    def to(self, device: torch.device | str) -> "Cameras":
+        """The cameras on a device."""
+        return Cameras(c2w=self.c2w.to(device), intrinsics=self.intrinsics.to(device))
+
     def detach(self) -> "Cameras":
         """The same cameras outside the autograd graph."""
         return Cameras(c2w=self.c2w.detach(), intrinsics=self.intrinsics.detach())

@@ -173,6 +173,7 @@ class WildRayZer(nn.Module):
         extra_token_mask: Bool[Tensor, "b k n"] | None = None,
         render_inputs: bool = False,
         cameras: Cameras | None = None,
+        normalised: bool = False,
     ) -> ViewSynthesis:
         """Cameras of all views and renderings of the target views.
 
@@ -187,6 +188,7 @@ class WildRayZer(nn.Module):
             render_inputs: render the input views as well.
             cameras: cameras of all views to use in place of the predicted ones. With `cameras: given` they are needed,
                 in any frame and scale: they are normalised over the views of each sample.
+            normalised: given cameras are normalised already, over views of which not all are among the images.
 
         Raises:
             ValueError: impossible `num_inputs`, wrong image size, or something asked of a missing motion head.
@@ -199,7 +201,7 @@ class WildRayZer(nn.Module):
         tokens = self.tokenize(images)
         if cameras is None:
             cameras = self.predict_cameras(images, tokens, num_inputs=num_inputs)
-        elif self.config.cameras == "given":
+        elif self.config.cameras == "given" and not normalised:
             cameras = Cameras(c2w=normalise_poses(cameras.c2w), intrinsics=cameras.intrinsics)
         inputs, targets = slice(None, num_inputs), slice(num_inputs, None)
         rays_in = self.ray_tokens(cameras.select(inputs), for_targets=False)

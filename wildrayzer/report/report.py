@@ -69,7 +69,10 @@ def build_report(config: RunConfig, layout: RunLayout) -> str:
             folded=True,
         ),
     ]
-    return render_page(f"WildRayZer, run {config.name}", _LEAD, sections)
+    if config.learns_motion:
+        return render_page(f"WildRayZer, run {config.name}", _LEAD, sections)
+    kept = [section for section in sections if section.name not in _OF_LATER_STAGES]
+    return render_page(f"Static renderer, run {config.name}", summary(config), kept)
 
 
 _LEAD = (
@@ -81,6 +84,8 @@ _CLAIMS = (
     "Right of the line at 0, or of the dashed mark where a claim names another limit, speaks for the claim. A claim "
     "holds if its whole 95% interval lies there, resampled over scenes, and does not hold if it lies on the other side."
 )
+_OF_LATER_STAGES = ("masks", "relations", "ablations", "pictures")
+"""Sections that a run of the static renderer alone has nothing for."""
 _TRAINING = (
     "The renderer is compared on held-out static clips with predictions that need no renderer. The motion head's IoU "
     "is with its labels; its IoU with true masks is in the tables."

@@ -18,6 +18,8 @@ MASK_STAGES = ("residuals", "pseudo_masks", "refine")
 
 def training_runs(config: RunConfig) -> list[tuple[str, int | None]]:
     """(stage, round) of every training stage of a run, in order; pretraining has no round."""
+    if not config.learns_motion:
+        return [("pretrain", None)]
     stages = ["distill", *(["masked"] if config.masked else []), "joint"]
     last = [("unmasked", config.rounds)] if "unmasked" in config.benchmark.methods else []
     return [("pretrain", None), *((s, n) for n in range(1, config.rounds + 1) for s in stages), *last]
@@ -58,9 +60,10 @@ class ExpectedScores:
         """Sets of the view-synthesis tables: test splits, then the sets that the configuration names."""
         return [*self.config.data.of(purpose="test"), *self.config.benchmark.sets]
 
-    def role(self, name: str) -> str:
-        """Role of a set's split."""
-        return self.config.data.splits[self.config.benchmark.set_of(name).split].role
+    def rows(self, name: str) -> list[str]:
+        """Rows that a set's table can have."""
+        split = self.config.data.splits[self.config.benchmark.set_of(name).split]
+        return rows_of_set(self.config.benchmark, name, role=split.role, cameras=split.has_cameras)
 
     def view_jobs(self, *, pictures: bool = False) -> list[tuple[str, str, int]]:
         """(row, set, number of inputs) of what is rendered and scored; `pictures`: of what is only rendered."""
@@ -69,7 +72,7 @@ class ExpectedScores:
             (row, name, inputs)
             for name in self.sets()
             if (name in benchmark.pictures) == pictures and self._wanted(benchmark.set_of(name).split)
-            for row in rows_of_set(benchmark, name, role=self.role(name))
+            for row in self.rows(name)
             if self.makes_rows_of(row)
             for inputs in benchmark.inputs_of(name, row)
         ]
@@ -93,12 +96,14 @@ class ExpectedScores:
 
     def mask_jobs(self) -> list[tuple[str, str]]:
         """(predictor, split) of pseudo-masks that are scored."""
-        if not any(map(self.layout.makes, MASK_STAGES)):
+        if not self.config.learns_motion or not any(map(self.layout.makes, MASK_STAGES)):
             return []
         return [(predictor, split) for split in self.mask_splits() for predictor in self.predictors_of(split)]
 
     def cached_masks(self) -> list[tuple[str, str]]:
         """(split, predictor) of the pseudo-masks that a run makes: for training, and those that are scored."""
+        if self.config.data.dynamic_train is None:
+            return []
         return [
             (self.config.data.dynamic_train, "renderer"),
             *((split, predictor) for predictor, split in self.mask_jobs()),
@@ -106,6 +111,8 @@ class ExpectedScores:
 
     def input_mask_jobs(self) -> list[tuple[str, str]]:
         """(name, split) of masks of input views: motion heads, co-segmentation, masks from files."""
+        if not self.config.learns_motion:
+            return []
         benchmark = self.config.benchmark
         heads = [stage for stage in ("distill", "joint") if self.layout.makes(stage)]
         if self.ablation is None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from wildrayzer.config.sections.benchmark import BenchmarkConfig
+from wildrayzer.config.sections.benchmark import GIVEN_ROWS, BenchmarkConfig
 
 Stage = Literal["pretrain", "distill", "joint", "unmasked", "external"]
 Gate = Literal["none", "own", "true", "coseg", "file"]
@@ -30,6 +30,8 @@ ROW_SPECS: dict[str, RowSpec] = {
     "nearest": RowSpec(None),
     "blend": RowSpec(None),
     "static": RowSpec("pretrain"),
+    "given_cameras": RowSpec("pretrain"),
+    "lvsm": RowSpec("pretrain"),
     "static_coseg": RowSpec("pretrain", gate="coseg"),
     "static_true_masks": RowSpec("pretrain", gate="true"),
     "static_clean": RowSpec("pretrain", clean=True),
@@ -47,7 +49,7 @@ def row_spec(row: str, config: BenchmarkConfig) -> RowSpec:
     Raises:
         ValueError: no such row.
     """
-    if row in ROW_SPECS:
+    if row in ROW_SPECS and row not in config.checkpoints:
         return ROW_SPECS[row]
     name = row.removeprefix("static_")
     if row.startswith("static_") and name in config.masks:
@@ -58,6 +60,11 @@ def row_spec(row: str, config: BenchmarkConfig) -> RowSpec:
         return RowSpec("external", gate=config.checkpoints[row].gate, entry=row)
     known = [*ROW_SPECS, *config.external_rows]
     raise ValueError(f"benchmark.methods: {row!r} is unknown; known: {', '.join(known)}")
+
+
+def takes_cameras(row: str, config: BenchmarkConfig) -> bool:
+    """Whether a row renders with the true cameras, so that it needs a set that has them."""
+    return config.checkpoints[row].cameras == "given" if row in config.checkpoints else row in GIVEN_ROWS
 
 
 def folder_of(row: str, config: BenchmarkConfig, name: str, inputs: int) -> str | None:
@@ -82,13 +89,14 @@ def folder_of(row: str, config: BenchmarkConfig, name: str, inputs: int) -> str 
     return str(folders[place]).replace("{inputs}", str(inputs))
 
 
-def rows_of_set(config: BenchmarkConfig, name: str, *, role: str) -> list[str]:
-    """Rows that a set can have: those whose truth a split of this role has, and whose files are named for it.
+def rows_of_set(config: BenchmarkConfig, name: str, *, role: str, cameras: bool = True) -> list[str]:
+    """Rows that a set can have: those whose truth and cameras its split has, and whose files are named for it.
 
     Args:
         config: the `benchmark` section.
         name: of the set.
         role: of its split.
+        cameras: whether its split has true cameras.
     """
     lacking = {"static": ("true_masks", "clean", "distilled", "coseg"), "dynamic": ("clean",), "pairs": ()}[role]
     if name in config.pictures:
@@ -97,4 +105,5 @@ def rows_of_set(config: BenchmarkConfig, name: str, *, role: str) -> list[str]:
     split = config.set_of(name).split
     rows += [f"static_{entry}" for entry, masks in config.masks.items() if split in masks.folders]
     rows += [entry for entry, files in config.renderings.items() if name in files.folders]
-    return [*rows, *config.checkpoints]
+    rows += config.checkpoints
+    return [row for row in rows if cameras or not takes_cameras(row, config)]

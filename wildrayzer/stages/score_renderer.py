@@ -35,7 +35,7 @@ def score_renderer_health(
     Args:
         split: its name in the tables and in `benchmark.index`.
         inputs: input views.
-        store_path: the split's frames; with true cameras, or R² is left out.
+        store_path: the split's frames; without true cameras R² is left out, as for a network that is given them.
         checkpoint_dir: the static renderer.
         config: the `benchmark` section.
         out: JSON to write.
@@ -50,8 +50,9 @@ def score_renderer_health(
     model, about = load_checkpoint(checkpoint_dir, device=device)
 
     def batches() -> Iterator[tuple[WindowBatch, np.ndarray | None]]:
-        for batch in window_batches(store, windows, device=device):
-            if not store.has_cameras:
+        given = model.config.cameras == "given"
+        for batch in window_batches(store, windows, device=device, cameras=given):
+            if given or not store.has_cameras:
                 yield batch, None
                 continue
             scenes = [store.scenes.index(scene) for scene in batch.scenes]

@@ -63,7 +63,7 @@ def score_views(job: ViewScoringJob) -> None:
     lpips = load_lpips(job.config.lpips_weights, job.device) if job.config.lpips_weights else None
     rows: list[tuple[Any, ...]] = []
     panels = Panels(job.config.panels)
-    for batch in window_batches(store, windows, device=job.device):
+    for batch in window_batches(store, windows, device=job.device, cameras=row.takes_cameras):
         rendering, result = row.render(batch)
         check_finite(rendering, batch.scenes, job.label(job.row))
         values = score_batch(rendering, batch, lpips=lpips)
@@ -103,6 +103,11 @@ def _open(job: ViewScoringJob, store: FrameStore) -> tuple[ViewRow, EvaluationWi
         coseg=job.config.coseg,
         device=job.device,
     )
+    if row.takes_cameras and not store.has_cameras:
+        raise ValueError(
+            f"{job.row}: its network takes true cameras (model.cameras: given), which {store.path} has none of; "
+            f"leave it out for this split, or set benchmark.checkpoints.{job.row}.cameras: given, which does so"
+        )
     return row, windows, len(windows.skipped) - without_window
 
 

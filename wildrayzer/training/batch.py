@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from wildrayzer.geometry.cameras import Cameras
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -31,11 +33,22 @@ class Batch:
     """View of each sample that the crop pretext takes, while it lasts."""
     crop_offsets: Float[Tensor, "b 2 2"] | None = None
     """Centres of its two crops."""
+    c2w: Float[Tensor, "b v 4 4"] | None = None
+    """True camera-to-world matrices (OpenCV axes), normalised for each sample, where the network is given cameras."""
+    intrinsics: Float[Tensor, "b v 4"] | None = None
+    """Their intrinsics, normalised by width and height."""
 
     @property
     def num_inputs(self) -> int:
         """Input views of every sample."""
         return self.images.shape[1] - self.truth.shape[1]
+
+    @property
+    def cameras(self) -> Cameras | None:
+        """True cameras of all views, where the network is given them."""
+        if self.c2w is None or self.intrinsics is None:
+            return None
+        return Cameras(c2w=self.c2w, intrinsics=self.intrinsics)
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on a device."""
@@ -69,6 +82,8 @@ class Sample:
     """float32 [v]: 1 where the view's label trains the motion head."""
     dynamic: bool
     """Whether it comes from the dynamic split, whose moving pixels are kept out of the loss."""
+    cameras: tuple[np.ndarray, np.ndarray] | None = None
+    """float32 c2w [v 4 4] and intrinsics [v 4], where the network is given cameras."""
 
 
 def collate(samples: list[Sample], inputs: int) -> Batch:
@@ -82,6 +97,8 @@ def collate(samples: list[Sample], inputs: int) -> Batch:
     dynamic = torch.tensor([sample.dynamic for sample in samples])
     # A frame whose mask was not computed (255) keeps all its pixels.
     gate = (motion[:, inputs:] == 1) & dynamic[:, None, None, None, None]
+    given = [sample.cameras for sample in samples if sample.cameras is not None]
+    c2w, intrinsics = (torch.from_numpy(np.stack(one)) for one in zip(*given, strict=True)) if given else (None, None)
     return Batch(
         images=pictures("images"),
         truth=pictures("truth"),
@@ -89,4 +106,6 @@ def collate(samples: list[Sample], inputs: int) -> Batch:
         supervised=torch.from_numpy(np.stack([sample.supervised for sample in samples])),
         gate=gate.float(),
         dynamic=dynamic,
+        c2w=c2w,
+        intrinsics=intrinsics,
     )

@@ -171,7 +171,7 @@ class BatchBuilder:
     def build(self, step: int, *, rank: int, world: int) -> list[Batch]:
         """This process's micro-batches of a step."""
         inputs = self.sampler.inputs(step)
-        samples = [self._draw(ref, inputs) for ref in self.sampler.share(step, rank=rank, world=world)]
+        samples = [self._draw(ref, inputs, step) for ref in self.sampler.share(step, rank=rank, world=world)]
         # Masks and crops are drawn for the whole batch, so that they do not depend on how it is divided.
         places = np.arange(self.stage.batch)[rank::world]
         drawn = self._draws(step, inputs, len(samples[0].images))
@@ -206,22 +206,23 @@ class BatchBuilder:
             )
         return drawn
 
-    def _draw(self, ref: SampleRef, inputs: int) -> Sample:
+    def _draw(self, ref: SampleRef, inputs: int, step: int) -> Sample:
+        """The step tells how far a curriculum has come: it arrives with the request, also in loader workers."""
         if ref.kind == "dynamic":
-            return self._draw_dynamic(ref, inputs)
-        drawn = self.static.sample(ref.epoch, ref.scene, inputs)
+            return self._draw_dynamic(ref, inputs, step)
+        drawn = self.static.sample(ref.epoch, ref.scene, inputs, step=step)
         frames: np.ndarray = drawn["images"]
         empty = np.zeros(frames.shape[:3], np.uint8)
         everything = np.ones(len(frames), np.float32)
         generator = np.random.default_rng([self.seed, _PASTE_STREAM, ref.epoch, ref.scene])
         if self.paste is None or generator.random() >= self.stage.paste_share:
-            return Sample(frames, frames[inputs:], empty, everything, dynamic=False)
+            return Sample(frames, frames[inputs:], empty, everything, dynamic=False, cameras=drawn["cameras"])
         pasted, mask = self.paste(generator, frames)
         return Sample(pasted, frames[inputs:], mask, everything, dynamic=False)
 
-    def _draw_dynamic(self, ref: SampleRef, inputs: int) -> Sample:
+    def _draw_dynamic(self, ref: SampleRef, inputs: int, step: int) -> Sample:
         assert self.dynamic is not None
-        drawn = self.dynamic.sample(ref.epoch, ref.scene, inputs)
+        drawn = self.dynamic.sample(ref.epoch, ref.scene, inputs, step=step)
         frames: np.ndarray = drawn["images"]
         if self.labels is None:
             blank = np.zeros(frames.shape[:3], np.uint8)
@@ -238,11 +239,12 @@ def open_data(job: TrainingJob) -> tuple[BatchBuilder, list[str]]:
     """The batches of a job, and the digests of the data that they come from; every store is opened once.
 
     Raises:
-        ValueError: a store or cache is missing, damaged, of another split, or has no usable scene.
+        ValueError: a store or cache is missing, damaged, of another split, or has no usable scene, or it has no cameras
+            although the network or the views need them.
     """
     stage = job.stage
     static_store = FrameStore(job.static_store, preload_mb=job.preload_mb)
-    static = ViewDataset(static_store, stage.views, seed=job.seed)
+    static = ViewDataset(static_store, stage.views, seed=job.seed, cameras=job.model.cameras == "given")
     scenes: dict[Kind, np.ndarray] = {"static": static.usable}
     digests = [static_store.digest]
     dynamic = labels = None

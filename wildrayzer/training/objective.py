@@ -138,6 +138,8 @@ class Objective(nn.Module):
             gate_only=gate_only,
             token_mask=None if self.recipe.gates_tokens and self.stage.token_gate else self._no_tokens(batch),
             extra_token_mask=batch.token_mask,
+            cameras=batch.cameras,
+            normalised=True,
         )
         # Moving pixels of dynamic targets stay out of both losses: nothing in the inputs tells where things went.
         gate = self._gate(batch, result.motion_logits)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.sampling.views import evaluation_windows
+from wildrayzer.geometry.cameras import Cameras
 from wildrayzer.images.nearest import nearest_view
 from wildrayzer.images.psnr import CAP, psnr
 from wildrayzer.models import WildRayZer
@@ -51,6 +52,7 @@ class Validation:
         frames = store.read((self.numbers + starts[:, None]).ravel()).reshape(*self.numbers.shape, *store.frame_shape)
         self.images = torch.from_numpy(frames).permute(0, 1, 4, 2, 3).float().div(255.0).to(device)
         self.inputs = inputs
+        self.cameras = _true_cameras(store, self.numbers + starts[:, None]) if store.has_cameras else None
         self.pictures = pictures
 
     @torch.no_grad()
@@ -62,7 +64,8 @@ class Validation:
         target's mean colour.
         """
         truth = self.images[:, self.inputs :]
-        result = model(self.images, self.inputs)
+        given = self._given(model)
+        result = model(self.images, self.inputs, cameras=given)
         cameras = result.cameras
         others = [*range(self.inputs), *np.roll(range(self.inputs, self.images.shape[1]), 1).tolist()]
         swapped = model(self.images, self.inputs, cameras=cameras.select(others)).render
@@ -83,6 +86,14 @@ class Validation:
             "camera_spread": cameras.c2w[:, 1:, :3, 3].flatten(0, 1).std(0).norm().item(),
         }
 
+    def _given(self, model: WildRayZer) -> Cameras | None:
+        """True cameras for a network that is given them."""
+        if model.config.cameras == "predicted":
+            return None
+        if self.cameras is None:
+            raise ValueError("model.cameras: given, but the validation split has no cameras; use one that has them")
+        return self.cameras.to(self.images.device)
+
     def _nearest(self) -> Float[Tensor, "b t 3 h w"]:
         chosen = nearest_view(self.numbers[:, : self.inputs], self.numbers[:, self.inputs :])
         nearest = torch.from_numpy(chosen).to(self.images.device)
@@ -98,6 +109,13 @@ class Validation:
         sheet = (torch.cat(rows, dim=-2).permute(1, 2, 0).clamp(0, 1) * 255).byte().numpy()
         self.pictures.mkdir(parents=True, exist_ok=True)
         cv2.imwrite(str(self.pictures / f"validation-{step:09d}.png"), sheet[..., ::-1])
+
+
+def _true_cameras(store: FrameStore, frames: Int[np.ndarray, "s v"]) -> Cameras:
+    c2w, intrinsics = (
+        torch.from_numpy(one).float().unflatten(0, frames.shape) for one in store.cameras(frames.ravel())
+    )
+    return Cameras(c2w=c2w, intrinsics=intrinsics)
 
 
 def _psnr(prediction: Tensor, truth: Tensor) -> float:

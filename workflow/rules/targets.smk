@@ -6,6 +6,12 @@ def mask_jobs():
     return SCORES.cached_masks()
 
 
+def checkpoint_of_stage(stage):
+    """Checkpoint of a stage after pretraining, of the last round; none if the run has no such stage."""
+    there = stage in CFG.training_stages and CFG.stage(stage) is not None
+    return RUN.checkpoint(stage, CFG.rounds) if there else []
+
+
 def ablations_in_tables():
     """Scores of the ablations that are part of the tables."""
     return [ablation_scores(CFG, name) for name in CFG.benchmark.ablations]

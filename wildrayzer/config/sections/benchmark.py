@@ -7,11 +7,13 @@ from pydantic import Field, model_validator
 
 from wildrayzer.config.base import TABLES, FilePath, Observation, Paper, Section
 
-Method = Literal["nearest", "blend", "static", "static_coseg", "static_true_masks", "static_clean", "distilled",
-                 "joint", "joint_true_masks", "joint_clean", "unmasked"]  # fmt: skip
+Method = Literal["nearest", "blend", "static", "given_cameras", "lvsm", "static_coseg", "static_true_masks",
+                 "static_clean", "distilled", "joint", "joint_true_masks", "joint_clean", "unmasked"]  # fmt: skip
 MaskSource = Literal["renderer", "nearest", "blurred"]
 METHODS: tuple[str, ...] = get_args(Method)
 """Built-in methods, in the order of the tables."""
+GIVEN_ROWS = ("given_cameras", "lvsm")
+"""Rows whose renderer is given true cameras: of a run with `model.cameras: given`, or a checkpoint of such a run."""
 _NAME = r"[a-z][a-z0-9_]*"
 
 
@@ -43,6 +45,8 @@ class ExternalCheckpoint(Section):
     """Checkpoint folder."""
     gate: Literal["own", "none"] = "own"
     """`own`: its motion head gates the inputs, and is scored as `head:NAME`. `none`: a static renderer."""
+    cameras: Literal["predicted", "given"] = "predicted"
+    """`given`: the network needs true cameras (LVSM), so that the row is only in the tables of sets that have them."""
     inputs: tuple[int, ...] | None = None
     """Numbers of input views to score it with; null takes those of the set."""
 
@@ -82,7 +86,8 @@ class BenchmarkConfig(Section):
 
     methods: tuple[Method, ...] = ("nearest", "blend", "static", "joint")
     """Rows of the view-synthesis tables. `nearest`, `blend`: image-only controls. `static`: pretrained renderer.
-    `static_coseg`: the same, its inputs gated by co-segmentation. `distilled`: the same with the motion head's masks.
+    `given_cameras`, `lvsm`: the pretrained renderer of a run with `model.cameras: given`. `static_coseg`: `static`, its
+    inputs gated by co-segmentation. `distilled`: the same with the motion head's masks.
     `joint`: the full method. `*_true_masks`, `*_clean`: bounds. `unmasked`: trained on the same data as long as
     `joint`, without masks."""
     masks: dict[str, ExternalMasks] = Field(default_factory=dict)
@@ -126,7 +131,7 @@ class BenchmarkConfig(Section):
 
     @model_validator(mode="after")
     def _names_are_free(self) -> "BenchmarkConfig":
-        taken = [*METHODS, "coseg", "distill"]
+        taken = [*(row for row in METHODS if row not in GIVEN_ROWS or row in self.methods), "coseg", "distill"]
         for option in ("masks", "renderings", "checkpoints"):
             for name in getattr(self, option):
                 row = f"static_{name}" if option == "masks" else name

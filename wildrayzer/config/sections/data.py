@@ -38,6 +38,9 @@ class SplitConfig(Section):
     """Take the first scenes only; null takes all."""
     expected_scenes: Observation[int | None] = Field(None, ge=1)
     """Scenes the full split has; a different count is reported."""
+    cameras: Observation[bool | None] = None
+    """Whether the frames come with true cameras, which `model.cameras: given` needs; null: those of all layouts but
+    `lvsm` do, and those of its static splits. Dynamic-RE10K has placeholders."""
 
     @model_validator(mode="before")
     @classmethod
@@ -45,6 +48,11 @@ class SplitConfig(Section):
         if isinstance(values, dict) and values.get("source") and values.get("path") is None:
             return {**values, "path": f"{DATA_FOLDER}/{values['source']}"}
         return values
+
+    @property
+    def has_cameras(self) -> bool:
+        """Whether the frames come with true cameras, as far as the configuration tells."""
+        return self.cameras if self.cameras is not None else self.layout != "lvsm" or self.role == "static"
 
     @model_validator(mode="after")
     def _path_fits(self) -> "SplitConfig":
@@ -158,8 +166,9 @@ class DataConfig(Section):
     """Splits by name, of letters, digits, spaces and `_`, `.`, `-`: names of files and in the workflow's patterns."""
     static_train: str
     """Split for pretraining and for the static half of later stages."""
-    dynamic_train: str
-    """Split whose pseudo-masks are made and learned."""
+    dynamic_train: str | None = None
+    """Split whose pseudo-masks are made and learned; null in a run of the static renderer alone
+    (`model.motion_head: null`)."""
     coco: CocoConfig = CocoConfig()
     """Cut-outs for copy-paste."""
     store: StoreConfig = StoreConfig()
@@ -182,6 +191,8 @@ class DataConfig(Section):
     def _splits_fit(self) -> "DataConfig":
         for option, role in (("static_train", "static"), ("dynamic_train", "dynamic")):
             name = getattr(self, option)
+            if name is None:
+                continue
             if name not in self.splits:
                 raise ValueError(f"data.{option} = {name!r} is no split; known: {sorted(self.splits)}")
             if (self.splits[name].role, self.splits[name].purpose) != (role, "train"):
@@ -203,7 +214,7 @@ class DataConfig(Section):
                 )
             if made.frozen and made.movers == "none":
                 raise ValueError(f"data.embedded.splits.{name}: frozen: true needs movers to freeze")
-        needs_coco = self.coco.annotations is None
+        needs_coco = self.dynamic_train is not None and self.coco.annotations is None
         if needs_coco and self.embedded is None:
             raise ValueError("data.coco is empty and there is no data.embedded to take cut-outs from; give one of them")
         return self

@@ -265,6 +265,13 @@ class ModelConfig(Section):
         return joint or self.token_fusion != "pixel" or self.motion_head is not None
 
     @property
+    def renderer_row(self) -> str:
+        """Row of the view-synthesis tables that the pretrained renderer is."""
+        if self.kind != "wildrayzer":
+            return "lvsm"
+        return "given_cameras" if self.cameras == "given" else "static"
+
+    @property
     def grid(self) -> int:
         """Patches along a side of the image."""
         return self.image_size // self.patch_size

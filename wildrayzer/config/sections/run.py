@@ -2,6 +2,7 @@
 
 from pydantic import Field, model_validator
 
+from wildrayzer.config.agreement import check_cameras, check_motion
 from wildrayzer.config.base import FilePath, Section
 from wildrayzer.config.effects import deviations
 from wildrayzer.config.sections.ablations import BUILT_IN, AblationConfig
@@ -74,26 +75,21 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _sections_agree(self) -> "RunConfig":
-        if self.pseudo_masks.absolute_test != "off" and not self.data.of(purpose="calibration"):
+        stages = {name: self.stage(name) for name in self.training_stages}
+        check_motion(self.model, self.data, self.benchmark, ablations=tuple(self.ablations))
+        check_cameras(self.model, self.data, self.benchmark, stages)
+        if self.learns_motion and self.pseudo_masks.absolute_test != "off" and not self.data.of(purpose="calibration"):
             raise ValueError(
                 f"pseudo_masks.absolute_test: {self.pseudo_masks.absolute_test} needs a static split with "
                 "purpose: calibration in data.splits; add one or set absolute_test: off"
             )
-        if self.model.cameras == "given":
-            raise ValueError(
-                f"model.kind: {self.model.kind} with model.cameras: given cannot be trained by the workflow yet, which "
-                "hands no cameras to training; its checkpoints can be imported, exported and verified. Drop the line"
-            )
-        if self.model.motion_head is None:
-            raise ValueError("model.motion_head is null, but the workflow trains it; drop the line")
         if self.residuals.ssim_size > self.model.image_size:
             raise ValueError(
                 f"residuals.ssim_size = {self.residuals.ssim_size} is more than model.image_size = "
                 f"{self.model.image_size}; choose a smaller window"
             )
         self._check_benchmark()
-        for name in TRAINING_STAGES:
-            stage = self.stage(name)
+        for name, stage in stages.items():
             if stage is not None:
                 self._check_stage(name, stage)
         if self.data.embedded is not None:
@@ -150,12 +146,12 @@ class RunConfig(Section):
             )
 
     def _check_clip_length(self, frames: int) -> None:
-        for name in TRAINING_STAGES:
+        for name in self.training_stages:
             stage = self.stage(name)
             if stage is None:
                 continue
             for views in filter(None, (stage.views, stage.dynamic_views)):
-                needed = max(max(views.inputs) + views.targets, views.min_distance + 1)
+                needed = max(max(views.inputs) + views.targets, views.least_distance + 1)
                 if needed > frames:
                     raise ValueError(
                         f"{name}.views needs clips of {needed} frames, but data.embedded.frames = {frames}; "
@@ -173,6 +169,16 @@ class RunConfig(Section):
         """Training processes of a job."""
         return self.compute.world_size
 
+    @property
+    def learns_motion(self) -> bool:
+        """Whether the run has stages after pretraining; one without motion head trains the static renderer alone."""
+        return self.model.motion_head is not None
+
+    @property
+    def training_stages(self) -> tuple[str, ...]:
+        """Names of the training stages that the run has, if they are not null."""
+        return TRAINING_STAGES if self.learns_motion else TRAINING_STAGES[:1]
+
     def stage(self, name: str) -> StageConfig | None:
         """Options of a training stage, or of the control `unmasked`, as the loop takes them; None if it is left out."""
         if name == "unmasked":
@@ -182,5 +188,6 @@ class RunConfig(Section):
 
     @property
     def deviations(self) -> tuple[str, ...]:
-        """Everything in this run that differs from the paper, by option."""
-        return deviations(self)
+        """Everything in this run that differs from the paper, by option; of the stages that it has."""
+        later = () if self.learns_motion else tuple(f"{name}." for name in TRAINING_STAGES[1:])
+        return tuple(one for one in deviations(self) if not one.startswith(later))

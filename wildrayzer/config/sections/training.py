@@ -5,47 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from wildrayzer.config.base import PAPER, RELEASE, SUPPLEMENT_A, Observation, Paper, Rounding, Section, Speed
-
-
-class ViewsConfig(Section):
-    """How the views of a training sample are drawn (`two_frame`)."""
-
-    affects = "result"
-
-    inputs: tuple[int, ...] = (2,)
-    """Numbers of input views, mixed evenly over steps."""
-    targets: Annotated[int, Paper(SUPPLEMENT_A, listed=False)] = Field(6, ge=1)
-    """Target views."""
-    min_distance: int = Field(25, ge=1)
-    """Least distance of the two end frames."""
-    max_distance: int = Field(192, ge=1)
-    """Largest distance of the two end frames; clipped to the clip."""
-    shuffle: Annotated[bool, Paper(PAPER)] = True
-    """Random direction of the end frames and random order of the frames between: removes the shortcut of
-    reading a view's place off its index."""
-    mirror: bool = False
-    """Mirror a sample left to right at random."""
-    flip: Annotated[bool, Paper(PAPER)] = False
-    """Turn a sample upside down at random. Differs from the paper."""
-    permute_colours: Annotated[bool, Paper(PAPER)] = False
-    """Permute the colour channels of a sample at random. Differs from the paper."""
-
-    @model_validator(mode="after")
-    def _enough_frames(self) -> "ViewsConfig":
-        if not self.inputs or min(self.inputs) < 2:
-            raise ValueError(f"views.inputs = {list(self.inputs)}: a sample needs at least 2 input views")
-        if self.max_distance < self.min_distance:
-            raise ValueError(
-                f"views.max_distance = {self.max_distance} is below views.min_distance = {self.min_distance}"
-            )
-        between = max(self.inputs) - 2 + self.targets
-        if self.max_distance - 1 < between:
-            raise ValueError(
-                f"views.max_distance = {self.max_distance} leaves {self.max_distance - 1} frames between the ends, "
-                f"but max(views.inputs) - 2 + views.targets = {between} distinct ones are needed; "
-                "raise max_distance or lower targets"
-            )
-        return self
+from wildrayzer.config.sections.views import ViewsConfig
 
 
 class CropPretextConfig(Section):
@@ -112,6 +72,17 @@ class TrainingOptions(Section):
                 f"batch = {self.batch} is no multiple of micro_batch = {self.micro_batch}; "
                 "choose a micro-batch that divides the global batch"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _curriculum_ends(self) -> "TrainingOptions":
+        for name in ("views", "dynamic_views"):
+            views = getattr(self, name, None)
+            if views is not None and views.curriculum is not None and views.curriculum.steps > self.steps:
+                raise ValueError(
+                    f"{name}.curriculum.steps = {views.curriculum.steps} is more than steps = {self.steps}, so that "
+                    "the views would never reach their final range; choose fewer"
+                )
         return self
 
 

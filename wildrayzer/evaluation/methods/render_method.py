@@ -83,7 +83,7 @@ def render_method(
     if spec.gate == "own":
         result = model(images, k, features=head_features(model, images[:, :k], backbone), motion=True, gate_only=True)
     else:
-        result = model(images, k, token_mask=_token_mask(model, batch, spec, masks))
+        result = model(images, k, token_mask=_token_mask(model, batch, spec, masks), cameras=batch.cameras)
     return result.render.float(), result
 
 

@@ -79,6 +79,11 @@ class ViewRow:
             digests |= files.digests
         return cls(method, spec, model, backbone, files, coseg, about.inputs, digests)
 
+    @property
+    def takes_cameras(self) -> bool:
+        """Whether the network renders with the true cameras."""
+        return self.model is not None and self.model.config.cameras == "given"
+
     def render(self, batch: WindowBatch) -> tuple[Float[Tensor, "b t 3 h w"], ViewSynthesis | None]:
         """Renderings of a batch's targets in [0, 1], and the network's whole output where there is a network.
 

@@ -95,12 +95,14 @@ def _collect(
         raise ValueError("renderer health needs windows of at least 2 targets; raise benchmark.targets")
     # The targets enter once in another order, and once each with the pose of the next target.
     rolled = [*range(k), *range(k + 1, views), k]
-    result = model(batch.images, k)
+    given = batch.cameras
+    result = model(batch.images, k, cameras=given)
     check_finite(result.render, batch.scenes, "renderer health")
     poses = Cameras(c2w=result.cameras.c2w[:, rolled], intrinsics=result.cameras.intrinsics[:, rolled])
     truth = batch.images[:, k:]
     plain = _psnr(result.render, truth)
-    reordered = _psnr(model(batch.images[:, rolled], k).render.roll(1, dims=1), truth)
+    again = model(batch.images[:, rolled], k, cameras=None if given is None else given.select(rolled))
+    reordered = _psnr(again.render.roll(1, dims=1), truth)
     swapped = _psnr(model(batch.images, k, cameras=poses).render, truth)
     for name, values in (("psnr", plain), ("reordered", reordered - plain), ("swapped", swapped - plain)):
         collected.metrics[name] += values.flatten().tolist()

@@ -14,6 +14,7 @@ from wildrayzer.evaluation.metrics.bootstrap import bootstrap_mean
 from wildrayzer.evaluation.tables.claims import Finding, check_claims
 from wildrayzer.evaluation.tables.paper import ablation_table, paper_table
 from wildrayzer.evaluation.tables.rows import FIELDS, MASK_METHODS, Table, claims_table, health_tables, split_table
+from wildrayzer.run.row_specs import takes_cameras
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class TableContext:
     """Seed of the bootstrap."""
     ablations: Mapping[str, str] = field(default_factory=dict)
     """What each ablation changes, in words."""
+    left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Sentences on the rows that a set cannot have, by set."""
 
     @classmethod
     def from_config(cls, config: RunConfig) -> "TableContext":
@@ -47,7 +50,13 @@ class TableContext:
         sets = {**splits, **{name: one.split for name, one in config.benchmark.sets.items()}}
         return cls(
             run=config.name,
-            backbone=f"dinov3:{features.weights}" if features.backbone == "dinov3" else features.backbone,
+            backbone=(
+                "none"
+                if not config.learns_motion
+                else f"dinov3:{features.weights}"
+                if features.backbone == "dinov3"
+                else features.backbone
+            ),
             perceptual=config.perceptual.kind,
             deviations=config.deviations,
             kinds={name: split_kind(config, split) for name, split in sets.items()},
@@ -58,7 +67,16 @@ class TableContext:
                 name: "; ".join(f"{option}: {json.dumps(value)}" for option, value in ablation.changes.items())
                 for name, ablation in ablations_of(config).items()
             },
+            left_out={name: rows_without_cameras(config, split) for name, split in sets.items()},
         )
+
+
+def rows_without_cameras(config: RunConfig, split: str) -> tuple[str, ...]:
+    """A sentence for every row that needs true cameras, where a split has none."""
+    if config.data.splits[split].has_cameras:
+        return ()
+    rows = [row for row in config.benchmark.checkpoints if takes_cameras(row, config.benchmark)]
+    return tuple(f"{row} needs true cameras, which this set has none of: it is not scored." for row in rows)
 
 
 def split_kind(config: RunConfig, split: str) -> str:
@@ -129,7 +147,10 @@ def build_tables(
                 kind=context.kinds[split],
                 published=split in context.outside,
                 forced=forced,
-                dropped=[text for (where, _, kind), text in dropped.items() if (where, kind) == (split, "views")],
+                dropped=[
+                    *(text for (where, _, kind), text in dropped.items() if (where, kind) == (split, "views")),
+                    *context.left_out.get(split, ()),
+                ],
             )
             tables += [] if paper_rows is None else [paper_rows]
         for masks in (False, True):

@@ -33,7 +33,8 @@ class SplitMasks:
 
 def mask_distributions(config: RunConfig, layout: RunLayout) -> list[Block]:
     """A table over splits and predictors, and plots of what the renderer's masks look like."""
-    shown = (config.data.dynamic_train, *config.data.of(purpose="test"), *config.data.of(purpose="control"))
+    learned = [config.data.dynamic_train] if config.data.dynamic_train else []
+    shown = (*learned, *config.data.of(purpose="test"), *config.data.of(purpose="control"))
     measured: list[SplitMasks] = []
     notes: list[Block] = []
     for split in shown:

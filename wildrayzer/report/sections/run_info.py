@@ -33,9 +33,14 @@ def summary(config: RunConfig) -> str:
         else f"a static renderer was pretrained for {config.pretrain.steps} steps of {config.pretrain.batch} samples "
         f"({views} input views) on {data.static_train}"
     )
-    return (
+    first = (
         f"Run {config.name}, seed {config.seed}. On {model.image_size} px frames in {model.patch_size} px patches "
-        f"(width {model.width}), {start}. Its residuals on windows of "
+        f"(width {model.width}), {start}."
+    )
+    if not config.learns_motion:
+        return f"{first} The run ends there: its network has no motion head."
+    return (
+        f"{first} Its residuals on windows of "
         f"up to {config.residuals.targets} targets gave pseudo-masks of {data.dynamic_train}, from which the motion "
         f"head was distilled for {config.distill.steps} steps{masked}, then both were trained jointly for "
         f"{config.joint.steps} steps with copy-paste. Rounds of masks and training: {config.rounds}."
@@ -58,6 +63,8 @@ def stand_ins(config: RunConfig) -> KeyValues:
     off = ": switched off" if perceptual.weight == 0 else ""
     loss = f"{losses[perceptual.kind]} (weight {perceptual.weight:g}{off})"
     digest = digest_json(config.model_dump(mode="json"))
+    if not config.learns_motion:
+        backbone = "none is used: the network has no motion head"
     return KeyValues(
         (("Feature backbone", backbone), ("Perceptual loss", loss), ("Digest of all options but `watch`", digest))
     )

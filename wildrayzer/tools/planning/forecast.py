@@ -9,6 +9,7 @@ import torch
 
 from wildrayzer.config import TRAINING_STAGES, RunConfig
 from wildrayzer.config.sections.stages import stage_options
+from wildrayzer.geometry.cameras import Cameras
 from wildrayzer.losses import gated_mse
 from wildrayzer.models import WildRayZer
 from wildrayzer.models.cost.flops import model_cost, total
@@ -112,11 +113,14 @@ def measured_step_rate(config: RunConfig, *, steps: int = 5) -> float:
     inputs = min(stage.views.inputs)
     views = inputs + stage.views.targets
     images = torch.rand(batch, views, 3, config.model.image_size, config.model.image_size)
+    cameras = None
+    if config.model.cameras == "given":
+        cameras = Cameras(torch.eye(4).expand(batch, views, 4, 4), torch.full((batch, views, 4), 0.5))
     optimizer = torch.optim.AdamW(model.renderer_parameters(), lr=1e-4, fused=True)
     times = []
     for _ in range(steps + 1):
         start = time.process_time()
-        gated_mse(model(images, inputs).render, images[:, inputs:]).value.backward()
+        gated_mse(model(images, inputs, cameras=cameras).render, images[:, inputs:]).value.backward()
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         times.append((time.process_time() - start) / torch.get_num_threads())

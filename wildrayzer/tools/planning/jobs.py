@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from wildrayzer.config import TRAINING_STAGES, RunConfig, StageConfig
+from wildrayzer.config import RunConfig, StageConfig
 from wildrayzer.models.cost.flops import Workload, model_cost, total
 from wildrayzer.models.cost.parameters import parameter_counts
 from wildrayzer.run.expected import ExpectedScores
@@ -64,7 +64,7 @@ def _data(expected: ExpectedScores, sizes: dict[str, SplitSize]) -> Iterator[Pla
 
 
 def _training(config: RunConfig) -> Iterator[PlannedStage]:
-    stages = {name: config.stage(name) for name in TRAINING_STAGES}
+    stages = {name: config.stage(name) for name in config.training_stages}
     if "unmasked" in config.benchmark.methods:
         stages["unmasked"] = config.stage("unmasked")
     counts = parameter_counts(config.model)

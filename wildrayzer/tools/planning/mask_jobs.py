@@ -16,15 +16,13 @@ MaskJobs = list[tuple[str, str]]
 
 def made_masks(expected: ExpectedScores) -> MaskJobs:
     """All pseudo-masks of a run: for training in every round, for scores in the last one."""
-    return [
-        *expected.cached_masks(),
-        *[(expected.config.data.dynamic_train, "renderer")] * (expected.config.rounds - 1),
-    ]
+    trained = expected.cached_masks()[:1]
+    return [*expected.cached_masks(), *trained * (expected.config.rounds - 1)]
 
 
 def calibrations(expected: ExpectedScores) -> list[tuple[str, str]]:
     """(number of the round, predictor) of every calibration of the absolute test."""
-    if expected.config.pseudo_masks.absolute_test == "off":
+    if not expected.config.learns_motion or expected.config.pseudo_masks.absolute_test == "off":
         return []
     rounds = expected.config.rounds
     last = {predictor for _, predictor in expected.cached_masks()}
@@ -33,8 +31,10 @@ def calibrations(expected: ExpectedScores) -> list[tuple[str, str]]:
 
 
 def mask_stages(expected: ExpectedScores, sizes: dict[str, SplitSize]) -> Iterator[PlannedStage]:
-    """Residuals, voting and refinement."""
+    """Residuals, voting and refinement; none in a run of the static renderer alone."""
     config = expected.config
+    if not config.learns_motion:
+        return
     model, options = config.model, config.residuals
     masks, calibrated = made_masks(expected), calibrations(expected)
     static = config.data.of(purpose="calibration")
