@@ -84,7 +84,7 @@ _CLAIMS = (
     "Right of the line at 0, or of the dashed mark where a claim names another limit, speaks for the claim. A claim "
     "holds if its whole 95% interval lies there, resampled over scenes, and does not hold if it lies on the other side."
 )
-_OF_LATER_STAGES = ("masks", "relations", "ablations", "pictures")
+_OF_LATER_STAGES = ("glance", "masks", "relations", "ablations", "pictures")
 """Sections that a run of the static renderer alone has nothing for."""
 _TRAINING = (
     "The renderer is compared on held-out static clips with predictions that need no renderer. The motion head's IoU "
