@@ -7,7 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import pytest
 import yaml
@@ -16,6 +16,7 @@ from tests.helpers.tiny_run import ROOT, TINY, planned, snakemake
 from wildrayzer.config import ConfigError, RunConfig, parse_config
 from wildrayzer.config.base import effect_of
 from wildrayzer.config.walk import Option, inner_section, options, without_null
+from wildrayzer.run.redo import repeated_jobs
 from wildrayzer.tools.reruns import adopt, difference, evaluated_workflow
 
 NOT_SHOWN = {
@@ -83,6 +84,8 @@ def other_values(value: Any, annotation: Any) -> Iterator[Any]:
     kind = without_null(annotation)
     if kind is not annotation and value is not None:
         yield None
+    if get_origin(kind) is Annotated:  # a path
+        kind = get_args(kind)[0]
     if get_origin(kind) is Literal:
         yield from (choice for choice in get_args(kind) if choice != value)
     elif kind is bool:
@@ -152,14 +155,57 @@ def plain_options() -> list[Option]:
 
 
 def test_options_that_decide_results_redo_something(finished, tmp_path):
-    raw = yaml.safe_load(TINY.read_text(encoding="utf-8"))
-    without_effect = []
-    for option in plain_options():
-        if option.path in NOT_SHOWN or not decides(option) or (other := changed(raw, option)) is None:
-            continue
-        if not rules_to_run(finished, other, tmp_path / "changed.yaml"):
-            without_effect.append(option.path)
-    assert without_effect == []
+    """Many options change at once, and each must be named as the cause of a repeated job.
+
+    What is not named, because it brings new jobs in place of repeating some, is changed by itself.
+    """
+    raw, file = yaml.safe_load(TINY.read_text(encoding="utf-8")), tmp_path / "changed.yaml"
+    deciding = [option for option in plain_options() if option.path not in NOT_SHOWN and decides(option)]
+    found = {option.path: other for option in deciding if (other := changed(raw, option)) is not None}
+    single = set(found) & set(TOGETHER)
+    for batch in batches([option for option in deciding if option.path in found.keys() - single], raw):
+        named = causes(finished, batch[1], file)
+        single |= {path for path, names in batch[0].items() if not names & named}
+    assert len(single) < len(found) / 2
+    assert [path for path in sorted(single) if not rules_to_run(finished, found[path], file)] == []
+
+
+def batches(chosen: list[Option], raw: dict[str, Any]) -> Iterator[tuple[dict[str, set[str]], dict[str, Any]]]:
+    """Options that can change together: what changes for each, and the configuration with all of these changes."""
+    while chosen:
+        paths, every, left = {}, raw, []
+        for option in chosen:
+            try:
+                other = changed(every, option)
+            except (AssertionError, ConfigError):
+                other = None
+            if other is None:
+                left.append(option)
+            else:
+                paths[option.path] = {name for name, value in flat(other).items() if flat(every).get(name) != value}
+                every = other
+        assert paths, f"{[option.path for option in left]}: no other valid value found"
+        yield paths, every
+        chosen = left
+
+
+def flat(section: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    for name, value in section.items():
+        values |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return values
+
+
+def causes(folder: Path, raw: dict[str, Any], file: Path) -> set[str]:
+    """Options that repeated jobs name as changed; none where the workflow cannot be evaluated with all changes."""
+    file.write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
+    with (
+        inside(folder),
+        contextlib.suppress(ValueError),
+        evaluated_workflow(file, snakefile=ROOT / "Snakefile") as graph,
+    ):
+        return {change.partition(": ")[0] for job in repeated_jobs(graph) for change in job.changes}
+    return set()
 
 
 def test_all_other_options_redo_nothing(finished, tmp_path):
