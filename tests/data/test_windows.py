@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wildrayzer.config.sections.masks import ResidualsConfig
+from wildrayzer.data.frame_store.manifest import StorePart
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.sampling.windows import Window, WindowList, clip_windows
 
@@ -59,22 +60,19 @@ def test_every_frame_is_a_target_exactly_once(length, inputs, targets):
 
 
 @settings(deadline=None)
-@given(lengths=st.lists(st.integers(1, 30), min_size=1, max_size=9), count=st.integers(1, 5))
-def test_parts_are_contiguous_whole_scenes_and_cover_everything(lengths, count):
+@given(lengths=st.lists(st.integers(1, 30), min_size=1, max_size=9), cut=st.integers(0, 9))
+def test_the_windows_of_a_part_are_those_of_its_clips_alone(lengths, cut):
+    cut = min(cut, len(lengths))
     windows = build(lengths, 3, 4)
     windows.check_cover()
     assert set(windows.skipped) == {scene for scene, length in enumerate(lengths) if length < 4}
-    parts = [windows.part(number, count) for number in range(count)]
-    assert sum(parts, ()) == windows.windows
-    scenes = [{window.scene for window in part} for part in parts]
-    assert all(not one & two for index, one in enumerate(scenes) for two in scenes[index + 1 :])
+    for first, own in ((0, lengths[:cut]), (cut, lengths[cut:])):
+        part = StorePart("d", first, len(own), sum(lengths[:first]), sum(own), seed_frame=0)
+        assert windows.of_part(part) == build(own, 3, 4)
 
 
-def test_skips_say_why_and_parts_are_bounded():
-    windows = build([2, 10], 2, 6)
-    assert windows.skipped == {0: "2 frames, residuals.inputs = 2 need 3"}
-    with pytest.raises(ValueError, match="no part 2 of 2"):
-        windows.part(2, 2)
+def test_skips_say_why():
+    assert build([2, 10], 2, 6).skipped == {0: "2 frames, residuals.inputs = 2 need 3"}
 
 
 def test_a_broken_cover_is_found():

@@ -1,6 +1,7 @@
 """A small run with a real pseudo-mask cache, made by its stages, and caches made by hand."""
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,10 @@ from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.frame_store.writer import FrameStoreWriter
 from wildrayzer.data.sampling.windows import WindowList
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks, ResidualMaps
-from wildrayzer.pseudo_masks.cache.part_stores import part_path
+from wildrayzer.pseudo_masks.cache.statistics import refinement_disagreement
 from wildrayzer.pseudo_masks.cache.writer import CacheWriter
 from wildrayzer.run.layout import RunLayout
-from wildrayzer.stages.patch_masks import join_residuals, vote_masks
+from wildrayzer.stages.patch_masks import list_residuals, vote_masks
 from wildrayzer.stages.refine import refine_masks
 from wildrayzer.stages.residuals import compute_residuals
 
@@ -45,12 +46,12 @@ def make_cache(root, predictor="renderer"):
     WindowList.build(store, RESIDUALS).save(layout.windows(SPLIT))
     save_renderer(layout.checkpoint("pretrain"))
     where = (1, SPLIT, predictor)
-    part = part_path(layout.masks(*where), 0, 1)
+    receipt, data = root / "receipt.json", {"store_path": layout.store(SPLIT), "windows_path": layout.windows(SPLIT)}
     compute_residuals(
-        checkpoint_dir=layout.checkpoint("pretrain"), store_path=layout.store(SPLIT), config=RESIDUALS,
-        windows_path=layout.windows(SPLIT), features=FEATURES, predictor=predictor, out_path=part,
+        checkpoint_dir=layout.checkpoint("pretrain"), config=RESIDUALS, features=FEATURES, predictor=predictor,
+        out_path=layout.residuals(*where), receipt_path=receipt, **data,
     )  # fmt: skip
-    join_residuals([part], windows_path=layout.windows(SPLIT), out_path=layout.residuals(*where), psnr_filter=9.0)
+    list_residuals([receipt], out_path=layout.residuals(*where), psnr_filter=9.0, **data)
     vote_masks(residuals_path=layout.residuals(*where), config=VOTING, out_path=layout.patch_masks(*where))
     refine_masks(
         patch_masks_path=layout.patch_masks(*where), store_path=layout.store(SPLIT),
@@ -60,7 +61,8 @@ def make_cache(root, predictor="renderer"):
 
 
 def write_residuals(path, d_dino, d_ssim, psnr, window, *, digests=None, about=None, lengths=None, scenes=None):
-    """A group `residuals` of these arrays."""
+    """A group `residuals` of these arrays, in place of an earlier one."""
+    shutil.rmtree(path / "residuals.zarr", ignore_errors=True)
     offsets = np.cumsum([0, *(lengths or [len(psnr)])])
     with CacheWriter(
         path / "residuals.zarr", "residuals", frames=len(psnr),
@@ -87,7 +89,9 @@ def write_masks(path, patch, pixel, *, parent):
             path / f"{layout}.zarr", layout, frames=len(masks), digests=digests, scenes=["clip_0"],
             sizes=dict(zip(names[layout], masks.shape[1:], strict=True)), offsets=np.array([0, len(masks)]),
         ) as writer:  # fmt: skip
-            writer.append(mask=masks.astype(np.uint8))
+            masks = masks.astype(np.uint8)
+            apart = refinement_disagreement(patch.astype(np.uint8), masks)
+            writer.append(mask=masks, **({"disagreement": apart} if layout == "pixel_masks" else {}))
 
 
 def command(*words):

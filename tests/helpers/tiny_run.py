@@ -42,6 +42,6 @@ def another_runs_cache(folder):
         (layout.store("dynamic_train"), {"digest": "frames"}),
         (layout.residuals(1, "dynamic_train"), {"digest": "maps", "digests": {"store": "others"}}),
     ):
-        (folder / path).mkdir(parents=True)
-        (folder / path / "zarr.json").write_text(json.dumps({"attributes": attributes}))
-    return "renderer/residuals.zarr was made from something else: store is others, expected frames"
+        (folder / path).parent.mkdir(parents=True)
+        (folder / path).write_text(json.dumps(attributes))
+    return "renderer/residuals.json was made from something else: store is others, expected frames"

@@ -1,4 +1,4 @@
-"""Stage 2 end to end on a tiny split: residuals in parts, join, calibration, voting, refinement."""
+"""Stage 2 end to end on a tiny split: residuals, their list, calibration, voting, refinement."""
 
 import json
 from dataclasses import replace
@@ -18,11 +18,10 @@ from wildrayzer.data.sampling.windows import WindowList
 from wildrayzer.images.blur import gaussian_blur
 from wildrayzer.models import WildRayZer
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks, PixelMasks, ResidualMaps
-from wildrayzer.pseudo_masks.cache.part_stores import part_path
 from wildrayzer.pseudo_masks.fusion import zscore
 from wildrayzer.pseudo_masks.patch_masks import vote_frames, window_rows
 from wildrayzer.pseudo_masks.voting import vote
-from wildrayzer.stages.patch_masks import calibrate_threshold, join_residuals, vote_masks
+from wildrayzer.stages.patch_masks import calibrate_threshold, list_residuals, vote_masks
 from wildrayzer.stages.refine import refine_masks
 from wildrayzer.stages.residuals import compute_residuals
 
@@ -72,23 +71,24 @@ def split(tmp_path_factory):
     return folder
 
 
-def residuals(split, out, name="dynamic", *, parts=1, predictor="nearest", config=RESIDUALS, checkpoint="checkpoint"):
-    paths = [part_path(out, part, parts) for part in range(parts)]
-    for part in range(parts):
+def residuals(split, out, name="dynamic", *, jobs=1, predictor="nearest", config=RESIDUALS, checkpoint="checkpoint"):
+    receipts = [out / f"job{job}.json" for job in range(jobs)]
+    data = {"store_path": split / name, "windows_path": split / f"{name}.json"}
+    for job, receipt in enumerate(receipts):
         compute_residuals(
             checkpoint_dir=split / checkpoint,
-            store_path=split / name,
-            windows_path=split / f"{name}.json",
             config=config,
             features=FEATURES,
             predictor=predictor,
-            part=part,
-            parts=parts,
-            out_path=paths[part],
+            job=job,
+            jobs=jobs,
+            out_path=out / "residuals.json",
+            receipt_path=receipt,
             device="cpu",
+            **data,
         )
-    join_residuals(paths, windows_path=split / f"{name}.json", out_path=out / "residuals.zarr")
-    return ResidualMaps(out / "residuals.zarr")
+    list_residuals(receipts, out_path=out / "residuals.json", **data)
+    return ResidualMaps(out / "residuals.json")
 
 
 def test_the_whole_stage(split, tmp_path):
@@ -96,30 +96,29 @@ def test_the_whole_stage(split, tmp_path):
     assert maps.num_frames == 19
     assert (maps.window >= 0).all()
     assert np.isfinite(maps.psnr).all()
-    summary = json.loads((tmp_path / "residuals.json").read_text())
+    summary = json.loads((tmp_path / "residuals.json").read_text())["summary"]
     assert summary["frames_computed"] == 19
     assert summary["backbone"] == "descriptor"
     assert summary["mean_psnr"] == pytest.approx(float(maps.psnr.mean()), rel=1e-5)
-    vote_masks(residuals_path=maps.path, config=VOTING, out_path=tmp_path / "patch_masks.zarr")
+    vote_masks(residuals_path=maps.path, config=VOTING, out_path=tmp_path / "patch_masks.json")
     refine_masks(
-        patch_masks_path=tmp_path / "patch_masks.zarr",
+        patch_masks_path=tmp_path / "patch_masks.json",
         store_path=split / "dynamic",
         config=RefineConfig(seed_erosion=3),
-        out_path=tmp_path / "pixel_masks.zarr",
+        out_path=tmp_path / "pixel_masks.json",
         workers=2,
     )
-    patches = PatchMasks(tmp_path / "patch_masks.zarr", expect={"residuals": maps.digest})
-    pixels = PixelMasks(tmp_path / "pixel_masks.zarr", expect={"patch_masks": patches.digest, "residuals": maps.digest})
+    patches = PatchMasks(tmp_path / "patch_masks.json", expect={"residuals": maps.digest})
+    pixels = PixelMasks(tmp_path / "pixel_masks.json", expect={"patch_masks": patches.digest, "residuals": maps.digest})
     assert pixels.all("mask").shape == (19, SIZE, SIZE)
     assert set(np.unique(pixels.all("mask"))) <= {0, 1}
-    written = json.loads((tmp_path / "pixel_masks.json").read_text())
-    assert written["coverage"] == pytest.approx(pixels.all("mask").mean())
+    assert pixels.summary["coverage"] == pytest.approx(pixels.all("mask").mean())
 
 
 def test_the_mask_lies_on_what_moved(split, tmp_path):
     maps = residuals(split, tmp_path)
-    vote_masks(residuals_path=maps.path, config=VOTING, out_path=tmp_path / "patch_masks.zarr")
-    masks = PatchMasks(tmp_path / "patch_masks.zarr").all("mask").astype(bool)
+    vote_masks(residuals_path=maps.path, config=VOTING, out_path=tmp_path / "patch_masks.json")
+    masks = PatchMasks(tmp_path / "patch_masks.json").all("mask").astype(bool)
     assert masks.any()
     # The square covers patch rows 2 and 3; its neighbours differ through the SSIM window and the gradients' context.
     assert masks[:, 2:4].mean() > 3 * masks[:, [0, 1, 4, 5]].mean()
@@ -130,24 +129,24 @@ def arrays(maps):
 
 
 @pytest.mark.parametrize("predictor", ["renderer", "nearest", "blurred"])
-def test_parts_and_batches_do_not_matter(split, tmp_path, predictor):
+def test_jobs_and_batches_do_not_matter(split, tmp_path, predictor):
     expected = arrays(residuals(split, tmp_path / "a", predictor=predictor))
-    other = RESIDUALS.model_copy(update={"batch": 1})
-    found = residuals(split, tmp_path / "b", parts=3, predictor=predictor, config=other)
+    other = RESIDUALS.model_copy(update={"batch": 1, "shards": 3})
+    found = residuals(split, tmp_path / "b", jobs=3, predictor=predictor, config=other)
     for name, values in arrays(found).items():
         # The network itself rounds differently in another batch; everything after it does not.
         tolerance = 2e-3 if predictor == "renderer" and name != "clusters" else 0
         np.testing.assert_allclose(values.astype(float), expected[name].astype(float), atol=tolerance, rtol=0)
-    assert found.digest == ResidualMaps(tmp_path / "a" / "residuals.zarr").digest
+    assert found.digest == ResidualMaps(tmp_path / "a" / "residuals.json").digest
 
 
 def test_nearest_copies_the_nearest_input(split, tmp_path):
     maps = residuals(split, tmp_path, "static")
     assert (maps.psnr == 100).all()
     assert maps.all("d_dino").max() < 1e-6
-    vote_masks(residuals_path=maps.path, config=VOTING, out_path=tmp_path / "patch_masks.zarr")
-    assert not PatchMasks(tmp_path / "patch_masks.zarr").all("mask").any()
-    assert json.loads((tmp_path / "patch_masks.json").read_text())["empty_share"] == 1.0
+    vote_masks(residuals_path=maps.path, config=VOTING, out_path=tmp_path / "patch_masks.json")
+    assert not PatchMasks(tmp_path / "patch_masks.json").all("mask").any()
+    assert PatchMasks(tmp_path / "patch_masks.json").summary["empty_share"] == 1.0
 
 
 def test_blur_keeps_the_mean_and_spreads_a_point():
@@ -165,12 +164,12 @@ def test_the_absolute_test_thins_out_masks_and_tells_renderers_apart(split, tmp_
     config = VOTING.model_copy(update={"absolute_test": "patch", "false_positive_rate": 0.05})
     thresholds = tmp_path / "thresholds.json"
     calibrate_threshold([static.path], config=config, out_path=thresholds)
-    options = {"config": config, "out_path": tmp_path / "patch_masks.zarr"}
+    options = {"config": config, "out_path": tmp_path / "patch_masks.json"}
     vote_masks(residuals_path=static.path, thresholds_path=thresholds, **options)
-    summary = json.loads((tmp_path / "patch_masks.json").read_text())
+    summary = PatchMasks(tmp_path / "patch_masks.json").summary
     assert summary["coverage"] <= 0.05 < summary["coverage_of_voting_alone"]
     vote_masks(residuals_path=dynamic.path, thresholds_path=thresholds, **options)
-    assert json.loads((tmp_path / "patch_masks.json").read_text())["coverage"] > 0
+    assert PatchMasks(tmp_path / "patch_masks.json").summary["coverage"] > 0
     with pytest.raises(ValueError, match="absolute_test: patch needs thresholds"):
         vote_masks(residuals_path=dynamic.path, **options)
     other = residuals(split, tmp_path / "o", predictor="nearest")
@@ -184,13 +183,13 @@ def test_the_absolute_test_thins_out_masks_and_tells_renderers_apart(split, tmp_
 
 def test_masks_of_another_store_are_refused(split, tmp_path):
     maps = residuals(split, tmp_path)
-    vote_masks(residuals_path=maps.path, config=VOTING, out_path=tmp_path / "patch_masks.zarr")
-    with pytest.raises(ValueError, match=r"patch_masks\.zarr was made from something else: store is"):
+    vote_masks(residuals_path=maps.path, config=VOTING, out_path=tmp_path / "patch_masks.json")
+    with pytest.raises(ValueError, match=r"patch_masks\.json was made from something else: store is"):
         refine_masks(
-            patch_masks_path=tmp_path / "patch_masks.zarr",
+            patch_masks_path=tmp_path / "patch_masks.json",
             store_path=split / "static",
             config=RefineConfig(),
-            out_path=tmp_path / "pixel_masks.zarr",
+            out_path=tmp_path / "pixel_masks.json",
         )
 
 
@@ -201,7 +200,8 @@ def compute(split, tmp_path, **changes):
         "windows_path": split / "dynamic.json",
         "config": RESIDUALS,
         "features": FEATURES,
-        "out_path": tmp_path / "part.zarr",
+        "out_path": tmp_path / "residuals.json",
+        "receipt_path": tmp_path / "job.json",
     }
     compute_residuals(**{**options, **changes})
 
@@ -262,16 +262,7 @@ def test_a_renderer_that_gives_nan_is_refused(split, tmp_path):
     save_checkpoint(tmp_path / "broken", model, stage="pretrain", step=1, inputs=2, targets=3, config_digest="c")
     with pytest.raises(ValueError, match=r"windows of scenes \['clip\d'.*renderings contain NaN"):
         compute(split, tmp_path, checkpoint_dir=tmp_path / "broken")
-    assert not (tmp_path / "part.zarr").exists()
-
-
-def test_parts_of_another_renderer_are_refused(split, tmp_path):
-    save_renderer(tmp_path / "other", seed=1)
-    paths = [part_path(tmp_path, part, 2) for part in range(2)]
-    compute(split, tmp_path, out_path=paths[0], parts=2)
-    compute(split, tmp_path, out_path=paths[1], part=1, parts=2, checkpoint_dir=tmp_path / "other")
-    with pytest.raises(ValueError, match="do not belong together: renderer is"):
-        join_residuals(paths, windows_path=split / "dynamic.json", out_path=tmp_path / "residuals.zarr")
+    assert not (tmp_path / "residuals").exists()
 
 
 @pytest.mark.parametrize("predictor", ["nearest", "renderer"])
@@ -282,8 +273,8 @@ def test_black_clips_give_empty_masks(split, tmp_path, predictor):
     maps = residuals(tmp_path, tmp_path / "out", "black", predictor=predictor)
     assert (maps.all("d_ssim").max() > 0.1) == (predictor == "renderer")
     assert (maps.all("clusters") == 0).all()
-    vote_masks(residuals_path=maps.path, config=VOTING, out_path=tmp_path / "patch_masks.zarr")
-    assert not PatchMasks(tmp_path / "patch_masks.zarr").all("mask").any()
+    vote_masks(residuals_path=maps.path, config=VOTING, out_path=tmp_path / "patch_masks.json")
+    assert not PatchMasks(tmp_path / "patch_masks.json").all("mask").any()
 
 
 def test_clips_without_windows_stay_uncomputed(split, tmp_path):
@@ -291,18 +282,18 @@ def test_clips_without_windows_stay_uncomputed(split, tmp_path):
     WindowList.build(store, RESIDUALS).save(tmp_path / "mixed.json")
     (tmp_path / "checkpoint").symlink_to(split / "checkpoint")
     maps = residuals(tmp_path, tmp_path / "out", "mixed")
-    vote_masks(residuals_path=maps.path, config=VOTING, out_path=tmp_path / "p.zarr")
+    vote_masks(residuals_path=maps.path, config=VOTING, out_path=tmp_path / "p.json")
     refine_masks(
-        patch_masks_path=tmp_path / "p.zarr",
+        patch_masks_path=tmp_path / "p.json",
         store_path=tmp_path / "mixed",
         config=RefineConfig(grabcut=False),
-        out_path=tmp_path / "x.zarr",
+        out_path=tmp_path / "x.json",
     )
-    for name, reader in (("p.zarr", PatchMasks), ("x.zarr", PixelMasks)):
+    for name, reader in (("p.json", PatchMasks), ("x.json", PixelMasks)):
         masks = reader(tmp_path / name).all("mask")
         assert (masks[6:] == 255).all()
         assert (masks[:6] != 255).all()
-    assert json.loads((tmp_path / "x.json").read_text())["frames_computed"] == 6
+    assert PixelMasks(tmp_path / "x.json").summary["frames_computed"] == 6
 
 
 def test_window_rows_group_windows_of_equal_length():

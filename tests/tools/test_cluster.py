@@ -299,18 +299,18 @@ def test_a_job_runs_once_at_a_time(tmp_path):
     assert log.exists()
 
 
-def group(path, **attributes):
-    path.mkdir(parents=True)
-    (path / "zarr.json").write_text(json.dumps({"attributes": attributes}))
+def manifest(path, **attributes):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(attributes), encoding="utf-8")
 
 
 @pytest.fixture
 def run(tmp_path):
     layout = RunLayout("run", str(tmp_path))
-    group(Path(layout.store("clips")), digest="frames")
-    group(Path(layout.residuals(1, "clips")), digest="maps", digests={"store": "frames", "renderer": "weights"})
-    group(Path(layout.patch_masks(1, "clips")), digest="patches", digests={"residuals": "maps"})
-    group(Path(layout.pixel_masks(1, "clips")), digest="pixels", digests={"residuals": "maps"})
+    manifest(Path(layout.store("clips")), digest="frames")
+    manifest(Path(layout.residuals(1, "clips")), digest="maps", digests={"store": "frames", "renderer": "weights"})
+    manifest(Path(layout.patch_masks(1, "clips")), digest="patches", digests={"residuals": "maps"})
+    manifest(Path(layout.pixel_masks(1, "clips")), digest="pixels", digests={"residuals": "maps"})
     checkpoint = Path(layout.checkpoint("pretrain"))
     checkpoint.mkdir(parents=True)
     (checkpoint / "manifest.json").write_text('{"weights_digest": "weights"}')
@@ -328,7 +328,9 @@ def test_caches_of_another_run_are_named_unless_they_are_made_again(run):
     (line,) = foreign_caches(run, rounds=1, masks=masks)
     assert f"{run.residuals(1, 'clips')} was made from something else: renderer is weights, expected others" in line
     assert foreign_caches(run, rounds=1, masks=masks, remade={run.residuals(1, "clips")}) == []
-    maps = Path(run.residuals(1, "clips")) / "zarr.json"
-    maps.write_text(maps.read_text().replace('"maps"', '"new"').replace('"weights"', '"others"'))
+    maps = Path(run.residuals(1, "clips"))
+    maps.write_text(
+        maps.read_text(encoding="utf-8").replace('"maps"', '"new"').replace('"weights"', '"others"'), encoding="utf-8"
+    )
     lines = foreign_caches(run, rounds=1, masks=masks)
     assert [line.split()[0] for line in lines] == [run.patch_masks(1, "clips"), run.pixel_masks(1, "clips")]

@@ -72,7 +72,7 @@ def test_truth_by_hand(tmp_path):
     shutil.rmtree(tmp_path / "pixel_masks.zarr")
     files = open_cache(tmp_path, frames=tmp_path / "frames")
     np.testing.assert_allclose(measure(files).iou, [0, 0, 0])
-    assert "pixel_masks.zarr is not made yet: run the stage refine." in files.notes
+    assert "pixel_masks are not made yet: run the stage refine." in files.notes
 
 
 def some_figures(count=4, **columns):
@@ -115,7 +115,7 @@ def test_choice_by_clip_rank_and_number(cache):
 
 def test_the_run_is_found_by_a_relative_path(cache, monkeypatch):
     monkeypatch.chdir(cache)
-    for path in (".", f"../{cache.name}", f"../../{SPLIT}/{cache.name}/residuals.zarr", cache):
+    for path in (".", f"../{cache.name}", f"../../{SPLIT}/{cache.name}/residuals.json", cache):
         place = CacheLocation.of(path)
         assert (place.path, place.run, place.split) == (cache, cache.parents[3], SPLIT)
 
@@ -139,8 +139,8 @@ def test_what_does_not_fit_is_refused_or_said(copied):
 
 def test_mixed_parts_are_refused_and_named(copied):
     zeros = np.zeros((35, 6, 6))
-    parent = ResidualMaps(copied / "residuals.zarr").digest
-    shutil.rmtree(copied / "patch_masks.zarr")
+    parent = ResidualMaps(copied / "residuals.json").digest
+    (copied / "patch_masks.json").unlink()
     write_masks(copied, zeros, None, parent="abad1dea")
     result = command(copied, "--text")
     assert result.exit_code == 2
@@ -152,12 +152,13 @@ def test_mixed_parts_are_refused_and_named(copied):
 
 
 def test_unfinished_and_missing_groups(copied):
-    (copied / "pixel_masks.zarr").rename(copied / ".pixel_masks.zarr.unfinished")
+    (copied / "pixel_masks.json").unlink()
     result = command(copied, "--text")
     assert result.exit_code == 2
-    assert "pixel_masks.zarr is unfinished; run the stage refine again" in flat(result.output)
-    shutil.rmtree(copied / "residuals.zarr")
-    assert "residuals.zarr does not exist; run the stage residuals again" in flat(command(copied).output)
+    assert "pixel_masks.json is unfinished; run the stage refine again" in flat(result.output)
+    (copied / "residuals.json").unlink()
+    shutil.rmtree(copied / "residuals")
+    assert "residuals.json does not exist; run the stage residuals again" in flat(command(copied).output)
 
 
 HEALTHY = {"patch": [0.1, 0.2, 0.1, 0.1], "pixel": [0.1, 0.2, 0.1, 0.1], "masks": [0.1] * 4}
@@ -258,11 +259,12 @@ def test_a_histogram_line():
 def test_an_ablation_shares_the_rest_with_the_run(copied):
     own = copied.parents[3] / "ablations" / "no_test" / "round1" / "masks" / SPLIT / "renderer"
     own.mkdir(parents=True)
-    (copied / "patch_masks.zarr").rename(own / "patch_masks.zarr")
+    for name in ("patch_masks", "patch_masks.json"):
+        (copied / name).rename(own / name)
     files = open_cache(own)
     assert files.place.title == f"no_test, {SPLIT}, round 1, renderer"
-    assert (files.maps.path, files.pixels.path) == (copied / "residuals.zarr", copied / "pixel_masks.zarr")
-    assert files.patches.path == own / "patch_masks.zarr"
+    assert (files.maps.path, files.pixels.path) == (copied / "residuals.json", copied / "pixel_masks.json")
+    assert files.patches.path == own / "patch_masks.json"
     assert files.store is not None
     assert files.psnr_filter == 9.0
     assert {one.group for one in origins(own)} == {"residuals", "patch_masks", "pixel_masks"}

@@ -12,7 +12,7 @@ from tests.helpers.inspect_run import command, flat, make_cache, write_residuals
 from tests.report.test_page import decoded
 from tests.stages.test_mask_stages import save_renderer
 from wildrayzer.io.files import read_json, write_json
-from wildrayzer.pseudo_masks.cache.cache import PatchMasks, ResidualMaps
+from wildrayzer.pseudo_masks.cache.cache import PatchMasks, PixelMasks, ResidualMaps
 from wildrayzer.tools.inspect.files import open_cache
 from wildrayzer.tools.inspect.pictures import photo, small
 from wildrayzer.tools.inspect.provenance import origins
@@ -168,7 +168,6 @@ def test_damaged_files_of_the_run_are_named_and_defeat_nothing(copied, tmp_path)
     (base / "windows" / f"{split}.json").write_text("{}")
     (base / "aaa" / "checkpoint").mkdir(parents=True)
     (base / "aaa" / "checkpoint" / "manifest.json").write_text("{")
-    copied.joinpath("residuals.json").write_text("[")
     result = command(copied, "--out", tmp_path / "g", "--worst", 1, "--frames", tmp_path / "frames")
     assert result.exit_code == 0, result.output
     page = (tmp_path / "g" / "index.html").read_text()
@@ -223,8 +222,7 @@ def test_notebook_example_of_the_documents(cache):
     xarray = pytest.importorskip("xarray")
     text = Path("docs/masks.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```python\n(import xarray.*?)```", text, re.DOTALL)
-    assert len([line for line in block.splitlines() if line]) == 3
-    code = re.sub(r'"results/.*?/residuals\.zarr"', repr(str(cache / "residuals.zarr")), block)
+    code = re.sub(r'"results/.*?/residuals\.json"', repr(str(cache / "residuals.json")), block)
     names = {}
     exec(code, names)
     maps = names["maps"]
@@ -232,10 +230,11 @@ def test_notebook_example_of_the_documents(cache):
     assert maps.d_dino.dims == ("frame", "patch_row", "patch_column")
     assert maps.psnr.dims == maps.window.dims == ("frame",)
     assert (maps.d_dino.dtype, maps.clusters.dtype) == (np.float16, np.uint8)
-    expected = ResidualMaps(cache / "residuals.zarr")
+    expected = ResidualMaps(cache / "residuals.json")
     np.testing.assert_array_equal(maps.d_dino.values, expected.all("d_dino"))
     np.testing.assert_array_equal(maps.clusters.values, expected.all("clusters"))
-    masks = xarray.open_zarr(cache / "pixel_masks.zarr", consolidated=False)
+    (part,) = PixelMasks(cache / "pixel_masks.json").parts
+    masks = xarray.open_zarr(part.path, consolidated=False)
     assert masks["mask"].dims == ("frame", "row", "column")
     assert masks["mask"].dtype == np.uint8
-    assert masks.attrs["digests"]["patch_masks"] == PatchMasks(cache / "patch_masks.zarr").digest
+    assert masks.attrs["digests"]["patch_masks"] == PatchMasks(cache / "patch_masks.json").digest

@@ -233,7 +233,7 @@ def test_a_run_in_parts_is_compared_with_its_stage(tmp_path):
 def test_every_rule_with_a_benchmark_has_a_stage():
     text = "".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
     named = set(re.findall(r'\.benchmark\(\s*"(\w+)"', text))
-    assert {"distill", "refine_masks", "refine_part", "join_masks"} <= named
+    assert {"distill", "refine_masks", "refine_part", "list_residuals"} <= named
     assert {name for name in named if name not in RULES and not name.startswith("score_")} == set()
 
 

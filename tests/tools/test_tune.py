@@ -101,18 +101,18 @@ def test_figures_are_those_of_the_workflows_masks(run, tmp_path):
     vote_masks(
         residuals_path=split.residuals,
         config=VOTING,
-        out_path=tmp_path / "patch.zarr",
+        out_path=tmp_path / "patch.json",
         thresholds_path=tmp_path / "t.json",
     )
     refine_masks(
-        patch_masks_path=tmp_path / "patch.zarr",
+        patch_masks_path=tmp_path / "patch.json",
         store_path=split.store,
         config=REFINE,
-        out_path=tmp_path / "pixel.zarr",
+        out_path=tmp_path / "pixel.json",
     )
     truth = FrameStore(split.store).read_masks(np.arange(18))
-    patches = PatchMasks(tmp_path / "patch.zarr").all("mask").repeat(4, 1).repeat(4, 2)
-    expected = {"patch": patches, "pixel": PixelMasks(tmp_path / "pixel.zarr").all("mask")}
+    patches = PatchMasks(tmp_path / "patch.json").all("mask").repeat(4, 1).repeat(4, 2)
+    expected = {"patch": patches, "pixel": PixelMasks(tmp_path / "pixel.json").all("mask")}
     table = tuned([split])
     assert table["masks"].tolist() == ["patch", "pixel"]
     for _, row in table.iterrows():
@@ -231,7 +231,7 @@ def test_the_command_says_what_is_wrong(run, tmp_path, configfile):
     assert "did you mean refine.min_area?" in " ".join(bad.output.split())
     bare = call(cache, "--out", tmp_path / "out")
     assert bare.exit_code == 2
-    assert "has no patch_masks.zarr to take options from" in " ".join(bare.output.split())
+    assert "has no patch masks to take options from" in " ".join(bare.output.split())
     missing = call(run / "nowhere" / "renderer", "--configfile", configfile, "--out", tmp_path / "out")
     assert missing.exit_code == 2
     assert not (tmp_path / "out").exists()
@@ -249,7 +249,7 @@ def masks_of(cache, out=None, *, source=None):
     vote_masks(
         residuals_path=(source or cache) / "residuals.zarr",
         config=PseudoMasksConfig(top_share=0.2, frame_quantile=0.6),
-        out_path=out / "patch_masks.zarr",
+        out_path=out / "patch_masks.json",
     )
     return out
 
@@ -281,7 +281,7 @@ def test_an_ablations_cache_shares_with_the_run(own, tmp_path):
     cache = own / "round1" / "masks" / "dynamic_test" / "renderer"
     ablation = own / "ablations" / "other" / "round1" / "masks" / "dynamic_test" / "renderer"
     masks_of(cache, ablation, source=cache)
-    for path in (ablation, ablation / "patch_masks.zarr"):  # both name one cache, and so one sweep
+    for path in (ablation, ablation / "patch_masks.json"):  # both name one cache, and so one sweep
         result = call(path, *QUICK, "--out", tmp_path / "out")
         assert result.exit_code == 0, result.output
     assert pd.read_csv(tmp_path / "out" / "tuning.csv")["frames"].tolist() == [18]
@@ -305,7 +305,7 @@ def test_tables_of_another_sweep_are_replaced_only_if_asked(own, tmp_path):
 
 def test_paths_that_are_no_cache_are_refused(run, tmp_path, configfile):
     for path in ("/dev", tmp_path):
-        assert "residuals.zarr does not exist" in refused(path, "--configfile", configfile, "--out", tmp_path / "out")
+        assert "residuals.json does not exist" in refused(path, "--configfile", configfile, "--out", tmp_path / "out")
     alone = shutil.copytree(run / "round1" / "masks" / "dynamic_test" / "renderer", tmp_path / "alone")
     words = (alone, "--configfile", configfile, "--out", tmp_path / "out")
     assert "lies in no run's folder; name its frame store with --store" in refused(*words)
@@ -324,7 +324,7 @@ def test_a_lost_store_is_named_with_its_option(own, tmp_path, configfile):
 def test_options_of_refinement_are_not_made_up(own, tmp_path):
     cache = masks_of(own / "round1" / "masks" / "dynamic_test" / "renderer")
     said = refused(cache, "--out", tmp_path / "out")
-    assert "has no pixel_masks.zarr to take options of refinement from; name the run's configuration" in said
+    assert "has no pixel masks to take options of refinement from; name the run's configuration" in said
     assert not (tmp_path / "out").exists()
     assert call(cache, *QUICK, "--out", tmp_path / "out").exit_code == 0
 
@@ -348,7 +348,7 @@ def test_clips_in_which_things_move_do_not_calibrate(run, tmp_path, configfile):
 
 def test_what_the_workflow_leaves_in_stores_is_no_matter(own, tmp_path):
     cache = masks_of(own / "round1" / "masks" / "dynamic_test" / "renderer")
-    for group in (own / "frames" / "dynamic_test.zarr", cache / "residuals.zarr", cache / "patch_masks.zarr"):
+    for group in (own / "frames" / "dynamic_test.zarr", cache / "residuals.zarr"):
         (group / ".snakemake_timestamp").touch()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

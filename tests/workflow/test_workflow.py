@@ -14,7 +14,7 @@ def test_a_run_ends_with_tables_and_report(finished):
     tables = (base / "tables" / "tables.md").read_text()
     assert "descriptor" in tables, "the feature backbone is named as what it is"
     assert "<html" in (base / "report" / "index.html").read_text()
-    assert not list(base.glob("round1/masks/*/*/residuals.part-*")), "parts are joined and removed"
+    assert not list(base.glob("round1/masks/*/*/residuals.job-*")), "receipts are removed"
     for stage in ("pretrain", "round1/distill", "round1/masked", "round1/joint", "round1/unmasked"):
         assert (base / stage / "checkpoint" / "model.safetensors").is_file()
 
@@ -58,11 +58,12 @@ def test_refinement_in_parts_gives_the_same_files(finished, tmp_path):
     masks = Path("results", "tiny", "round1", "masks", "dynamic_train", "renderer")
     for name in ("results", ".snakemake"):
         shutil.copytree(finished / name, tmp_path / name)
-    shutil.rmtree(tmp_path / masks / "pixel_masks.zarr")
-    options = ("--config", "refine={shards: 3}", "--", str(masks / "pixel_masks.zarr"))
-    assert planned(tmp_path, *options) == {"refine_part": 3, "join_masks": 1}
+    (tmp_path / masks / "pixel_masks.json").unlink()
+    shutil.rmtree(tmp_path / masks / "pixel_masks")
+    options = ("--config", "refine={shards: 3}", "--", str(masks / "pixel_masks.json"))
+    assert planned(tmp_path, *options) == {"refine_part": 3, "refine_masks": 1}
     snakemake(tmp_path, *options)
-    assert not list((tmp_path / masks).glob("pixel_masks.part-*"))
+    assert not list((tmp_path / masks).glob("pixel_masks.job-*"))
     one, three = (
         {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
         for folder in (finished / masks, tmp_path / masks)

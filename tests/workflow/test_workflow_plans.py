@@ -28,11 +28,8 @@ def test_named_targets_need_what_leads_to_them_and_no_more(tmp_path, target, las
 def test_refinement_of_the_training_split_is_scattered(tmp_path):
     once, thrice = (planned(tmp_path, "--config", f"refine={{shards: {shards}}}", "--", "refine") for shards in (1, 3))
     assert once["refine_masks"] == 4
-    assert not {"refine_part", "join_masks"} & set(once), "one job writes the masks where there is one"
-    assert (thrice["refine_part"], thrice["join_masks"], thrice["refine_masks"]) == (3, 1, 3)
-    assert {name: count for name, count in thrice.items() if name not in ("refine_part", "join_masks")} == {
-        **once, "refine_masks": 3,
-    }  # fmt: skip
+    assert "refine_part" not in once, "one job makes and lists the masks where there is one"
+    assert thrice == {**once, "refine_part": 3}
 
 
 def test_two_rounds_repeat_residuals_to_joint(tmp_path):
@@ -107,7 +104,7 @@ def test_an_ablation_of_voting_shares_rendering_and_trains_nothing(tmp_path):
 def test_an_ablation_of_training_makes_its_stages_and_no_more(tmp_path):
     jobs = planned(tmp_path, "--", "ablation_no_masked", "ablation_two_rounds")
     assert of_ablation(jobs, "no_masked") == {"train_joint", "score_views", "score_input_masks", "write_tables"}
-    second = {"residual_part", "join_residuals", "calibrate_threshold", "vote_masks", "refine_masks"}
+    second = {"residual_part", "list_residuals", "calibrate_threshold", "vote_masks", "refine_masks"}
     trained = {"train_distill", "train_masked", "train_joint"}
     scored = {"score_views", "score_masks", "score_input_masks", "write_tables"}
     assert of_ablation(jobs, "two_rounds") == second | trained | scored

@@ -5,7 +5,7 @@ something does.
 """
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,11 +54,15 @@ class AbsoluteThresholds:
     """Options of `dino_weight` that the motion scores were made with."""
     made_from: dict[str, str] = dataclasses.field(default_factory=dict)
     """Digests of the renderer, the backbone, the residual options and the code that made the static maps."""
+    parts: list[str] = dataclasses.field(default_factory=list)
+    """Keys of the parts of residual maps that the thresholds were calibrated on; empty in files of earlier versions."""
 
     @property
     def digest(self) -> str:
-        """16 hexadecimal digits, of all fields."""
-        return digest_json(dataclasses.asdict(self))
+        """16 hexadecimal digits, of all fields but `parts`: masks depend on the thresholds, whatever gave them."""
+        fields = dataclasses.asdict(self)
+        del fields["parts"]
+        return digest_json(fields)
 
     def save(self, path: str | Path) -> None:
         """Write JSON atomically."""
@@ -74,7 +78,7 @@ class AbsoluteThresholds:
         """
         raw = read_json(path)
         fields = {field.name for field in dataclasses.fields(cls)}
-        if not isinstance(raw, dict) or set(raw) != fields:
+        if not isinstance(raw, dict) or set(raw) | {"parts"} != fields:
             raise ValueError(
                 f"{path}: these are no thresholds of the absolute test; delete the file and calibrate again"
             )
@@ -112,6 +116,7 @@ def calibrate(
     config: PseudoMasksConfig,
     *,
     made_from: Mapping[str, str] | None = None,
+    parts: Sequence[str] = (),
 ) -> AbsoluteThresholds:
     """Thresholds that the configured share of static patches exceeds.
 
@@ -124,6 +129,7 @@ def calibrate(
         clusters: their cluster numbers.
         config: the `pseudo_masks` section.
         made_from: digests to record in the thresholds.
+        parts: keys of the parts of residual maps, to record in the thresholds.
 
     Raises:
         ValueError: maps that are not finite, or too few patches for the rate.
@@ -153,6 +159,7 @@ def calibrate(
         patches=patches,
         weighting=_weighting(config),
         made_from=dict(made_from or {}),
+        parts=list(parts),
     )
 
 

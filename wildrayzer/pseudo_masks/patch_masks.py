@@ -45,7 +45,8 @@ def calibrate_on(residuals_paths: Sequence[str | Path], config: PseudoMasksConfi
         _check_finite(group, computed, part["d_dino"], part["d_ssim"])
         parts.append(part)
     d_dino, d_ssim, psnr, clusters = (np.concatenate([part[name] for part in parts]) for name in names)
-    return calibrate(d_dino, d_ssim, psnr, clusters, config, made_from=made_from)
+    seen = [part.entry.key for group in groups for part in group.parts]
+    return calibrate(d_dino, d_ssim, psnr, clusters, config, made_from=made_from, parts=seen)
 
 
 def check_thresholds(

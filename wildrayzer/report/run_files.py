@@ -8,6 +8,7 @@ from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.sampling.windows import WindowList
 from wildrayzer.evaluation.tables.tables import split_kind
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks, PixelMasks, ResidualMaps
+from wildrayzer.pseudo_masks.cache.manifest import find_group, is_manifest
 from wildrayzer.run.layout import RunLayout
 
 NO_WINDOWS = "no clip is long enough for a residual window"
@@ -17,6 +18,12 @@ NO_WINDOWS = "no clip is long enough for a residual window"
 def is_store(path: str | Path) -> bool:
     """Whether a complete frame store or cache group lies there."""
     return (Path(path) / "zarr.json").is_file()
+
+
+def is_cache(path: str | Path) -> bool:
+    """Whether a manifest of pseudo-masks, or a complete group of an earlier version, lies there."""
+    found = find_group(path)
+    return is_manifest(found) or (found / "zarr.json").is_file()
 
 
 def splits_by_kind(config: RunConfig) -> dict[str, str]:
@@ -52,14 +59,15 @@ class MaskFiles:
             ValueError: a part is damaged, or was made from something else than the others.
         """
         where = (config.rounds, split, predictor)
-        groups = (layout.store(split), layout.residuals(*where), layout.patch_masks(*where), layout.pixel_masks(*where))
-        needed = groups if predictor == "renderer" else groups[:3]
-        if not all(map(is_store, needed)) or not Path(layout.windows(split)).is_file():
+        caches = (layout.residuals(*where), layout.patch_masks(*where), layout.pixel_masks(*where))
+        needed = caches if predictor == "renderer" else caches[:2]
+        made = is_store(layout.store(split)) and all(map(is_cache, needed))
+        if not made or not Path(layout.windows(split)).is_file():
             return None
-        store, windows = FrameStore(groups[0]), WindowList.load(layout.windows(split))
-        maps = ResidualMaps(groups[1], expect={"store": store.digest, "windows": windows.digest})
-        patches = PatchMasks(groups[2], expect={"residuals": maps.digest})
+        store, windows = FrameStore(layout.store(split)), WindowList.load(layout.windows(split))
+        maps = ResidualMaps(caches[0], expect={"store": store.digest, "windows": windows.digest})
+        patches = PatchMasks(caches[1], expect={"residuals": maps.digest})
         pixels = None
         if predictor == "renderer":
-            pixels = PixelMasks(groups[3], expect={"patch_masks": patches.digest})
+            pixels = PixelMasks(caches[2], expect={"patch_masks": patches.digest})
         return cls(split, store, windows, maps, patches, pixels)

@@ -72,29 +72,29 @@ class RunLayout:
         return str(self._home(stage, number) / "state" / name)
 
     def masks(self, number: int | str, split: str, predictor: str = "renderer", *, part: str = "residuals") -> str:
-        """Pseudo-mask cache of a split: residuals.zarr, patch_masks.zarr, pixel_masks.zarr; `part` is the stage that
-        makes the group in question."""
+        """Pseudo-mask cache of a split: residuals.json, patch_masks.json, pixel_masks.json, each with the folder of its
+        parts beside it; `part` is the stage that makes the group in question."""
         return str(self._stage("masks", number, part) / split / predictor)
 
-    def residual_part(self, number: int | str, split: str, predictor: str, part: str, parts: int | str) -> str:
-        """One job's share of the residuals."""
-        return f"{self.masks(number, split, predictor)}/residuals.part-{part}-of-{parts}.zarr"
-
     def residuals(self, number: int | str, split: str, predictor: str = "renderer") -> str:
-        """Residual maps of a split."""
-        return f"{self.masks(number, split, predictor)}/residuals.zarr"
+        """Manifest of the residual maps of a split."""
+        return f"{self.masks(number, split, predictor)}/residuals.json"
+
+    def residual_receipt(self, number: int | str, split: str, predictor: str, job: str, jobs: int | str) -> str:
+        """Receipt of one residual job: the parts that it made."""
+        return f"{self.masks(number, split, predictor)}/residuals.job-{job}-of-{jobs}.json"
 
     def patch_masks(self, number: int | str, split: str, predictor: str = "renderer") -> str:
-        """Patch masks of a split."""
-        return f"{self.masks(number, split, predictor, part='pseudo_masks')}/patch_masks.zarr"
+        """Manifest of the patch masks of a split."""
+        return f"{self.masks(number, split, predictor, part='pseudo_masks')}/patch_masks.json"
 
     def pixel_masks(self, number: int | str, split: str, predictor: str = "renderer") -> str:
-        """Refined pixel masks of a split."""
-        return f"{self.masks(number, split, predictor, part='refine')}/pixel_masks.zarr"
+        """Manifest of the refined pixel masks of a split."""
+        return f"{self.masks(number, split, predictor, part='refine')}/pixel_masks.json"
 
-    def mask_part(self, number: int | str, split: str, predictor: str, part: str, parts: int | str) -> str:
-        """One job's share of the refined pixel masks."""
-        return f"{self.masks(number, split, predictor, part='refine')}/pixel_masks.part-{part}-of-{parts}.zarr"
+    def mask_receipt(self, number: int | str, split: str, predictor: str, job: str, jobs: int | str) -> str:
+        """Receipt of one refinement job: the parts that it made."""
+        return f"{self.masks(number, split, predictor, part='refine')}/pixel_masks.job-{job}-of-{jobs}.json"
 
     def thresholds(self, number: int | str, predictor: str = "renderer") -> str:
         """Thresholds of the absolute test."""

@@ -49,9 +49,12 @@ def foreign_caches(
 
 
 def _attributes(path: str) -> dict[str, Any] | None:
-    """Attributes of a complete group; None where there is none."""
-    file = Path(path) / "zarr.json"
-    attributes: dict[str, Any] = read_json(file)["attributes"] if file.is_file() else {}
+    """What a manifest, or a complete group of an earlier version, says about itself; None where there is neither."""
+    manifest = Path(path)
+    attributes: dict[str, Any] = read_json(manifest) if manifest.is_file() else {}
+    group = manifest.with_suffix(".zarr") / "zarr.json"
+    if "digest" not in attributes and group.is_file():
+        attributes = read_json(group)["attributes"]
     return attributes if "digest" in attributes else None
 
 

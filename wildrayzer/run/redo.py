@@ -25,9 +25,9 @@ STAGES = (
 _RULES = {
     "make_embedded": "frames", "make_cutouts": "frames", "prepare_split": "frames", "plan_windows": "frames",
     "train_pretrain": "pretrain", "adopt_pretrained": "pretrain",
-    "residual_part": "residuals", "join_residuals": "residuals",
+    "residual_part": "residuals", "list_residuals": "residuals",
     "calibrate_threshold": "pseudo_masks", "vote_masks": "pseudo_masks",
-    "refine_masks": "refine", "refine_part": "refine", "join_masks": "refine",
+    "refine_masks": "refine", "refine_part": "refine",
     "train_distill": "distill", "train_masked": "masked", "train_joint": "joint", "train_unmasked": "unmasked",
     "score_views": "scores", "score_masks": "scores", "score_input_masks": "scores", "score_renderer": "scores",
     "write_index": "scores", "write_tables": "benchmark_tables", "write_report": "report",

@@ -1,21 +1,24 @@
-"""Jobs of stage 2 from cached maps only, without torch: joining of residuals, thresholds and voting.
+"""Jobs of stage 2 from cached maps only, without torch: the list of residuals, thresholds and voting.
 
 Sources: docs/method.md#calibration, docs/method.md#voting.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from wildrayzer.config.sections.masks import PseudoMasksConfig
+from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.sampling.windows import WindowList
 from wildrayzer.io.digests import digest_json
-from wildrayzer.io.files import write_json
-from wildrayzer.pseudo_masks.cache.cache import ResidualMaps
-from wildrayzer.pseudo_masks.cache.part_stores import join_residual_parts
-from wildrayzer.pseudo_masks.cache.writer import CacheWriter
+from wildrayzer.pseudo_masks.cache.cache import PatchMasks, ResidualMaps
+from wildrayzer.pseudo_masks.cache.manifest import Manifest, again, made_part, part_path
+from wildrayzer.pseudo_masks.cache.part import CachePart
+from wildrayzer.pseudo_masks.cache.receipts import read_receipts
+from wildrayzer.pseudo_masks.cache.statistics import mask_summary
+from wildrayzer.pseudo_masks.cache.writer import CacheWriter, part_key
 from wildrayzer.pseudo_masks.calibration import AbsoluteThresholds
 from wildrayzer.pseudo_masks.patch_masks import PREDICTION_DIGESTS, calibrate_on, check_thresholds, vote_frames
 from wildrayzer.run.stage_versions import STAGE_VERSIONS
@@ -23,40 +26,56 @@ from wildrayzer.run.stage_versions import STAGE_VERSIONS
 STAGE_VERSION = STAGE_VERSIONS["pseudo_masks"]
 
 
-def join_residuals(
-    part_paths: Sequence[str | Path], *, windows_path: str | Path, out_path: str | Path, psnr_filter: float = 17.0
+def list_residuals(
+    receipt_paths: Sequence[str | Path],
+    *,
+    store_path: str | Path,
+    windows_path: str | Path,
+    out_path: str | Path,
+    psnr_filter: float = 17.0,
 ) -> None:
-    """Join all part stores of a split to `residuals.zarr`, with a summary as JSON beside it.
+    """Check that the residuals of all parts of a split are there, once and complete, and write their manifest.
 
     Args:
-        part_paths: part stores of `compute_residuals`, all of them.
+        receipt_paths: receipts of `compute_residuals`, of all its jobs.
+        store_path: frames of the split.
         windows_path: window list of the split.
-        out_path: folder of the joined group.
+        out_path: the manifest; the parts lie in the folder beside it.
         psnr_filter: in dB; the summary gives the share of frames over it, which train the motion head.
 
     Raises:
-        ValueError: see `join_residual_parts`; also parts of another window list.
+        ValueError: a part is missing, occurs twice, is damaged, or belongs to another split or window list; or parts
+            were made by different renderers or options.
     """
-    windows = WindowList.load(windows_path)
-    offsets = np.concatenate([[0], np.cumsum(windows.lengths)]).astype(np.int64)
-    targets = [offsets[window.scene] + np.asarray(window.targets) for window in windows.windows]
-    join_residual_parts(part_paths, out_path, targets=targets, expect={"windows": windows.digest})
-    maps = ResidualMaps(out_path)
-    computed = maps.window >= 0
-    psnr = maps.psnr[computed]
+    store, windows = FrameStore(store_path), WindowList.load(windows_path)
+    keys = read_receipts(receipt_paths, parts=len(store.parts), stage="residuals")
+    parts = []
+    for number, (key, of_store) in enumerate(zip(keys, store.parts, strict=True)):
+        path = part_path(out_path, key)
+        part = CachePart(path, "residuals", fix=again("residuals", path))
+        expected = {"store": of_store.key, "windows": windows.of_part(of_store).digest}
+        for name, value in expected.items():
+            if part.digests.get(name) != value:
+                raise ValueError(
+                    f"{path} does not belong to part {number} of {store.path}: {name} is {part.digests.get(name)}, "
+                    f"expected {value}; {part.fix}"
+                )
+        parts.append(part)
+    computed = _sum(parts, "frames_computed")
+    kept = sum(int((part.rows("psnr", 0, part.num_frames) > psnr_filter).sum()) for part in parts)
     summary = {
-        "source": maps.about.get("source"),
-        "backbone": maps.about.get("backbone"),
+        "source": parts[0].about["source"],
+        "backbone": parts[0].about["backbone"],
         "windows": len(windows),
         "clips_skipped": len(windows.skipped),
-        "frames": maps.num_frames,
-        "frames_computed": int(computed.sum()),
-        "mean_psnr": _mean(psnr),
-        "kept_share": _mean(psnr > psnr_filter),
+        "frames": store.num_frames,
+        "frames_computed": computed,
+        "mean_psnr": _ratio(_sum(parts, "psnr_sum"), computed),
+        "kept_share": _ratio(kept, computed),
         "psnr_filter": psnr_filter,
-        "digests": maps.digests,
     }
-    write_json(Path(out_path).with_suffix(".json"), summary)
+    whole = {"store": store.digest, "windows": windows.digest}
+    Manifest.of_parts("residuals", parts, digests=whole, summary=summary).save(out_path)
 
 
 def calibrate_threshold(
@@ -77,12 +96,12 @@ def vote_masks(
     out_path: str | Path,
     thresholds_path: str | Path | None = None,
 ) -> None:
-    """Patch masks of every computed frame, with a summary as JSON beside them.
+    """Patch masks of every computed frame, part by part, and their manifest; parts that are there stay.
 
     Args:
-        residuals_path: joined residuals of the split.
+        residuals_path: manifest of the split's residuals.
         config: the `pseudo_masks` section.
-        out_path: folder of `patch_masks.zarr`.
+        out_path: manifest of the patch masks; the parts lie in the folder beside it.
         thresholds_path: file of `calibrate_threshold`; needed unless `absolute_test` is `off`.
 
     Raises:
@@ -91,16 +110,41 @@ def vote_masks(
     """
     maps = ResidualMaps(residuals_path)
     thresholds = _thresholds(thresholds_path, config, maps)
-    masks, voted = vote_frames(maps, config, thresholds)
-    digests = {
-        "residuals": maps.digest,
-        **{name: maps.digests[name] for name in ("store", *PREDICTION_DIGESTS)},
+    shared = {
+        **{name: maps.digests[name] for name in PREDICTION_DIGESTS},
         "thresholds": thresholds.digest if thresholds else "none",
         "options": digest_json(config.model_dump(mode="json")),
         "voting": str(STAGE_VERSION),
     }
+    parts = []
+    for listed in maps.parts:
+        digests = {**shared, "residuals": listed.entry.key, "store": listed.entry.digests["store"]}
+        part = made_part(out_path, "patch_masks", digests, stage=PatchMasks.stage)
+        if part is None:
+            # A part is read like a split of its own: windows never reach over the end of a part.
+            own = ResidualMaps(listed.path)
+            part = _vote_part(part_path(out_path, part_key("patch_masks", digests)), own, config, thresholds, digests)
+        parts.append(part)
+    whole = {"residuals": maps.digest, "store": maps.digests["store"]}
+    summary = {
+        **mask_means(parts),
+        "coverage_of_voting_alone": _sum(parts, "voted") / max(1, _sum(parts, "values")),
+        "absolute_test": config.absolute_test,
+        "mean_psnr": _ratio(_sum(parts, "psnr_sum"), _sum(parts, "frames_computed")),
+    }
+    Manifest.of_parts("patch_masks", parts, digests=whole, summary=summary).save(out_path)
+
+
+def _vote_part(
+    path: Path,
+    maps: ResidualMaps,
+    config: PseudoMasksConfig,
+    thresholds: AbsoluteThresholds | None,
+    digests: dict[str, str],
+) -> CachePart:
+    masks, voted = vote_frames(maps, config, thresholds)
     with CacheWriter(
-        out_path,
+        path,
         "patch_masks",
         frames=maps.num_frames,
         sizes=maps.sizes,
@@ -110,8 +154,9 @@ def vote_masks(
         about={**maps.about, "pseudo_masks": config.model_dump(mode="json")},
     ) as writer:
         writer.append(mask=masks)
-    computed = maps.window >= 0
-    _write_summary(out_path, masks[computed], maps.psnr[computed], voted, config, digests)
+        psnr = float(maps.psnr[maps.window >= 0].sum(dtype=np.float64))
+        writer.summary = {**mask_summary(masks), "voted": voted, "psnr_sum": psnr}
+    return CachePart(path, "patch_masks", fix=again(PatchMasks.stage, path))
 
 
 def _thresholds(path: str | Path | None, config: PseudoMasksConfig, maps: ResidualMaps) -> AbsoluteThresholds | None:
@@ -127,27 +172,21 @@ def _thresholds(path: str | Path | None, config: PseudoMasksConfig, maps: Residu
     return thresholds
 
 
-def _write_summary(
-    out_path: str | Path,
-    masks: np.ndarray,
-    psnr: np.ndarray,
-    voted: int,
-    config: PseudoMasksConfig,
-    digests: dict[str, Any],
-) -> None:
-    """Summary of the computed frames."""
-    summary = {
-        "frames_computed": len(masks),
-        "coverage": _mean(masks),
-        "empty_share": _mean(np.logical_not(masks.any(axis=(1, 2)))),
-        "coverage_of_voting_alone": voted / max(1, masks.size),
-        "absolute_test": config.absolute_test,
-        "mean_psnr": _mean(psnr),
-        "digests": digests,
+def mask_means(parts: Iterable[CachePart]) -> dict[str, Any]:
+    """Means over the computed frames of all parts, from their summaries."""
+    parts = list(parts)
+    computed = _sum(parts, "frames_computed")
+    return {
+        "frames_computed": computed,
+        "coverage": _ratio(_sum(parts, "marked"), _sum(parts, "values")),
+        "empty_share": _ratio(_sum(parts, "empty"), computed),
     }
-    write_json(Path(out_path).with_suffix(".json"), summary)
 
 
-def _mean(values: np.ndarray) -> float | None:
-    """Mean, or null if there are no values."""
-    return float(values.mean(dtype=np.float64)) if values.size else None
+def _sum(parts: Iterable[CachePart], name: str) -> int | float:
+    return sum(part.summary[name] for part in parts)
+
+
+def _ratio(total: int | float, count: int | float) -> float | None:
+    """Mean, or null if there is nothing to average."""
+    return total / count if count else None

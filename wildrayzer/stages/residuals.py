@@ -1,10 +1,11 @@
-"""Residual jobs: predict the targets of the windows and store their residual maps, in parts.
+"""Residual jobs: predict the targets of the windows and store their residual maps, part by part.
 
 Source: docs/method.md#residual-maps.
 """
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +19,18 @@ from torch import Tensor
 from wildrayzer.checkpoint import load_checkpoint
 from wildrayzer.config.sections.features import FeaturesConfig
 from wildrayzer.config.sections.masks import ResidualsConfig
-from wildrayzer.data.frame_store.store import PRELOAD_MB, FrameStore
+from wildrayzer.data.frame_store.manifest import StorePart
+from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.sampling.windows import Window, WindowList
 from wildrayzer.io.digests import digest_json
 from wildrayzer.models import WildRayZer
 from wildrayzer.models.precision import keep_float32
 from wildrayzer.pseudo_masks.backbones.build import build_backbone
 from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone
-from wildrayzer.pseudo_masks.cache.writer import CacheWriter
+from wildrayzer.pseudo_masks.cache.arrays import arrays_of
+from wildrayzer.pseudo_masks.cache.manifest import made_part, part_path
+from wildrayzer.pseudo_masks.cache.receipts import share_of_parts, write_receipt
+from wildrayzer.pseudo_masks.cache.writer import CacheWriter, part_key
 from wildrayzer.pseudo_masks.predictors import Predictor, predict
 from wildrayzer.pseudo_masks.residual_maps import WindowMaps, window_maps
 from wildrayzer.run.stage_versions import STAGE_VERSIONS
@@ -43,12 +48,13 @@ def compute_residuals(
     config: ResidualsConfig,
     features: FeaturesConfig,
     out_path: str | Path,
+    receipt_path: str | Path,
     predictor: Predictor = "renderer",
-    part: int = 0,
-    parts: int = 1,
+    job: int = 0,
+    jobs: int = 1,
     device: str | torch.device = "cpu",
 ) -> None:
-    """Residual maps, clusters and PSNR of all target frames of a part's windows, as a part store.
+    """Residual maps, clusters and PSNR of all target frames of this job's parts; parts that are there stay.
 
     Args:
         checkpoint_dir: the frozen renderer; controls use only its patch size.
@@ -56,10 +62,11 @@ def compute_residuals(
         windows_path: window list of the split.
         config: the `residuals` section.
         features: the `features` section.
-        out_path: folder of the part store, see `part_path`.
+        out_path: the manifest that `list_residuals` will write; the parts lie in the folder beside it.
+        receipt_path: JSON with the keys of this job's parts.
         predictor: what predicts the targets.
-        part: number of the part, from 0.
-        parts: number of parts.
+        job: number of the job, from 0.
+        jobs: number of jobs that share the parts out; it changes no result.
         device: where to compute.
 
     Raises:
@@ -67,13 +74,8 @@ def compute_residuals(
             is not finite.
     """
     keep_float32()
-    store, windows = FrameStore(store_path, preload_mb=PRELOAD_MB), WindowList.load(windows_path)
-    if windows.store_digest != store.digest:
-        raise ValueError(
-            f"{windows_path} lists windows of frame store {windows.store_digest}, but {store_path} is {store.digest}; "
-            "make the window list again"
-        )
-    windows.check_cover()
+    store, windows = FrameStore(store_path), WindowList.load(windows_path)
+    check_windows(windows, store, windows_path)
     model, manifest = load_checkpoint(checkpoint_dir, device=device)
     if model.config.image_size != store.image_size:
         raise ValueError(
@@ -82,97 +84,141 @@ def compute_residuals(
         )
     model.eval().requires_grad_(False)
     backbone = build_backbone(features, patch_size=model.config.patch_size, device=device)
-    options = config.model_dump(mode="json", exclude={"batch", "shards"})
+    work = _Work(store, model, backbone, config, predictor, device)
     digests = {
         "renderer": manifest.weights_digest if predictor == "renderer" else predictor,
         "backbone": backbone.digest,
-        "store": store.digest,
-        "windows": windows.digest,
-        "config": digest_json(options),
+        "config": digest_json(work.options),
         "code": str(STAGE_VERSION),
     }
-    logger.info("part %d of %d: predictor %s, backbone %s, %s", part, parts, predictor, backbone.name, digests)
-    batches = list(window_batches(windows, part, parts, config.batch))
-    maps = [
-        _batch_maps(batch, store, model, backbone, config, predictor, device)
-        for _, batch in track(batches, f"residuals {part + 1}/{parts}", console=Console(stderr=True))
-    ]
-    about = {"source": predictor, "backbone": backbone.name, "residuals": options, "part": part, "parts": parts}
-    _write_part(out_path, batches, maps, store, model.config.patch_size, digests, about)
+    logger.info("job %d of %d: predictor %s, backbone %s, %s", job, jobs, predictor, backbone.name, digests)
+    keys = {}
+    for number in share_of_parts(len(store.parts), job, jobs):
+        part = store.parts[number]
+        listed = windows.of_part(part)
+        own = {**digests, "store": part.key, "windows": listed.digest, **seed_digest(part)}
+        keys[number] = part_key("residuals", own)
+        if made_part(out_path, "residuals", own, stage="residuals") is None:
+            work.make(part_path(out_path, keys[number]), part, listed, own, f"part {number + 1}/{len(store.parts)}")
+    write_receipt(receipt_path, keys, parts=len(store.parts))
 
 
-def window_batches(windows: WindowList, part: int, parts: int, batch: int) -> Iterator[tuple[list[int], list[Window]]]:
-    """Numbers and windows of a part, up to `batch` at a time; windows of a batch have equally many targets."""
-    number = {window: index for index, window in enumerate(windows.windows)}
-    own = windows.part(part, parts)
-    for targets in sorted({len(window.targets) for window in own}):
-        same = [window for window in own if len(window.targets) == targets]
-        for start in range(0, len(same), batch):
-            chosen = same[start : start + batch]
-            yield [number[window] for window in chosen], chosen
+def check_windows(windows: WindowList, store: FrameStore, windows_path: str | Path) -> None:
+    """Refuse a window list of another store, or one in which not every frame of a clip is a target exactly once.
 
-
-@torch.no_grad()
-def _batch_maps(
-    batch: Sequence[Window],
-    store: FrameStore,
-    model: WildRayZer,
-    backbone: FeatureBackbone,
-    config: ResidualsConfig,
-    predictor: Predictor,
-    device: str | torch.device,
-) -> WindowMaps:
-    first = [int(store.offsets[window.scene]) for window in batch]
-    inputs = _images(store, [[start + f for f in w.inputs] for start, w in zip(first, batch, strict=True)], device)
-    frames = [[start + f for f in w.targets] for start, w in zip(first, batch, strict=True)]
-    targets = _images(store, frames, device)
-    try:
-        return window_maps(
-            targets,
-            predict(predictor, model, inputs, targets, batch),
-            backbone=backbone,
-            patch_size=model.config.patch_size,
-            config=config,
-            # From the window itself, so that the division into batches and parts changes nothing.
-            seeds=[row[0] for row in frames],
+    Raises:
+        ValueError: naming the list and what is wrong.
+    """
+    if windows.store_digest != store.digest:
+        raise ValueError(
+            f"{windows_path} lists windows of frame store {windows.store_digest}, but {store.path} is {store.digest}; "
+            "make the window list again"
         )
-    except ValueError as error:
-        raise ValueError(f"windows of scenes {sorted({store.scenes[w.scene] for w in batch})}: {error}") from error
+    windows.check_cover()
 
 
-def _images(store: FrameStore, frames: list[list[int]], device: str | torch.device) -> Float[Tensor, "w v 3 h w2"]:
-    pixels = torch.from_numpy(store.read(np.asarray(frames).ravel())).to(device)
-    return (pixels.permute(0, 3, 1, 2).float() / 255).unflatten(0, (len(frames), -1))
+def seed_digest(part: StorePart) -> dict[str, str]:
+    """The base of a part's seeds, as a digest; absent for 0, as in the groups of earlier versions."""
+    return {"seed_frame": str(part.seed_frame)} if part.seed_frame else {}
 
 
-def _write_part(
-    out_path: str | Path,
-    batches: Sequence[tuple[list[int], list[Window]]],
-    maps: Sequence[WindowMaps],
-    store: FrameStore,
-    patch_size: int,
-    digests: dict[str, str],
-    about: dict[str, Any],
-) -> None:
-    grid = store.image_size // patch_size
-    total = sum(batch.psnr.size for batch in maps)
-    with CacheWriter(
-        out_path,
-        "residuals_part",
-        frames=total,
-        sizes={"patch_row": grid, "patch_column": grid},
-        digests=digests,
-        scenes=store.scenes,
-        offsets=store.offsets,
-        about=about,
-    ) as writer:
-        for (numbers, windows), batch in zip(batches, maps, strict=True):
-            frames = [int(store.offsets[window.scene]) + frame for window in windows for frame in window.targets]
-            writer.append(
-                d_dino=batch.d_dino.reshape(-1, grid, grid),
-                d_ssim=batch.d_ssim.reshape(-1, grid, grid),
-                clusters=batch.clusters.reshape(-1, grid, grid),
-                psnr=batch.psnr.ravel(),
-                window=np.repeat(numbers, batch.psnr.shape[1]).astype(np.int32),
-                frame_number=np.asarray(frames, np.int64),
+@dataclass(frozen=True)
+class _Work:
+    """What the parts of a job have in common."""
+
+    store: FrameStore
+    model: WildRayZer
+    backbone: FeatureBackbone
+    config: ResidualsConfig
+    predictor: Predictor
+    device: str | torch.device
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options that decide the residuals."""
+        return self.config.model_dump(mode="json", exclude={"batch", "shards"})
+
+    def make(self, path: Path, part: StorePart, windows: WindowList, digests: dict[str, str], name: str) -> None:
+        """Compute and write the residuals of one part of the store."""
+        batches = list(window_batches(windows, self.config.batch))
+        progress = track(batches, f"residuals, {name}", console=Console(stderr=True))
+        maps = [self._batch_maps(part, batch) for _, batch in progress]
+        grid = self.store.image_size // self.model.config.patch_size
+        arrays = _in_frame_order(windows, batches, maps, grid)
+        scenes = self.store.scenes[part.first_scene : part.first_scene + part.num_scenes]
+        about = {"source": self.predictor, "backbone": self.backbone.name, "residuals": self.options}
+        with CacheWriter(
+            path,
+            "residuals",
+            frames=part.num_frames,
+            sizes={"patch_row": grid, "patch_column": grid},
+            digests=digests,
+            scenes=scenes,
+            offsets=_offsets(windows),
+            about=about,
+        ) as writer:
+            writer.append(**arrays)
+            psnr = arrays["psnr"][arrays["window"] >= 0]
+            writer.summary = {
+                "windows": len(windows),
+                "clips_skipped": len(windows.skipped),
+                "frames_computed": len(psnr),
+                "psnr_sum": float(psnr.sum(dtype=np.float64)),
+            }
+
+    @torch.no_grad()
+    def _batch_maps(self, part: StorePart, batch: Sequence[Window]) -> WindowMaps:
+        offsets = self.store.offsets[part.first_scene :]
+        first = [int(offsets[window.scene]) for window in batch]
+        inputs = self._images([[start + f for f in w.inputs] for start, w in zip(first, batch, strict=True)])
+        frames = [[start + f for f in w.targets] for start, w in zip(first, batch, strict=True)]
+        targets = self._images(frames)
+        try:
+            return window_maps(
+                targets,
+                predict(self.predictor, self.model, inputs, targets, batch),
+                backbone=self.backbone,
+                patch_size=self.model.config.patch_size,
+                config=self.config,
+                # From the frame's number when its part was made, so that neither the division into batches and jobs nor
+                # the removal of other clips changes anything.
+                seeds=[row[0] - part.first_frame + part.seed_frame for row in frames],
             )
+        except ValueError as error:
+            scenes = sorted({self.store.scenes[part.first_scene + window.scene] for window in batch})
+            raise ValueError(f"windows of scenes {scenes}: {error}") from error
+
+    def _images(self, frames: list[list[int]]) -> Float[Tensor, "w v 3 h w2"]:
+        pixels = torch.from_numpy(self.store.read(np.asarray(frames).ravel())).to(self.device)
+        return (pixels.permute(0, 3, 1, 2).float() / 255).unflatten(0, (len(frames), -1))
+
+
+def window_batches(windows: WindowList, batch: int) -> Iterator[tuple[list[int], list[Window]]]:
+    """Numbers and windows of a list, up to `batch` at a time; windows of a batch have equally many targets."""
+    for targets in sorted({len(window.targets) for window in windows.windows}):
+        same = [(number, window) for number, window in enumerate(windows.windows) if len(window.targets) == targets]
+        for start in range(0, len(same), batch):
+            numbers, chosen = zip(*same[start : start + batch], strict=True)
+            yield list(numbers), list(chosen)
+
+
+def _offsets(windows: WindowList) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(windows.lengths)]).astype(np.int64)
+
+
+def _in_frame_order(
+    windows: WindowList, batches: Sequence[tuple[list[int], list[Window]]], maps: Sequence[WindowMaps], grid: int
+) -> dict[str, np.ndarray]:
+    """The arrays of a part: maps are made window by window, and stored frame by frame."""
+    offsets = _offsets(windows)
+    arrays = {
+        name: np.full((offsets[-1], *[grid] * len(spec.dimensions)), spec.fill, spec.dtype)
+        for name, spec in arrays_of("residuals", 1).items()
+    }
+    for (numbers, own), found in zip(batches, maps, strict=True):
+        rows = np.concatenate([offsets[window.scene] + np.asarray(window.targets) for window in own])
+        for name in ("d_dino", "d_ssim", "clusters", "psnr"):
+            values = getattr(found, name)
+            arrays[name][rows] = values.reshape(-1, *values.shape[2:])
+        arrays["window"][rows] = np.repeat(numbers, found.psnr.shape[1])
+    return arrays

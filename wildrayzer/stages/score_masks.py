@@ -32,11 +32,11 @@ class MaskScoringJob(ScoringJob):
     predictor: MaskSource
     """What stands for the rendering."""
     residuals_path: str | Path
-    """`residuals.zarr` of the split and predictor."""
+    """`residuals.json` of the split and predictor."""
     patch_masks_path: str | Path
-    """`patch_masks.zarr` made from it."""
+    """`patch_masks.json` made from it."""
     pixel_masks_path: str | Path | None
-    """`pixel_masks.zarr` made from that; None leaves the row out."""
+    """`pixel_masks.json` made from that; None leaves the row out."""
     config: PseudoMasksConfig
     """The `pseudo_masks` section, for the fusion."""
 

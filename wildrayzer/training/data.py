@@ -100,7 +100,7 @@ class PseudoLabels:
     """Pixel masks and rendering PSNR of the dynamic split, by global frame index.
 
     Args:
-        folder: pseudo-mask cache with `residuals.zarr` and `pixel_masks.zarr`.
+        folder: pseudo-mask cache with `residuals.json` and `pixel_masks.json`, or the groups of an earlier version.
         residuals: residual maps elsewhere, as those of an ablation; None takes those of `folder`.
         frames: frames of the split's store; a cache of another number is refused.
         preload_mb: masks up to this size are held in memory.
@@ -112,16 +112,15 @@ class PseudoLabels:
     def __init__(
         self, folder: str | Path, *, frames: int, preload_mb: int = 0, residuals: str | Path | None = None
     ) -> None:
-        maps = ResidualMaps(residuals or Path(folder) / "residuals.zarr")
+        self._maps = maps = ResidualMaps(residuals or Path(folder) / "residuals.json")
         self._pixels = PixelMasks(
-            Path(folder) / "pixel_masks.zarr", expect={"residuals": maps.digest}, preload_mb=preload_mb
+            Path(folder) / "pixel_masks.json", expect={"residuals": maps.digest}, preload_mb=preload_mb
         )
         if not self._pixels.num_frames == maps.num_frames == frames:
             raise ValueError(
                 f"{folder} has masks of {self._pixels.num_frames} and residuals of {maps.num_frames} frames, but "
                 f"the split has {frames}; run the stages residuals to refine again"
             )
-        self._psnr = maps.psnr
         self.digest = digest_json([self._pixels.digest, maps.digest])
 
     def read(self, frames: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n h w"]:
@@ -130,7 +129,7 @@ class PseudoLabels:
 
     def psnr(self, frames: Int[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
         """Rendering PSNR in dB of the frozen renderer; NaN = not computed."""
-        return self._psnr[frames]
+        return self._maps.take("psnr", frames)
 
 
 class BatchBuilder:

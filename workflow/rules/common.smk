@@ -36,7 +36,7 @@ wildcard_constraints:
     evaluation_set="|".join([*CFG.data.splits, *CFG.benchmark.sets]),
     predictor="renderer|nearest|blurred",
     round=r"\d+",
-    part=r"\d{5}",
+    job=r"\d{5}",
 
 
 def input_of(path):
@@ -147,13 +147,14 @@ def renderer_of(round_number):
 
 
 # Snakemake's `scattergather` has one number of items per name, which --set-scatter overrides, and no way to tell splits
-# apart: here only the training split is divided, and the number is an option of the run.
-def parts_of(split, stage="residuals"):
-    """Number of jobs that a stage divides a split into; only the training split is large."""
+# apart: here the parts of the training split are shared out, and the number is an option of the run. It must not follow
+# from manifests: every job reads this file again, and manifests change while the workflow runs.
+def jobs_of(split, stage="residuals"):
+    """Number of jobs that share out the parts of a split; only the training split is large."""
     return getattr(CFG, stage).shards if split == CFG.data.dynamic_train else 1
 
 
-def part_names(split, stage="residuals"):
-    """Wildcards `part` and `parts` of each of these jobs."""
-    count = parts_of(split, stage)
-    return [(f"{part:05d}", f"{count:05d}") for part in range(count)]
+def job_names(split, stage="residuals"):
+    """Wildcards `job` and `jobs` of each of these jobs."""
+    count = jobs_of(split, stage)
+    return [(f"{job:05d}", f"{count:05d}") for job in range(count)]

@@ -38,7 +38,8 @@ rule vote_masks:
             else RUN.thresholds("{round}", "{predictor}")
         ),
     output:
-        masks=directory(RUN.patch_masks("{round}", "{split}", "{predictor}")),
+        # stays until the new one is written, see list_residuals
+        masks=update(RUN.patch_masks("{round}", "{split}", "{predictor}")),
     log:
         RUN.log("vote_masks", "round{round}", "{split}", "{predictor}"),
     benchmark:

@@ -1,26 +1,32 @@
 """Stage 2c: patch masks become pixel masks (morphology, small components, GrabCut); parallel over frames, without a GPU.
 
-One job writes a split's masks. Where `refine.shards` is over 1, those of the training split are made in parts instead.
+One job makes the parts that are missing and lists all of them. Where `refine.shards` is over 1, that many jobs first share
+out the parts of the training split.
 """
+
+
+def mask_receipts(wildcards):
+    """Receipts of the jobs that make a split's parts before they are listed; none where one job does both."""
+    where = (wildcards.round, wildcards.split, wildcards.predictor)
+    jobs = job_names(wildcards.split, "refine")
+    return [RUN.mask_receipt(*where, *job) for job in jobs] if len(jobs) > 1 else []
 
 
 rule refine_masks:
     input:
+        receipts=mask_receipts,
         masks=RUN.patch_masks("{round}", "{split}", "{predictor}"),
         store=RUN.store("{split}"),
     output:
-        masks=directory(RUN.pixel_masks("{round}", "{split}", "{predictor}")),
+        # stays until the new one is written, see list_residuals
+        masks=update(RUN.pixel_masks("{round}", "{split}", "{predictor}")),
     log:
         RUN.log("refine_masks", "round{round}", "{split}", "{predictor}"),
     benchmark:
         RUN.benchmark("refine_masks", "round{round}", "{split}", "{predictor}")
-    wildcard_constraints:
-        split="|".join(
-            [split for split in CFG.data.splits if parts_of(split, "refine") == 1]
-        ),
     conda:
         "../../environment.yml"
-    threads: CFG.compute.threads
+    threads: lambda wildcards: (1 if jobs_of(wildcards.split, "refine") > 1 else CFG.compute.threads)
     resources:
         mem_mb=4_000,
         runtime=240,
@@ -40,11 +46,9 @@ if CFG.refine.shards > 1:
             masks=RUN.patch_masks("{round}", "{split}", "{predictor}"),
             store=RUN.store("{split}"),
         output:
-            part=temp(
-                directory(
-                    RUN.mask_part(
-                        "{round}", "{split}", "{predictor}", "{part}", "{parts}"
-                    )
+            receipt=temp(
+                RUN.mask_receipt(
+                    "{round}", "{split}", "{predictor}", "{job}", "{jobs}"
                 )
             ),
         log:
@@ -53,8 +57,8 @@ if CFG.refine.shards > 1:
                 "round{round}",
                 "{split}",
                 "{predictor}",
-                "{part}",
-                "{parts}",
+                "{job}",
+                "{jobs}",
             ),
         benchmark:
             RUN.benchmark(
@@ -62,8 +66,8 @@ if CFG.refine.shards > 1:
                 "round{round}",
                 "{split}",
                 "{predictor}",
-                "{part}",
-                "{parts}",
+                "{job}",
+                "{jobs}",
             )
         conda:
             "../../environment.yml"
@@ -74,39 +78,8 @@ if CFG.refine.shards > 1:
         params:
             refine=deciding_options(CFG.refine),
             version=STAGE_VERSIONS["refine"],
+            manifest=RUN.pixel_masks("{round}", "{split}", "{predictor}"),
         message:
-            "Refining {wildcards.split} ({wildcards.predictor}), part {wildcards.part} of {wildcards.parts}"
+            "Refining {wildcards.split} ({wildcards.predictor}), job {wildcards.job} of {wildcards.jobs}"
         script:
             "../scripts/refine_part.py"
-
-    rule join_masks:
-        input:
-            parts=lambda wildcards: [
-                RUN.mask_part(
-                    wildcards.round, wildcards.split, wildcards.predictor, *part
-                )
-                for part in part_names(wildcards.split, "refine")
-            ],
-            masks=RUN.patch_masks("{round}", "{split}", "{predictor}"),
-        output:
-            masks=directory(RUN.pixel_masks("{round}", "{split}", "{predictor}")),
-        log:
-            RUN.log("join_masks", "round{round}", "{split}", "{predictor}"),
-        benchmark:
-            RUN.benchmark("join_masks", "round{round}", "{split}", "{predictor}")
-        wildcard_constraints:
-            split=CFG.data.dynamic_train,
-        conda:
-            "../../environment.yml"
-        threads: 1
-        resources:
-            mem_mb=2_000,
-            runtime=60,
-        params:
-            # those of `refine_masks`, so that another number of parts is no reason to refine again
-            refine=deciding_options(CFG.refine),
-            version=STAGE_VERSIONS["refine"],
-        message:
-            "Joining the masks of {wildcards.split} ({wildcards.predictor}); every frame must occur once"
-        script:
-            "../scripts/join_masks.py"

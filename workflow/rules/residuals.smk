@@ -1,4 +1,8 @@
-"""Stage 2a: render the residual windows with the frozen renderer; dissimilarity maps, clusters and PSNR."""
+"""Stage 2a: render the residual windows with the frozen renderer; dissimilarity maps, clusters and PSNR.
+
+Jobs write parts, which are no declared outputs: parts that are there stay, and only missing ones are made. The output of
+the stage is the manifest that lists them.
+"""
 
 
 rule residual_part:
@@ -8,11 +12,9 @@ rule residual_part:
         windows=RUN.windows("{split}"),
         weights=weight_files(features=True),
     output:
-        part=temp(
-            directory(
-                RUN.residual_part(
-                    "{round}", "{split}", "{predictor}", "{part}", "{parts}"
-                )
+        receipt=temp(
+            RUN.residual_receipt(
+                "{round}", "{split}", "{predictor}", "{job}", "{jobs}"
             )
         ),
     log:
@@ -21,8 +23,8 @@ rule residual_part:
             "round{round}",
             "{split}",
             "{predictor}",
-            "{part}",
-            "{parts}",
+            "{job}",
+            "{jobs}",
         ),
     benchmark:
         RUN.benchmark(
@@ -30,8 +32,8 @@ rule residual_part:
             "round{round}",
             "{split}",
             "{predictor}",
-            "{part}",
-            "{parts}",
+            "{job}",
+            "{jobs}",
         )
     conda:
         "../../environment.yml"
@@ -45,27 +47,31 @@ rule residual_part:
         residuals=deciding_options(CFG.residuals),
         features=deciding_options(CFG.features),
         version=STAGE_VERSIONS["residuals"],
+        manifest=RUN.residuals("{round}", "{split}", "{predictor}"),
     message:
-        "Residuals of {wildcards.split} ({wildcards.predictor}), part {wildcards.part} of {wildcards.parts}"
+        "Residuals of {wildcards.split} ({wildcards.predictor}), job {wildcards.job} of {wildcards.jobs}"
     script:
         "../scripts/residual_part.py"
 
 
-rule join_residuals:
+rule list_residuals:
     input:
-        parts=lambda wildcards: [
-            RUN.residual_part(
-                wildcards.round, wildcards.split, wildcards.predictor, *part
+        receipts=lambda wildcards: [
+            RUN.residual_receipt(
+                wildcards.round, wildcards.split, wildcards.predictor, *job
             )
-            for part in part_names(wildcards.split)
+            for job in job_names(wildcards.split)
         ],
+        store=RUN.store("{split}"),
         windows=RUN.windows("{split}"),
     output:
-        residuals=directory(RUN.residuals("{round}", "{split}", "{predictor}")),
+        # Snakemake removes other outputs before their job runs. The manifest stays: it is read until the new one is
+        # written, and says which parts were in use.
+        residuals=update(RUN.residuals("{round}", "{split}", "{predictor}")),
     log:
-        RUN.log("join_residuals", "round{round}", "{split}", "{predictor}"),
+        RUN.log("list_residuals", "round{round}", "{split}", "{predictor}"),
     benchmark:
-        RUN.benchmark("join_residuals", "round{round}", "{split}", "{predictor}")
+        RUN.benchmark("list_residuals", "round{round}", "{split}", "{predictor}")
     conda:
         "../../environment.yml"
     threads: 1
@@ -75,6 +81,6 @@ rule join_residuals:
     params:
         psnr_filter=CFG.distill.psnr_filter,
     message:
-        "Joining the residuals of {wildcards.split} ({wildcards.predictor}); every window must occur once"
+        "Listing the residuals of {wildcards.split} ({wildcards.predictor}); every part must be there once"
     script:
-        "../scripts/join_residuals.py"
+        "../scripts/list_residuals.py"

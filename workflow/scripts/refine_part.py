@@ -1,4 +1,4 @@
-"""Refine the patch masks of one part of a split."""
+"""Refine the patch masks of one job's parts of a split."""
 
 from wildrayzer.config.effects import completed
 from wildrayzer.run.job_options import run_config
@@ -10,8 +10,9 @@ with workflow_job(snakemake):
         patch_masks_path=snakemake.input.masks,
         store_path=snakemake.input.store,
         config=completed(snakemake.params.refine, run_config(snakemake.config).refine),
-        part=int(snakemake.wildcards.part),
-        parts=int(snakemake.wildcards.parts),
-        out_path=snakemake.output.part,
+        job=int(snakemake.wildcards.job),
+        jobs=int(snakemake.wildcards.jobs),
+        out_path=snakemake.params.manifest,
+        receipt_path=snakemake.output.receipt,
         workers=snakemake.threads,
     )

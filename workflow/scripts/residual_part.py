@@ -1,4 +1,4 @@
-"""Residuals of one part of a split's windows."""
+"""Residuals of one job's parts of a split."""
 
 import torch
 
@@ -19,8 +19,9 @@ with workflow_job(snakemake):
         config=completed(snakemake.params.residuals, config.residuals),
         features=completed(snakemake.params.features, config.features),
         predictor=snakemake.wildcards.predictor,
-        part=int(snakemake.wildcards.part),
-        parts=int(snakemake.wildcards.parts),
-        out_path=snakemake.output.part,
+        job=int(snakemake.wildcards.job),
+        jobs=int(snakemake.wildcards.jobs),
+        out_path=snakemake.params.manifest,
+        receipt_path=snakemake.output.receipt,
         device=pick_device(config.compute.device),
     )

@@ -19,7 +19,7 @@ class ResidualsConfig(Section):
     batch: Rounding[int] = Field(8, ge=1)
     """Windows rendered at once."""
     shards: Speed[int] = Field(1, ge=1)
-    """Jobs the windows of a split are divided into; each owns its own part store."""
+    """Jobs that share out the parts of the training split; more than it has parts stand idle."""
     ssim_window: Annotated[Literal["gaussian", "uniform"], Paper(SUPPLEMENT_B, listed=False)] = "gaussian"
     """`gaussian`: 11×11, σ 1.5 (paper). `uniform`: 11×11 box on uint8, sample covariance (release)."""
     ssim_size: Annotated[int, Paper(SUPPLEMENT_B, listed=False)] = Field(11, ge=3)
@@ -102,5 +102,4 @@ class RefineConfig(Section):
     grabcut_scale: int = Field(1, ge=1, le=8)
     """GrabCut runs on the image enlarged this many times; small images need more pixels for its colour models."""
     shards: Speed[int] = Field(1, ge=1)
-    """Jobs the frames of the training split are divided into; each owns whole shards of the masks. 1 has no job that
-    joins them."""
+    """Jobs that share out the parts of the training split; with 1, the job that lists the masks makes them as well."""

@@ -9,7 +9,8 @@ first, then evenly between, so that targets lie between inputs as they do in tra
 other frames borrow the nearest ones from beside them. A clip needs K + 1 frames.
 """
 
-from dataclasses import dataclass
+from bisect import bisect_left
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from wildrayzer.config.sections.masks import ResidualsConfig
+from wildrayzer.data.frame_store.manifest import StorePart
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.io.digests import digest_json
 from wildrayzer.io.files import read_json, write_json
@@ -130,17 +132,21 @@ class WindowList:
             if sorted(frames) != list(range(self.lengths[scene])):
                 raise ValueError(f"windows: frames of clip {scene} are not each a target once; delete the window list")
 
-    def part(self, number: int, count: int) -> tuple[Window, ...]:
-        """Part `number` of `count`: contiguous, of whole scenes, nearly equal in scenes.
+    def of_part(self, part: StorePart) -> "WindowList":
+        """The windows of one part of the store, as if it were all: scenes are counted from the part's first one.
 
-        Raises:
-            ValueError: there is no such part.
+        The list and its digest do not depend on other parts.
         """
-        if not 0 <= number < count:
-            raise ValueError(f"windows: there is no part {number} of {count}; parts count from 0")
-        scenes = len(self.lengths)
-        low, high = scenes * number // count, scenes * (number + 1) // count
-        return tuple(window for window in self.windows if low <= window.scene < high)
+        first, after = part.first_scene, part.first_scene + part.num_scenes
+        low, high = (bisect_left(self.windows, scene, key=lambda window: window.scene) for scene in (first, after))
+        return WindowList(
+            part.key,
+            self.inputs,
+            self.targets,
+            self.lengths[first:after],
+            tuple(replace(window, scene=window.scene - first) for window in self.windows[low:high]),
+            {scene - first: reason for scene, reason in self.skipped.items() if first <= scene < after},
+        )
 
     def save(self, path: str | Path) -> None:
         """Write the list as JSON."""

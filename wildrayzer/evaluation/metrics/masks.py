@@ -9,6 +9,7 @@ from wildrayzer.config.sections.masks import PseudoMasksConfig
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.images import UNKNOWN
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks, PixelMasks, ResidualMaps
+from wildrayzer.pseudo_masks.cache.statistics import enlarge
 from wildrayzer.pseudo_masks.fusion import fuse
 
 BATCH = 256
@@ -34,7 +35,7 @@ def pixel_masks(cache: PixelMasks) -> MaskSlice:
 
 def patch_masks(cache: PatchMasks, image_size: int) -> MaskSlice:
     """Masks on the patch grid, enlarged to pixels by nearest neighbour."""
-    return lambda part: _enlarge(cache.span("mask", part.start, part.stop), image_size)
+    return lambda part: enlarge(cache.span("mask", part.start, part.stop), image_size)
 
 
 def thresholded_residual(
@@ -49,14 +50,9 @@ def thresholded_residual(
         computed = np.isfinite(psnr)
         saliency = fuse(np.nan_to_num(d_dino), np.nan_to_num(d_ssim), np.where(computed, psnr, 0.0), config)
         coarse = np.where(computed[:, None, None], saliency > threshold, UNKNOWN).astype(np.uint8)
-        return _enlarge(coarse, image_size)
+        return enlarge(coarse, image_size)
 
     return read
-
-
-def _enlarge(coarse: UInt8[np.ndarray, "n g g2"], image_size: int) -> UInt8[np.ndarray, "n h w"]:
-    patch = image_size // coarse.shape[-1]
-    return coarse.repeat(patch, axis=1).repeat(patch, axis=2)
 
 
 def mask_scores(

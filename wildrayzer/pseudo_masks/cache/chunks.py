@@ -1,36 +1,45 @@
-"""Reads single frames of a cache group's arrays quickly.
+"""Reads the arrays of a cache group quickly, without Zarr.
 
-Zarr takes 1 to 2 ms for a chunk of a shard, most of it overhead. A shard is a plain file, though (see
-`wildrayzer.data.frame_store.shards`): its index at the end, read once, gives the place of each chunk, and the Blosc
-header of a chunk says how it is compressed.
+Zarr takes several milliseconds to open an array and 1 to 2 ms for a chunk of a shard, most of it overhead; a split has
+thousands of arrays. A shard is a plain file, though (see `wildrayzer.data.frame_store.shards`): its index at the end,
+read once, gives the place of each chunk, and the Blosc header of a chunk says how it is compressed.
 """
 
 from pathlib import Path
 
 import numpy as np
-import zarr
 from jaxtyping import UInt64
 from numcodecs import blosc  # type: ignore[import-untyped]
 from numcodecs.checksum32 import CRC32C  # type: ignore[import-untyped]
-from zarr.codecs import Crc32cCodec
 
 from wildrayzer.data.frame_store.shards import EMPTY, shard_file
+from wildrayzer.io.files import read_json
 
 
 class ChunkReader:
-    """Frames of one array of a `CacheWriter`: Blosc chunks with checksums, in shards along the frames.
+    """Frames of one array of a `CacheWriter`: Blosc chunks, with checksums, in shards along the frames.
 
     Args:
-        array: the array.
         folder: the array's folder.
+
+    Raises:
+        ValueError: its metadata are damaged.
     """
 
-    def __init__(self, array: zarr.Array, folder: Path) -> None:
-        assert array.shards is not None, "CacheWriter writes shards"
-        self._folder, self._ndim = folder, array.ndim
-        self._chunk, self._per_shard = array.chunks[0], array.shards[0]
-        self._rest, self._dtype, self._fill = array.shape[1:], array.dtype, array.fill_value
-        self._checked = any(isinstance(codec, Crc32cCodec) for codec in array.compressors)
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        metadata = read_json(folder / "zarr.json")
+        try:
+            sharding = metadata["codecs"][0]["configuration"]
+            self._per_shard = int(metadata["chunk_grid"]["configuration"]["chunk_shape"][0])
+            self._chunk = int(sharding["chunk_shape"][0])
+            self._frames, *rest = metadata["shape"]
+            self._dtype = np.dtype(metadata["data_type"])
+            self._fill = self._dtype.type(metadata["fill_value"])
+            self._checked = any(codec["name"] == "crc32c" for codec in sharding["codecs"])
+        except (KeyError, IndexError, TypeError) as error:
+            raise ValueError(f"zarr.json lacks {error}") from None
+        self._rest = tuple(rest)
         self._indices: dict[int, UInt64[np.ndarray, "n 2"]] = {}
 
     def frame(self, number: int) -> np.ndarray:
@@ -39,12 +48,29 @@ class ChunkReader:
         Raises:
             ValueError, RuntimeError: the index or the chunk is damaged.
         """
-        # From the frame to its shard, to the chunk in the shard, to the row in the chunk.
-        shard, in_shard = divmod(number, self._per_shard)
-        chunk, row = divmod(in_shard, self._chunk)
-        offset, length = self._index(shard)[chunk]
+        chunk, row = divmod(number, self._chunk)
+        # A copy of the one row, so that the rest of the chunk is freed.
+        return np.array(self._values(chunk)[row])
+
+    def rows(self, start: int, stop: int) -> np.ndarray:
+        """Frames `start` to `stop` (exclusive), which must be in range.
+
+        Raises:
+            ValueError, RuntimeError: an index or a chunk is damaged.
+        """
+        found = np.empty((stop - start, *self._rest), self._dtype)
+        for chunk in range(start // self._chunk, -(-stop // self._chunk)):
+            first = chunk * self._chunk
+            low, high = max(start, first), min(stop, first + self._chunk)
+            found[low - start : high - start] = self._values(chunk)[low - first : high - first]
+        return found
+
+    def _values(self, chunk: int) -> np.ndarray:
+        """All frames of a chunk, counted over the whole array."""
+        shard, place = divmod(chunk, self._per_shard // self._chunk)
+        offset, length = self._index(shard)[place]
         if offset == EMPTY:
-            return np.full(self._rest, self._fill, self._dtype)
+            return np.full((self._chunk, *self._rest), self._fill, self._dtype)
         # Unbuffered: a buffer would read more than the one chunk.
         with self._file(shard).open("rb", buffering=0) as stream:
             stream.seek(int(offset))
@@ -52,12 +78,10 @@ class ChunkReader:
         # Codecs in reverse order of writing: the checksum is compared and cut off, then Blosc decompresses.
         if self._checked:
             compressed = CRC32C(location="end").decode(compressed)
-        values = np.frombuffer(blosc.decompress(compressed), self._dtype)
-        # A copy of the one row, so that the rest of the chunk is freed.
-        return np.array(values.reshape(self._chunk, *self._rest)[row])
+        return np.frombuffer(blosc.decompress(compressed), self._dtype).reshape(self._chunk, *self._rest)
 
     def _file(self, shard: int) -> Path:
-        return shard_file(self._folder, shard, self._ndim)
+        return shard_file(self._folder, shard, 1 + len(self._rest))
 
     def _index(self, shard: int) -> UInt64[np.ndarray, "n 2"]:
         """Offset and length of each chunk in a shard, from the shard's end: two uint64 per chunk and a CRC32C."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from wildrayzer.pseudo_masks.cache.writer import unfinished
+from wildrayzer.pseudo_masks.cache.manifest import find_group, is_begun
 from wildrayzer.run.layout import RunLayout
 
 GROUPS = ("residuals", "patch_masks", "pixel_masks")
@@ -14,7 +14,7 @@ class CacheLocation:
     """Location of a cache: its folder and, if that is in a run's folder, the run, round and split."""
 
     path: Path
-    """Folder of the groups."""
+    """Folder of the manifests."""
     layout: RunLayout | None
     """Paths of the run; None outside of a run's folder."""
     split: str
@@ -27,11 +27,13 @@ class CacheLocation:
 
     @classmethod
     def of(cls, cache: str | Path) -> "CacheLocation":
-        """The location of a cache, given its folder or one of the groups in it."""
+        """The location of a cache, given its folder, or a manifest, group or part in it."""
         path = Path(cache)
         # Links are resolved only for `..`: a link may lead into another run's folder.
         path = path.resolve() if ".." in path.parts else path.absolute()
-        if path.suffix == ".zarr" and path.stem in GROUPS:
+        if path.suffix == ".zarr" and path.parent.name in GROUPS:
+            path = path.parent
+        if path.name in GROUPS or (path.suffix in (".json", ".zarr") and path.stem in GROUPS):
             path = path.parent
         split, masks, round_, run = path.parents[:4] if len(path.parents) > 4 else [path] * 4
         if masks.name != "masks" or not round_.name.startswith("round"):
@@ -42,11 +44,12 @@ class CacheLocation:
         return cls(path, RunLayout(run.name, str(run.parent)), split.name, path.name, number, ablation)
 
     def group(self, name: str) -> Path:
-        """Path of a group: in the cache's folder, or in the run's if an ablation shares it."""
-        own = self.path / f"{name}.zarr"
-        if self.ablation and self.layout and not own.exists() and not unfinished(own).exists():
-            return Path(self.layout.masks(self.number, self.split, self.predictor)) / own.name
-        return own
+        """Manifest of a group, or the group of an earlier version: in the cache's folder, or in the run's if an
+        ablation shares it."""
+        own = self.path / f"{name}.json"
+        if self.ablation and self.layout and not is_begun(own):
+            return find_group(Path(self.layout.masks(self.number, self.split, self.predictor)) / own.name)
+        return find_group(own)
 
     @property
     def run(self) -> Path | None:

@@ -12,22 +12,24 @@ from jaxtyping import Int
 from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec, ZstdCodec
 
 from wildrayzer.io.digests import digest_json
-from wildrayzer.io.folders import put_in_place
+from wildrayzer.io.folders import private_folder, put_in_place, remove_leftovers
 from wildrayzer.io.metadata_checksum import put_attributes
 from wildrayzer.io.provenance import code_versions
-from wildrayzer.pseudo_masks.cache.arrays import ARRAYS, SCHEMA, ArraySpec
+from wildrayzer.pseudo_masks.cache.arrays import SCHEMA, ArraySpec, arrays_of
+from wildrayzer.pseudo_masks.cache.part import CachePart
 
 
-def unfinished(path: Path) -> Path:
-    """Temporary path of a group until it is complete."""
-    return path.with_name(f".{path.name}.unfinished")
+def part_key(kind: str, digests: Mapping[str, str]) -> str:
+    """Digest of a group of this kind that is made from what has these digests."""
+    return digest_json([kind, dict(digests)])
 
 
 class CacheWriter:
     """Writes a group frame by frame, in order; use it as a context manager.
 
     Frames are written as whole shards: no shard is written twice, and memory holds only one. The group appears under
-    its name when the block ends without an error.
+    its name when the block ends without an error; until then it lies beside it under a name that no other process uses.
+    Two writers of the same group do not harm each other: that of the first one stays, since it may be read already.
 
     Args:
         path: folder of the group.
@@ -52,12 +54,12 @@ class CacheWriter:
         offsets: Int[np.ndarray, " s"],
         about: Mapping[str, Any] | None = None,
     ) -> None:
-        self.path = Path(path)
-        self._temporary = unfinished(self.path)
-        if self._temporary.exists():
-            shutil.rmtree(self._temporary)
-        self._temporary.parent.mkdir(parents=True, exist_ok=True)
+        self.path, self._kind = Path(path), kind
+        remove_leftovers(self.path, "unfinished")
+        self._temporary = private_folder(self.path, "unfinished")
         self._frames, self._next = frames, 0
+        self.summary: dict[str, Any] = {}
+        """Counts to record in the group's attributes, for summaries of the split; fill it inside the block."""
         self._group = zarr.open_group(self._temporary, mode="w", zarr_format=3)
         self._attributes: dict[str, Any] = {
             "schema": SCHEMA,
@@ -65,13 +67,14 @@ class CacheWriter:
             "frames": frames,
             "sizes": dict(sizes),
             "digests": dict(digests),
-            "digest": digest_json([kind, dict(digests)]),
+            "digest": part_key(kind, digests),
             "scenes": scenes,
+            "lengths": np.diff(offsets).tolist(),
             "about": dict(about or {}),
             "versions": dict(code_versions()),
         }
-        self._arrays = {spec.name: _create(self._group, spec, frames, sizes) for spec in ARRAYS[kind]}
-        self._shard = {spec.name: spec.shard for spec in ARRAYS[kind]}
+        self._specs = arrays_of(kind)
+        self._arrays = {name: _create(self._group, spec, frames, sizes) for name, spec in self._specs.items()}
         self._held: dict[str, list[np.ndarray]] = {name: [] for name in self._arrays}
         self._written = dict.fromkeys(self._arrays, 0)
         self._group.create_array(
@@ -82,18 +85,24 @@ class CacheWriter:
         )
 
     def append(self, **blocks: np.ndarray) -> None:
-        """Append the next frames of every array, by name."""
-        assert blocks.keys() == self._arrays.keys(), f"give {sorted(self._arrays)}"
+        """Append the next frames of every array, by name; statistics may be left out."""
+        needed = {name for name, spec in self._specs.items() if spec.since == 1}
+        assert needed <= blocks.keys() <= self._specs.keys(), f"give {sorted(needed)}"
         lengths = {len(block) for block in blocks.values()}
         assert len(lengths) == 1, f"blocks of several lengths: {sorted(lengths)}"
-        self._next += lengths.pop()
+        count = lengths.pop()
+        self._next += count
         assert self._next <= self._frames, "more frames than announced"
+        for name in self._specs.keys() - blocks.keys():
+            spec = self._specs[name]
+            derived = spec.derive(blocks) if spec.derive else np.full(count, spec.fill)
+            blocks[name] = derived.astype(spec.dtype)
         for name, block in blocks.items():
             self._held[name].append(block)
             self._flush(name, finish=False)
 
     def _flush(self, name: str, *, finish: bool) -> None:
-        shard, held = self._shard[name], sum(map(len, self._held[name]))
+        shard, held = self._specs[name].shard, sum(map(len, self._held[name]))
         count = held if finish else held // shard * shard
         if not count:
             return
@@ -121,8 +130,18 @@ class CacheWriter:
             for file in sorted(self._temporary.rglob("*"))
             if file.is_file() and file.name != "zarr.json"
         }
-        put_attributes(self._group, self._temporary, {**self._attributes, "files": files})
-        put_in_place(self._temporary, self.path)
+        put_attributes(self._group, self._temporary, {**self._attributes, "summary": self.summary, "files": files})
+        if self._is_made():
+            shutil.rmtree(self._temporary)
+        else:
+            put_in_place(self._temporary, self.path)
+
+    def _is_made(self) -> bool:
+        """Whether another process has finished the same group meanwhile."""
+        try:
+            return CachePart(self.path, self._kind, fix="").key == self._attributes["digest"]
+        except ValueError:  # missing or damaged
+            return False
 
 
 def _create(group: zarr.Group, spec: ArraySpec, frames: int, sizes: Mapping[str, int]) -> zarr.Array:

@@ -14,7 +14,7 @@ from wildrayzer.images import UNKNOWN
 from wildrayzer.pseudo_masks.cache.cache import ResidualMaps
 from wildrayzer.report.page.charts import COLOURS, chart, legend_above, plain
 from wildrayzer.report.page.page import Block, Figures, Note, Picture
-from wildrayzer.report.run_files import is_store
+from wildrayzer.report.run_files import is_cache, is_store
 from wildrayzer.run.expected import ExpectedScores
 from wildrayzer.run.layout import RunLayout
 
@@ -57,7 +57,7 @@ def _plots(config: RunConfig, layout: RunLayout, split: str, store: FrameStore, 
         pictures.append(_plot(masks, motion, x="share of the frame that moves (%)", y="mask IoU (%)",
                               caption="Mask IoU against the size of what moves in the frame."))  # fmt: skip
     maps = layout.residuals(config.rounds, split)
-    if masks and is_store(maps):
+    if masks and is_cache(maps):
         psnr = dict(zip(frames, ResidualMaps(maps).psnr.tolist(), strict=True))
         pictures.append(_plot(masks, psnr, x="rendering PSNR of the frame (dB)", y="mask IoU (%)",
                               caption="Mask IoU against how well the frozen renderer renders the frame, transients "

@@ -12,7 +12,7 @@ from wildrayzer.data.sampling.windows import Window, WindowList
 from wildrayzer.io.files import read_json
 from wildrayzer.pseudo_masks.cache.cache import CacheGroup, PatchMasks, PixelMasks, ResidualMaps
 from wildrayzer.pseudo_masks.cache.location import CacheLocation
-from wildrayzer.pseudo_masks.cache.writer import unfinished
+from wildrayzer.pseudo_masks.cache.manifest import is_begun
 
 PAPER_FILTER = 17.0
 """Threshold in dB of the paper's PSNR filter; used if no summary beside the cache records one."""
@@ -67,7 +67,7 @@ def open_cache(
     not used, and `notes` says so. What is named explicitly must fit.
 
     Args:
-        cache: folder of residuals.zarr, patch_masks.zarr and pixel_masks.zarr; the masks may be missing.
+        cache: folder of residuals.json, patch_masks.json and pixel_masks.json; the masks may be missing.
         frames: frame store of the split.
         windows: window list of the split.
         psnr_filter: in dB; None takes the one recorded beside the residuals, or else the paper's.
@@ -89,7 +89,7 @@ def open_cache(
     voting = patches.about.get("pseudo_masks") if patches else None
     if voting is None:
         notes.append("The cache does not record the options of the fusion; the fused map takes the defaults.")
-    limit = psnr_filter if psnr_filter is not None else _recorded_filter(place, notes)
+    limit = psnr_filter if psnr_filter is not None else _recorded_filter(maps, notes)
     options = PseudoMasksConfig.model_validate(voting or {})
     return CacheFiles(place, maps, patches, pixels, store, listed, limit, options, tuple(notes))
 
@@ -98,8 +98,8 @@ def _masks(
     kind: type[_Group], place: CacheLocation, name: str, expect: dict[str, str], notes: list[str]
 ) -> _Group | None:
     path = place.group(name)
-    if not path.exists() and not unfinished(path).exists():
-        notes.append(f"{path.name} is not made yet: run the stage {kind.stage}.")
+    if not is_begun(path):
+        notes.append(f"{name} are not made yet: run the stage {kind.stage}.")
         return None
     return kind(path, expect=expect)
 
@@ -138,10 +138,10 @@ def _beside(
     return None
 
 
-def _recorded_filter(place: CacheLocation, notes: list[str]) -> float:
-    summary = place.group("residuals").with_suffix(".json")
+def _recorded_filter(maps: ResidualMaps, notes: list[str]) -> float:
     try:
-        return float(read_json(summary)["psnr_filter"])
+        # Groups of earlier versions have their summary in a file beside them.
+        return float((maps.summary or read_json(maps.path.with_suffix(".json")))["psnr_filter"])
     except (OSError, ValueError, KeyError, TypeError):  # missing, no JSON, or without a number of this name
         notes.append(f"No PSNR filter is recorded beside the cache; the paper's {PAPER_FILTER:g} dB are used.")
         return PAPER_FILTER

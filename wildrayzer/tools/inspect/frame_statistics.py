@@ -1,14 +1,15 @@
 """Statistics of every frame and window of a cache: PSNR, coverage, disagreement, and IoU with true masks."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 
 from wildrayzer.evaluation.metrics.masks import BATCH, score_frames, true_masks
 from wildrayzer.images import UNKNOWN
-from wildrayzer.pseudo_masks.fusion import zscore
+from wildrayzer.pseudo_masks.cache.statistics import enlarge, map_disagreement, refinement_disagreement
 from wildrayzer.tools.inspect.files import CacheFiles
 
 Values = Float[np.ndarray, " f"]
@@ -73,58 +74,79 @@ class WindowRows:
 
 
 def measure(files: CacheFiles) -> FrameStatistics:
-    """Statistics of every computed frame; masks are read a few hundred frames at a time.
+    """Statistics of every computed frame.
+
+    Parts store them, so no maps and masks are read, but for the comparison with true masks, and for caches of earlier
+    versions. Those are read a few hundred frames at a time.
 
     Raises:
         ValueError: no frame of the cache is computed.
     """
-    computed = np.flatnonzero(files.maps.window >= 0)
-    if not len(computed):
+    frames = np.flatnonzero(files.maps.window >= 0)
+    if not len(frames):
         raise ValueError(f"{files.maps.path} has no computed frame; run the stage residuals on longer clips")
-    parts = []
-    for start in range(0, files.maps.num_frames, BATCH):
-        inside = computed[(computed >= start) & (computed < start + BATCH)]
-        if len(inside):
-            parts.append(_measure(files, start, min(start + BATCH, files.maps.num_frames), inside - start))
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return FrameStatistics(frame=computed, window=files.maps.window[computed], **columns)
-
-
-def _measure(files: CacheFiles, start: int, stop: int, rows: np.ndarray) -> dict[str, np.ndarray]:
-    d_dino, d_ssim = (files.maps.span(name, start, stop)[rows].astype(float) for name in ("d_dino", "d_ssim"))
-    psnr = files.maps.psnr[start:stop][rows].astype(float)
-    unknown = np.full(len(rows), np.nan)
-    values = {"psnr": psnr, "maps": 1 - (zscore(d_dino) * zscore(d_ssim)).mean((1, 2))}
-    values["finite"] = np.isfinite(psnr) & np.isfinite(d_dino + d_ssim).all((1, 2))
-    values |= dict.fromkeys(("patch", "pixel", "masks", "iou", "true"), unknown)
-    final = None
-    if files.patches:
-        patch = files.patches.span("mask", start, stop)[rows]
-        values["patch"] = (patch == 1).mean((1, 2))
-        final = patch
-        if files.pixels:
-            final = files.pixels.span("mask", start, stop)[rows]
-            values["pixel"] = (final == 1).mean((1, 2))
-            values["masks"] = _difference(enlarge(patch, final.shape[-1]), final)
+    columns = dict.fromkeys(("patch", "pixel", "masks", "iou", "true"), np.full(len(frames), np.nan))
+    columns["psnr"] = files.maps.psnr[frames].astype(float)
+    columns |= _stored(files, frames) or _in_batches(_measured, files, frames)
     if files.store and (files.store.has_masks or files.store.attributes.get("role") == "static"):
-        truth = true_masks(files.store, start + rows)
-        known = (truth != UNKNOWN).sum((1, 2))
-        values["true"] = np.where(known > 0, (truth == 1).sum((1, 2)) / np.maximum(known, 1), np.nan)
-        if final is not None:
-            values["iou"] = score_frames(enlarge(final, truth.shape[-1]), truth)["iou"]
+        columns |= _in_batches(_compared, files, frames)
+    finite = np.isfinite(columns["psnr"]) & np.isfinite(columns["maps"])
+    return FrameStatistics(frame=frames, window=files.maps.window[frames], finite=finite, **columns)
+
+
+def _stored(files: CacheFiles, frames: Int[np.ndarray, " f"]) -> dict[str, np.ndarray]:
+    """Statistics that the parts store; empty where a group is of an earlier version, which stored none."""
+    groups = (files.maps, files.patches, files.pixels)
+    if not all(group.has_statistics for group in groups if group):
+        return {}
+    found = {"maps": files.maps.all("disagreement")}
+    if files.patches:
+        found["patch"] = files.patches.all("coverage")
+    if files.pixels:
+        found |= {"pixel": files.pixels.all("coverage"), "masks": files.pixels.all("disagreement")}
+    return {name: values[frames].astype(float) for name, values in found.items()}
+
+
+def _in_batches(
+    measure_frames: Callable[[CacheFiles, slice, np.ndarray], dict[str, np.ndarray]],
+    files: CacheFiles,
+    frames: Int[np.ndarray, " f"],
+) -> dict[str, np.ndarray]:
+    """Columns of a function of a range of frames, and which of them are wanted."""
+    batches = []
+    for start in range(0, files.maps.num_frames, BATCH):
+        inside = frames[(frames >= start) & (frames < start + BATCH)]
+        if len(inside):
+            where = slice(start, min(start + BATCH, files.maps.num_frames))
+            batches.append(measure_frames(files, where, inside - start))
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+
+
+def _measured(files: CacheFiles, where: slice, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """What parts store as statistics, from maps and masks."""
+    d_dino, d_ssim = (files.maps.span(name, where.start, where.stop)[rows] for name in ("d_dino", "d_ssim"))
+    values = {"maps": map_disagreement(d_dino, d_ssim)}
+    if files.patches:
+        patch = files.patches.span("mask", where.start, where.stop)[rows]
+        values["patch"] = (patch == 1).mean((1, 2))
+        if files.pixels:
+            pixel = files.pixels.span("mask", where.start, where.stop)[rows]
+            values["pixel"] = (pixel == 1).mean((1, 2))
+            values["masks"] = refinement_disagreement(patch, pixel)
     return values
 
 
-def enlarge(coarse: UInt8[np.ndarray, "n g g2"], size: int) -> UInt8[np.ndarray, "n h w"]:
-    """Masks on a grid that divides `size`, enlarged to `size` × `size` pixels by nearest neighbour."""
-    factor = size // coarse.shape[-1]
-    return coarse.repeat(factor, axis=1).repeat(factor, axis=2)
-
-
-def _difference(a: UInt8[np.ndarray, "n h w"], b: UInt8[np.ndarray, "n h w"]) -> Values:
-    """1 − IoU; 0 if both are empty."""
-    both, either = ((a == 1) & (b == 1)).sum((1, 2)), ((a == 1) | (b == 1)).sum((1, 2))
-    return 1 - np.where(either > 0, both / np.maximum(either, 1), 1.0)
+def _compared(files: CacheFiles, where: slice, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """True masks, and the final masks compared with them."""
+    assert files.store is not None
+    truth = true_masks(files.store, where.start + rows)
+    known = (truth != UNKNOWN).sum((1, 2))
+    values = {"true": np.where(known > 0, (truth == 1).sum((1, 2)) / np.maximum(known, 1), np.nan)}
+    final = files.pixels or files.patches
+    if final is not None:
+        masks = final.span("mask", where.start, where.stop)[rows]
+        values["iou"] = score_frames(enlarge(masks, truth.shape[-1]), truth)["iou"]
+    return values
 
 
 def windows_of(statistics: FrameStatistics) -> list[WindowRows]:

@@ -9,12 +9,12 @@ from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.sampling.windows import WindowList
 from wildrayzer.pseudo_masks.cache.cache import CacheGroup, PatchMasks, PixelMasks, ResidualMaps
 from wildrayzer.pseudo_masks.cache.location import CacheLocation
-from wildrayzer.pseudo_masks.cache.writer import unfinished
+from wildrayzer.pseudo_masks.cache.manifest import is_begun
 from wildrayzer.pseudo_masks.calibration import AbsoluteThresholds
 
 State = Literal["fits", "differs", "not available", "damaged", "recorded"]
 KINDS: tuple[type[CacheGroup], ...] = (ResidualMaps, PatchMasks, PixelMasks)
-_PARENTS = {"residuals": "residuals.zarr", "patch_masks": "patch_masks.zarr"}
+_PARENTS = ("residuals", "patch_masks")
 _VERSIONS = {"code": "residuals", "voting": "pseudo_masks", "refine": "refine"}
 _OPTIONS = {("residuals", "config"): "residuals", ("patch_masks", "options"): "pseudo_masks"}
 _OPTIONS[("pixel_masks", "options")] = "refine"
@@ -40,18 +40,21 @@ def origins(cache: str | Path) -> list[Origin]:
     """Every digest of every group of a cache.
 
     Raises:
-        ValueError: a group is unfinished or damaged, or there is no residuals.zarr.
+        ValueError: a group is unfinished or damaged, or there are no residuals.
     """
     place = CacheLocation.of(cache)
     groups: dict[str, CacheGroup] = {}
     recorded = []
     for kind in KINDS:
         path = place.group(kind.kind)
-        if kind is not ResidualMaps and not path.exists() and not unfinished(path).exists():
+        if kind is not ResidualMaps and not is_begun(path):
             continue
         group = groups[kind.kind] = kind(path)
-        made_by = ", ".join(f"{name} {version}" for name, version in group.attributes.get("versions", {}).items())
-        recorded.append(Origin(kind.kind, "itself", group.digest, made_by or "versions not recorded", "recorded"))
+        made_by = ", ".join(f"{name} {version}" for name, version in group.versions.items())
+        parts = f"; {len(group.parts)} parts" if len(group.parts) > 1 else ""
+        recorded.append(
+            Origin(kind.kind, "itself", group.digest, (made_by or "versions not recorded") + parts, "recorded")
+        )
         recorded += [_origin(place, group, groups, name, digest) for name, digest in group.digests.items()]
     return recorded
 
@@ -93,7 +96,9 @@ def _explain(
 ) -> tuple[str, State]:
     if name in _PARENTS:
         parent = groups.get(name)
-        return _PARENTS[name], "not available" if parent is None else _compare(parent.digest, digest)
+        if parent is None:
+            return name, "not available"
+        return parent.path.name, _compare(parent.digest, digest)
     if name == "renderer":
         return _renderer(place, digest)
     if name == "backbone":
@@ -137,7 +142,9 @@ def _of_run(place: CacheLocation, name: str, digest: str) -> tuple[str, State]:
         "store": FrameStore, "windows": WindowList.load, "thresholds": AbsoluteThresholds.load
     }  # fmt: skip
     try:
-        return place.show(path), _compare(readers[name](path).digest, digest)
+        content = readers[name](path)
+        seen = f", calibrated on the parts {', '.join(content.parts)}" if name == "thresholds" and content.parts else ""
+        return place.show(path) + seen, _compare(content.digest, digest)
     except (ValueError, OSError) as error:
         return f"damaged: {error}", "damaged"
 

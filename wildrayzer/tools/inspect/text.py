@@ -77,7 +77,7 @@ def print_provenance(origins: list[Origin], console: Console) -> None:
     """Every digest of every group: whether the file in the run's folder has it, and what the file is."""
     for one in origins:
         if one.name == "itself":
-            line = f"{one.group}.zarr {one.digest}: {one.what}"
+            line = f"{one.group} {one.digest}: {one.what}"
         else:
             line = f"  {one.name:<12}{one.digest:<18}{one.state:<15}{one.what}".rstrip()
         console.print(printable(line), markup=False, highlight=False, soft_wrap=True)

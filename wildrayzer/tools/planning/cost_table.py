@@ -18,7 +18,8 @@ RULES = {
     "pretrain": "pretrain",
     "adopt_pretrained": "pretrain",
     "residual_part": "residuals",
-    "join_residuals": "residuals",
+    "list_residuals": "residuals",
+    "join_residuals": "residuals",  # of earlier versions, as join_masks
     "calibrate_threshold": "pseudo_masks",
     "vote_masks": "pseudo_masks",
     "refine_masks": "refine",

@@ -68,7 +68,7 @@ def mask_stages(expected: ExpectedScores, sizes: dict[str, SplitSize]) -> Iterat
 
 
 def _refinement(config: RunConfig, splits: list[str], sizes: dict[str, SplitSize]) -> PlannedStage:
-    """With several shards the training split is refined in parts, which another job joins."""
+    """With several shards that many jobs refine the training split before another one lists its masks."""
     shards = config.refine.shards
     jobs = len(splits) + (config.rounds * shards if shards > 1 else 0)
     pixels = sum(sizes[split].frames for split in splits) * config.model.image_size**2

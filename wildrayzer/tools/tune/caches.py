@@ -49,13 +49,13 @@ class TuningCaches:
         patches, pixels = place.group("patch_masks"), place.group("pixel_masks")
         fix = "name the run's configuration with --configfile"
         if not patches.exists():
-            raise ValueError(f"{place.path} has no patch_masks.zarr to take options from; {fix}")
+            raise ValueError(f"{place.path} has no patch masks to take options from; {fix}")
         pseudo_masks = PseudoMasksConfig(**PatchMasks(patches).about["pseudo_masks"])
         if pixels.exists():
             return pseudo_masks, RefineConfig(**PixelMasks(pixels).about["refine"])
         if refine:
             raise ValueError(
-                f"{place.path} has no pixel_masks.zarr to take options of refinement from; {fix}, or leave "
+                f"{place.path} has no pixel masks to take options of refinement from; {fix}, or leave "
                 "refinement out with --no-refine"
             )
         return pseudo_masks, RefineConfig()
