@@ -224,7 +224,7 @@ def is_manifest(path: Path) -> bool:
 
 
 def find_group(path: str | Path) -> Path:
-    """The manifest at a path or, in runs of earlier versions, the group: either name, `.json` or `.zarr`, finds the other.
+    """The manifest at a path or, in runs of earlier versions, the group; the names `.json` and `.zarr` find each other.
 
     Gives the path itself where neither exists.
     """
