@@ -3,6 +3,7 @@
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from typer.testing import CliRunner
@@ -46,7 +47,8 @@ def make_cache(root, predictor="renderer"):
     WindowList.build(store, RESIDUALS).save(layout.windows(SPLIT))
     save_renderer(layout.checkpoint("pretrain"))
     where = (1, SPLIT, predictor)
-    receipt, data = root / "receipt.json", {"store_path": layout.store(SPLIT), "windows_path": layout.windows(SPLIT)}
+    receipt = root / "receipt.json"
+    data: dict[str, Any] = {"store_path": layout.store(SPLIT), "windows_path": layout.windows(SPLIT)}
     compute_residuals(
         checkpoint_dir=layout.checkpoint("pretrain"), config=RESIDUALS, features=FEATURES, predictor=predictor,
         out_path=layout.residuals(*where), receipt_path=receipt, **data,

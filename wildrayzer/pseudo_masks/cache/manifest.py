@@ -157,8 +157,8 @@ class Manifest:
         if document["layout"] != kind:
             raise ValueError(f"cache {path} lists {document['layout']}, not {kind}; name the right manifest")
         entries = tuple(PartEntry(**part) for part in document["parts"])
-        names = ("digests", "sizes", "about", "versions")
-        made = cls(kind, *(document[name] for name in names), entries, document["summary"])
+        about = {name: document[name] for name in ("digests", "sizes", "about", "versions", "summary")}
+        made = cls(kind=kind, parts=entries, **about)
         made._check(path, fix)
         return made
 
