@@ -23,6 +23,7 @@ from wildrayzer.evaluation.metrics.bootstrap import (
 from wildrayzer.evaluation.metrics.cameras import camera_r2, camera_spread, relative_motion
 from wildrayzer.evaluation.tables.claims import check_claims, judge
 from wildrayzer.evaluation.tables.published import PUBLISHED, published_for
+from wildrayzer.evaluation.tables.rows import health_tables
 from wildrayzer.evaluation.tables.scores import read_manifests, read_scores, write_scores
 from wildrayzer.evaluation.tables.tables import TableContext, build_tables, intersect
 from wildrayzer.evaluation.tables.text import PIPED_WIDTH, latex, markdown, print_tables, table_console
@@ -126,7 +127,7 @@ def health_file(folder):
     figure = {"mean": -0.01, "low": -0.05, "high": 0.02, "error": 0.01, "scenes": 30, "frames": 90, "skipped": 0}
     write_json(folder / "health.json", {
         "schema": 1, "kind": "health", "split": "dynamic_test", "inputs": 2, "windows": 30, "camera_spread": 0.12,
-        "camera_r2": {"tx": 0.4, "shift": 0.87},
+        "camera_r2": {"tx": 0.4, "shift": 0.87}, "pose_accuracy": {"rpa_5": 0.125, "auc_20": 0.5},
         "figures": {"psnr": {**figure, "mean": 25.0}, "reordered": figure, "swapped": {**figure, "mean": -5.0}},
     })  # fmt: skip
     return folder / "health.json"
@@ -494,3 +495,20 @@ def test_relative_motion_by_hand():
     np.testing.assert_allclose(relative_motion(c2w)[0, 0], [0, 0, 1, 0, 0, 0], atol=1e-12)
     with pytest.raises(ValueError, match="at least 2 scenes"):
         camera_r2(c2w, c2w)
+
+
+def test_table_of_the_renderer_has_pose_accuracy_where_it_was_measured():
+    figure = {"mean": 1.0, "low": 0.0, "high": 2.0, "error": 0.1, "scenes": 30, "frames": 90, "skipped": 0}
+    new = {
+        "split": "a", "inputs": 2, "windows": 30, "camera_spread": 0.1, "camera_r2": None,
+        "pose_accuracy": {"rpa_5": 0.125, "auc_20": 0.5},
+        "figures": {"psnr": figure, "reordered": figure, "swapped": figure},
+    }  # fmt: skip
+    old = {**new, "split": "b"}
+    del old["pose_accuracy"]
+    (table,) = health_tables([new, old])
+    places = [table.columns.index(name) for name in ("RPA@5", "AUC@20")]
+    assert [[row[place] for place in places] for row in table.rows] == [["12.5", "50.0"], ["–", "–"]]
+    assert any("RPA@τ" in note for note in table.notes)
+    (table,) = health_tables([old])
+    assert not any("RPA" in text for text in (*table.columns, *table.notes))

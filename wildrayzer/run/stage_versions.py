@@ -18,7 +18,7 @@ STAGE_VERSIONS = MappingProxyType(
         "score_views": 3,
         "score_masks": 1,
         "score_input_masks": 1,
-        "score_renderer": 2,
+        "score_renderer": 3,
         "tables": 1,
         "report": 2,
     }

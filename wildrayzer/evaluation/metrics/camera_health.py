@@ -18,6 +18,7 @@ from wildrayzer.evaluation.methods.render_method import check_finite
 from wildrayzer.evaluation.metrics.bootstrap import bootstrap_mean
 from wildrayzer.evaluation.metrics.cameras import camera_r2, camera_spread
 from wildrayzer.evaluation.metrics.image import masked_psnr
+from wildrayzer.evaluation.metrics.poses import pose_accuracy
 from wildrayzer.evaluation.window_batches import WindowBatch
 from wildrayzer.geometry.cameras import Cameras
 from wildrayzer.models import WildRayZer
@@ -56,7 +57,7 @@ def renderer_health(
     Returns:
         `figures`: mean and 95% interval over scenes of each of `HEALTH_METRICS`; `camera_r2`: of `camera_r2` over first
         input and targets (as many of the first ones as every window has), or None without true cameras or with fewer
-        than two windows; `camera_spread`.
+        than two windows; `pose_accuracy`: of `pose_accuracy` over the same views, or None; `camera_spread`.
 
     Raises:
         ValueError: windows with fewer than two targets.
@@ -75,6 +76,7 @@ def renderer_health(
         "figures": metrics,
         "definitions": HEALTH_METRICS,
         "camera_r2": camera_r2(predicted, _stacked(collected.true)) if known else None,
+        "pose_accuracy": pose_accuracy(predicted, _stacked(collected.true)) if collected.true else None,
         "camera_spread": camera_spread(predicted),
         "windows": len(predicted),
     }

@@ -180,12 +180,15 @@ def health_tables(healths: Sequence[Mapping[str, Any]]) -> list[Table]:
     if not healths:
         return []
     degrees = list(dict.fromkeys(name for health in healths for name in (health.get("camera_r2") or {})))
+    # as a percentage, RPA@5 and so on; scores of earlier versions have none
+    accuracies = list(dict.fromkeys(name for health in healths for name in (health.get("pose_accuracy") or {})))
     rows = []
     for health in sorted(healths, key=lambda h: (h["split"], h["inputs"])):
         metrics = [cell(Interval(**health["figures"][name]), "psnr") for name in ("psnr", "reordered", "swapped")]
-        r2 = health.get("camera_r2") or {}
+        r2, accuracy = health.get("camera_r2") or {}, health.get("pose_accuracy") or {}
         rows.append((
             health["split"], str(health["inputs"]), *metrics, *(f"{r2[d]:.2f}" if d in r2 else "–" for d in degrees),
+            *(f"{100 * accuracy[name]:.1f}" if name in accuracy else "–" for name in accuracies),
             f"{health['camera_spread']:.4f}", str(health["windows"]),
         ))  # fmt: skip
     columns = ("split", "inputs", "PSNR", "re-ordered, dB", "swapped poses, dB")
@@ -195,8 +198,20 @@ def health_tables(healths: Sequence[Mapping[str, Any]]) -> list[Table]:
         "Re-ordered: change of PSNR when targets enter in another order. Swapped: change with another target's pose.",
         "Spread: largest standard deviation of predicted relative cameras; near 0 they are the same for all scenes.",
     ]
+    if accuracies:
+        notes.append(
+            "RPA@τ: share of pairs of views whose relative rotation and direction of translation are both within τ "
+            "degrees. AUC@τ: area under the share of pairs within t degrees, for t from 0 to τ. In %. Both compare "
+            "cameras as they are, without the regression of R²."
+        )
     title = "The static renderer: do its cameras mean anything? Mean ± standard error over scenes."
-    heads = (*columns, *(f"R² {name}" for name in degrees), "spread", "windows")
+    heads = (
+        *columns,
+        *(f"R² {name}" for name in degrees),
+        *(name.upper().replace("_", "@") for name in accuracies),
+        "spread",
+        "windows",
+    )
     return [Table("renderer", title, heads, tuple(rows), tuple(notes))]
 
 

@@ -42,5 +42,7 @@ def health_block(layout: RunLayout) -> Block:
         rows.append((f"camera R², {name}", f"{value:.2f}"))
     if not health["camera_r2"]:
         rows.append(("camera R²", "not measured: no true cameras"))
+    for name, share in (health.get("pose_accuracy") or {}).items():
+        rows.append((name.upper().replace("_", "@"), f"{100 * share:.1f}%"))
     rows.append(("camera spread", f"{health['camera_spread']:.4f}; near 0, all scenes get the same cameras"))
     return KeyValues(tuple(rows), "Does the static renderer render?")
