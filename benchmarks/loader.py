@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from wildrayzer.config import StageConfig, StoreConfig, ViewsConfig, load_config
-from wildrayzer.data.frame_store.store import FrameStore, FrameStoreWriter
+from wildrayzer.data.frame_store.store import FrameStore, FrameStoreWriter, StoreForm
 from wildrayzer.data.sampling.views import ViewDataset
 from wildrayzer.run.layout import RunLayout
 from wildrayzer.tools.planning.forecast import LOADER_MEGAPIXELS
@@ -32,7 +32,7 @@ def synthetic_store(folder: Path) -> Path:
     """Clips of smooth noise, which a lossless codec shrinks about as far as photographs."""
     generator = np.random.default_rng(0)
     path = folder / "synthetic.zarr"
-    with FrameStoreWriter(path, image_size=SIDE, store=StoreConfig(), cameras=False) as writer:
+    with FrameStoreWriter(path, StoreForm(SIDE, StoreConfig(), cameras=False)) as writer:
         for clip in range(CLIPS):
             coarse = generator.integers(0, 256, (FRAMES, 32, 32, 3), dtype=np.uint8)
             frames = np.stack([cv2.resize(frame, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC) for frame in coarse])

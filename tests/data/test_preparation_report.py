@@ -9,7 +9,7 @@ import pytest
 from tests.data.test_frame_store import content
 from tests.helpers.report_run import small_config
 from wildrayzer.config.sections.data import EmbeddedConfig, EmbeddedSplit, SplitConfig, StoreConfig
-from wildrayzer.data.frame_store.store import FrameStore, FrameStoreWriter
+from wildrayzer.data.frame_store.store import FrameStore, FrameStoreWriter, StoreForm
 from wildrayzer.data.preparation.report import sheet_path
 from wildrayzer.data.preparation.statistics import SplitFacts, camera_travel, camera_turn, scene_facts
 from wildrayzer.data.readers.base import Scene
@@ -58,7 +58,7 @@ def test_scenes_are_counted_by_resolution_length_and_motion():
 def test_a_contact_sheet_has_a_row_a_clip_with_true_masks_outlined(tmp_path):
     sheets = []
     for masks in (False, True):
-        with FrameStoreWriter(tmp_path / "a.zarr", image_size=16, store=StoreConfig(), masks=masks) as writer:
+        with FrameStoreWriter(tmp_path / "a.zarr", StoreForm(16, StoreConfig(), masks=masks)) as writer:
             for number, scene in enumerate(content()):
                 masked = np.zeros((len(scene["frames"]), 16, 16), np.uint8)
                 masked[:, 4:12, 4:12] = 1

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from wildrayzer.config.sections.data import StoreConfig
 from wildrayzer.config.sections.views import ViewsConfig
-from wildrayzer.data.frame_store.store import FrameStore, FrameStoreWriter
+from wildrayzer.data.frame_store.store import FrameStore, FrameStoreWriter, StoreForm
 from wildrayzer.data.sampling.views import ViewDataset, draw_views, evaluation_windows
 
 
@@ -19,7 +19,7 @@ def store(tmp_path_factory) -> FrameStore:
     """Clips of 10, 4 and 12 frames; every pixel of frame f is (f, 100 + column, 200)."""
     path = tmp_path_factory.mktemp("store") / "a.zarr"
     number = 0
-    with FrameStoreWriter(path, image_size=8, store=StoreConfig(), cameras=False) as writer:
+    with FrameStoreWriter(path, StoreForm(8, StoreConfig(), cameras=False)) as writer:
         for scene, length in enumerate((10, 4, 12)):
             frames = np.zeros((length, 8, 8, 3), np.uint8)
             frames[..., 0] = np.arange(number, number + length)[:, None, None]

@@ -257,11 +257,11 @@ def test_a_window_is_cosegmented_by_itself(store_path):
 
 def test_dynamic_clips_without_truth_give_pictures_and_no_scores(tmp_path):
     from wildrayzer.config.sections.data import StoreConfig
-    from wildrayzer.data.frame_store.store import FrameStoreWriter
+    from wildrayzer.data.frame_store.store import FrameStoreWriter, StoreForm
 
     rng = np.random.default_rng(0)
-    options = {"image_size": SIZE, "store": StoreConfig(frames_per_shard=16), "masks": False, "clean": False}
-    with FrameStoreWriter(tmp_path / "own.zarr", **options, attributes={"role": "dynamic"}) as writer:
+    form = StoreForm(SIZE, StoreConfig(frames_per_shard=16))
+    with FrameStoreWriter(tmp_path / "own.zarr", form, {"role": "dynamic"}) as writer:
         for scene in range(3):
             frames = rng.integers(0, 256, (8, SIZE, SIZE, 3), dtype=np.uint8)
             c2w, intrinsics = np.tile(np.eye(4), (8, 1, 1)), np.ones((8, 4))

@@ -30,9 +30,7 @@ LENGTHS = (6, 7, 8, 12, 2)
 def make_store(path, lengths=LENGTHS, *, masks=True, role="dynamic"):
     """Clips with a square that moves, and its true mask; the last one is too short for a window."""
     attributes = {"role": role}
-    with FrameStoreWriter(
-        path, image_size=24, store=StoreConfig(), attributes=attributes, cameras=False, masks=masks
-    ) as writer:
+    with FrameStoreWriter(path, StoreForm(24, StoreConfig(), cameras=False, masks=masks), attributes) as writer:
         for number, length in enumerate(lengths):
             frames = clip(number, length, moving=True)
             truth = (frames == (230, 40, 40)).all(-1).astype(np.uint8)

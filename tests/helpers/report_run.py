@@ -13,7 +13,7 @@ import yaml
 
 from wildrayzer.checkpoint import save_checkpoint
 from wildrayzer.config import RunConfig, parse_config
-from wildrayzer.data.frame_store.store import FrameStore, FrameStoreWriter
+from wildrayzer.data.frame_store.store import FrameStore, FrameStoreWriter, StoreForm, adopt_store
 from wildrayzer.data.sampling.windows import WindowList
 from wildrayzer.evaluation.tables.tables import TableContext
 from wildrayzer.io.files import write_json
@@ -65,13 +65,9 @@ def make_store(config: RunConfig, layout: RunLayout, split: str) -> None:
     rng = np.random.default_rng(len(split))
     role = config.data.splits[split].role
     masked = role != "static" and config.data.splits[split].purpose != "train"
-    with FrameStoreWriter(
-        layout.store(split),
-        image_size=SIZE,
-        store=config.data.store,
-        masks=masked,
-        clean=role == "pairs",
-    ) as writer:
+    path = Path(layout.store(split))
+    form = StoreForm(SIZE, config.data.store, masks=masked, clean=role == "pairs")
+    with FrameStoreWriter(path.with_suffix(".zarr"), form) as writer:
         for scene in range(SCENES):
             base = np.linspace(40, 200, SIZE)[None, None, :, None].repeat(FRAMES, 0).repeat(SIZE, 1).repeat(3, 3)
             clean = (base + rng.integers(0, 40, base.shape)).astype(np.uint8)
@@ -87,6 +83,7 @@ def make_store(config: RunConfig, layout: RunLayout, split: str) -> None:
                 masks=masks if masked else None,
                 clean=clean if role == "pairs" else None,
             )
+    adopt_store(path.with_suffix(".zarr"), path)
     counts = {"expected": None, "found": SCENES + 1, "taken": SCENES + 1, "used": SCENES, "skipped": 1}
     report = {
         "image_size": SIZE,

@@ -47,7 +47,7 @@ def clip(seed, frames, *, moving):
 
 
 def write_store(path, clips):
-    with FrameStoreWriter(path, image_size=SIZE, store=StoreConfig(), attributes={}, cameras=False) as writer:
+    with FrameStoreWriter(path, StoreForm(SIZE, StoreConfig(), cameras=False)) as writer:
         for number, frames in enumerate(clips):
             writer.add_scene(f"clip{number}", frames)
     return FrameStore(path)

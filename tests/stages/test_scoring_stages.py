@@ -11,7 +11,7 @@ from wildrayzer.config.sections.data import StoreConfig
 from wildrayzer.config.sections.features import FeaturesConfig
 from wildrayzer.config.sections.masks import PseudoMasksConfig
 from wildrayzer.config.sections.model import ModelConfig, MotionHeadConfig
-from wildrayzer.data.frame_store.store import FrameStore, FrameStoreWriter
+from wildrayzer.data.frame_store.store import FrameStore, FrameStoreWriter, StoreForm
 from wildrayzer.data.sampling.index_file import EvaluationWindow
 from wildrayzer.evaluation.methods.input_masks import head_masks
 from wildrayzer.evaluation.methods.render_method import check_method, render_method
@@ -46,9 +46,7 @@ def masks_of(scene):
 
 def write_store(path, *, clean=True, masks=True, moving=True):
     rng = np.random.default_rng(0)
-    with FrameStoreWriter(
-        path, image_size=SIZE, store=StoreConfig(frames_per_shard=16), masks=masks, clean=clean
-    ) as writer:
+    with FrameStoreWriter(path, StoreForm(SIZE, StoreConfig(frames_per_shard=16), masks=masks, clean=clean)) as writer:
         for scene in range(SCENES):
             frames = rng.integers(0, 256, (FRAMES, SIZE, SIZE, 3), dtype=np.uint8)
             c2w = np.tile(np.eye(4), (FRAMES, 1, 1))

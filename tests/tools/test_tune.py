@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from wildrayzer.cli.main import app
 from wildrayzer.config.sections.data import StoreConfig
 from wildrayzer.config.sections.masks import PseudoMasksConfig, RefineConfig
-from wildrayzer.data.frame_store.store import FrameStore, FrameStoreWriter
+from wildrayzer.data.frame_store.store import FrameStore, FrameStoreWriter, StoreForm
 from wildrayzer.evaluation.metrics.masks import score_frames
 from wildrayzer.evaluation.tuning.options import option_sets, parse_sweep
 from wildrayzer.evaluation.tuning.sweep import TuningSplit, tune
@@ -41,7 +41,7 @@ def make_split(run, name, *, moving, masks=True):
     path = run / "frames" / f"{name}.zarr"
     attributes = {"role": "dynamic" if moving else "static"}
     with FrameStoreWriter(
-        path, image_size=SIZE, store=StoreConfig(), attributes=attributes, cameras=False, masks=bool(moving) and masks
+        path, StoreForm(SIZE, StoreConfig(), cameras=False, masks=bool(moving) and masks), attributes
     ) as writer:
         for clip in range(CLIPS):
             own = truth[clip * FRAMES : (clip + 1) * FRAMES]

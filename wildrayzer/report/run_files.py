@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wildrayzer.config import RunConfig
+from wildrayzer.data.frame_store.manifest import find_store
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.sampling.windows import WindowList
 from wildrayzer.evaluation.tables.tables import split_kind
@@ -16,8 +17,8 @@ NO_WINDOWS = "no clip is long enough for a residual window"
 
 
 def is_store(path: str | Path) -> bool:
-    """Whether a complete frame store or cache group lies there."""
-    return (Path(path) / "zarr.json").is_file()
+    """Whether a frame store lies there."""
+    return find_store(path) is not None
 
 
 def is_cache(path: str | Path) -> bool:

@@ -31,8 +31,8 @@ class RunLayout:
         return self._path("raw", "cutouts")
 
     def store(self, split: str) -> str:
-        """Frame store of a split."""
-        return self._path("frames", f"{split}.zarr")
+        """Manifest of a split's frame store; its parts lie in the folder of the same name."""
+        return self._path("frames", f"{split}.json")
 
     def data_report(self, split: str) -> str:
         """What the preparation of a split found, used and skipped."""

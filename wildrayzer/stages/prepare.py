@@ -2,31 +2,30 @@
 
 import logging
 import shutil
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.progress import Progress
 
 from wildrayzer.config.sections.data import EmbeddedConfig, SplitConfig, StoreConfig
-from wildrayzer.data.frame_store.join import SCHEMA, join_parts
-from wildrayzer.data.frame_store.parts import StoreForm
+from wildrayzer.data.frame_store.manifest import PartEntry, SplitManifest, parts_folder
 from wildrayzer.data.frame_store.store import FrameStore
-from wildrayzer.data.preparation.parts import Preparation, part_bounds, prepare_parts
+from wildrayzer.data.frame_store.writer import SCHEMA, StoreForm
+from wildrayzer.data.preparation.parts import Preparation, prepare_parts
+from wildrayzer.data.preparation.plan import PartsPlan, divide_clips, plan_parts
+from wildrayzer.data.preparation.records import ClipFiles, PartRecord, read_record, read_records
 from wildrayzer.data.preparation.report import refuse_if_too_many, report_path, sheet_path, split_counts
-from wildrayzer.data.readers.base import SceneReader
 from wildrayzer.data.readers.layouts import open_reader
 from wildrayzer.io.digests import digest_json
 from wildrayzer.io.disk_space import writing
-from wildrayzer.io.files import read_json, write_bytes_atomic, write_json
-from wildrayzer.io.folders import private_folder, put_in_place, remove_leftovers
+from wildrayzer.io.files import write_bytes_atomic, write_json
+from wildrayzer.io.locks import locked
 from wildrayzer.run.stage_versions import STAGE_VERSIONS
 
 logger = logging.getLogger(__name__)
 
 STAGE_VERSION = STAGE_VERSIONS["frames"]
-_STALE = 24 * 3600
-"""Seconds after which parts made with other options are removed."""
 
 
 def make_embedded(
@@ -61,16 +60,17 @@ def prepare_split(
     expected_scenes: int | None = None,
     expected_frames: int | None = None,
 ) -> dict[str, Any]:
-    """Read a split in its outside layout and write its frame store, its report and its contact sheet.
+    """Read a split in its outside layout and write its parts, their manifest, its report and its contact sheet.
 
-    A scene that cannot be used is skipped with its reason. A job that is stopped goes on where it was: finished parts
-    lie beside the store, as `.NAME.parts-DIGEST`, until it is complete. The bytes of the store do not depend on stops,
-    nor on the number of processes. Two preparations of the same split at once do not harm each other.
+    Only what is new or changed is read: parts of unchanged clips stay as they are. A scene that cannot be used is
+    skipped with its reason. A job that is stopped resumes with the parts that are missing, and until the manifest is
+    replaced, at the end, the split is as it was. The parts do not depend on stops, nor on the number of processes. Of
+    two preparations of the same split at once, the second one waits and takes what the first one has made.
 
     Args:
         split: its options.
         raw_dir: its files.
-        out_path: of the store.
+        out_path: of the manifest.
         image_size: side of its frames.
         store: its options.
         min_frames: frames a scene needs: the shortest window has two inputs and a target.
@@ -82,8 +82,8 @@ def prepare_split(
         The report: scenes and frames expected, found and used, what was skipped why, and what the scenes are like.
 
     Raises:
-        ValueError: the split cannot be read at all, lacks what its role needs, has too many bad scenes, or the disk is
-            full.
+        ValueError: the split cannot be read at all, lacks what its role needs, has too many bad scenes, its manifest is
+            damaged, or the disk is full.
     """
     out_path, raw_dir = Path(out_path), Path(raw_dir)
     reader = open_reader(split, raw_dir)
@@ -93,101 +93,85 @@ def prepare_split(
     form = StoreForm(
         image_size, store, cameras=reader.has_cameras, masks=reader.has_masks, clean=reader.has_clean, codec=codec
     )
-    job = _plan(split, raw_dir, out_path, reader=reader, form=form, min_frames=min_frames)
-    expected = {"scenes": split.expected_scenes or expected_scenes, "frames": expected_frames}
-    before = _identity(out_path)
-    try:
-        with writing(out_path.parent, purpose="preparing frames"):
-            return _prepare(split, job, raw_dir, out_path, before, processes=processes, expected=expected)
-    except FileNotFoundError:
-        if _identity(out_path) in (None, before):
-            raise
-        report = read_json(report_path(out_path))
-        if report["made_from"] != job.made_from:
-            raise
-        logger.warning("%s was finished by another process meanwhile, which removed the parts; it is taken", out_path)
-        shutil.rmtree(job.folder, ignore_errors=True)
-        return dict(report)
-
-
-def _plan(
-    split: SplitConfig, raw_dir: Path, out_path: Path, *, reader: SceneReader, form: StoreForm, min_frames: int
-) -> Preparation:
+    attributes = {"role": split.role, "use": split.purpose, "stage_version": STAGE_VERSION}
+    made_from = digest_json([SCHEMA, min_frames, image_size, form.coding, form.arrays, attributes])
+    folder = parts_folder(out_path)
+    job = Preparation(reader, ClipFiles(reader, raw_dir), form, attributes, min_frames, folder, made_from)
     names = tuple(reader.names[: split.limit])
-    made_from = [
-        SCHEMA, STAGE_VERSION, str(raw_dir.resolve()), split.layout, names, min_frames, form.image_size, form.cameras,
-        form.masks, form.clean, form.coding, form.store.model_dump(mode="json", exclude={"max_skipped", "preload_mb"}),
-    ]  # fmt: skip
-    digest = digest_json(made_from)
-    folder = out_path.with_name(f".{out_path.name}.parts-{digest}")
-    bounds = part_bounds(names, reader.group, reader.about_frames, frames=form.store.frames_per_shard)
-    return Preparation(reader, names, form, min_frames, folder, bounds, digest)
-
-
-def _prepare(
-    split: SplitConfig,
-    job: Preparation,
-    raw_dir: Path,
-    out_path: Path,
-    before: tuple[int, int] | None,
-    *,
-    processes: int,
-    expected: dict[str, int | None],
-) -> dict[str, Any]:
-    missing = job.missing()
-    if len(missing) < len(job):
-        logger.info("%s: %d of %d parts are there already", out_path, len(job) - len(missing), len(job))
-    counts = prepare_parts(job, missing, processes=processes)
-    next(counts)  # starts the processes, before the progress bar starts its thread
-    with Progress() as shown:
-        task = shown.add_task(f"{out_path.stem}: scenes", total=sum(len(job.scenes(number)) for number in missing))
-        for done in counts:
-            shown.update(task, completed=done)
-    report = {
-        "path": str(raw_dir), "layout": split.layout, "image_size": job.form.image_size, "codec": job.form.codec,
-        "made_from": job.made_from, **split_counts(job, expected, limit=split.limit),
-    }  # fmt: skip
-    refuse_if_too_many(report, job, out_path)
-    _join(split, job, out_path, before, report)
-    _tidy(job, out_path)
+    expected = {"scenes": split.expected_scenes or expected_scenes, "frames": expected_frames}
+    folder.mkdir(parents=True, exist_ok=True)
+    with writing(out_path.parent, purpose="preparing frames"), locked(folder / ".lock", wait=True):
+        plan = _finish(job, _plan(job, names, out_path), out_path, processes=processes)
+        records = [*plan.skipped, *(part.record for part in plan.parts if part.record is not None)]
+        report = {
+            "path": str(raw_dir), "layout": split.layout, "image_size": form.image_size, "codec": form.codec,
+            **split_counts(reader, names, records, expected, limit=split.limit),
+        }  # fmt: skip
+        refuse_if_too_many(report, store.max_skipped, out_path)
+        _list_parts(job, plan, out_path, report)
+        _tidy(folder, {record.key for record in records})
     return report
 
 
-def _join(
-    split: SplitConfig, job: Preparation, out_path: Path, before: tuple[int, int] | None, report: dict[str, Any]
-) -> None:
+def _empty(job: Preparation) -> SplitManifest:
+    """A manifest without parts."""
+    form = job.form
+    return SplitManifest(form.image_size, form.coding, form.arrays, job.attributes)
+
+
+def _plan(job: Preparation, names: tuple[str, ...], out_path: Path) -> PartsPlan:
+    before = SplitManifest.load(out_path, complete=False) if out_path.is_file() else None
+    if before is not None and not before.agrees(_empty(job)):
+        logger.info("%s: options have changed, all frames are prepared again", out_path)
+        before = None
+    frames, reader = job.form.store.frames_per_part, job.reader
+    divide = partial(divide_clips, group=reader.group, about_frames=reader.about_frames, frames=frames)
+    return plan_parts(names, before, read_records(job.folder, job.made_from), job.files, divide)
+
+
+def _finish(job: Preparation, plan: PartsPlan, out_path: Path, *, processes: int) -> PartsPlan:
+    """Make the parts that are missing."""
+    missing = [number for number, part in enumerate(plan.parts) if part.record is None]
+    if len(missing) < len(plan.parts):
+        logger.info("%s: %d of %d parts are there already", out_path, len(plan.parts) - len(missing), len(plan.parts))
+    keys: dict[int, str] = {}
+    counts = prepare_parts(job, [plan.parts[number].names for number in missing], keys, processes=processes)
+    next(counts)  # starts the processes, before the progress bar starts its thread
+    with Progress() as shown:
+        task = shown.add_task(f"{out_path.stem}: scenes", total=sum(len(plan.parts[n].names) for n in missing))
+        for done in counts:
+            shown.update(task, completed=done)
+    return plan.with_records({number: read_record(job.folder, keys[place]) for place, number in enumerate(missing)})
+
+
+def _list_parts(job: Preparation, plan: PartsPlan, out_path: Path, report: dict[str, Any]) -> None:
+    """Write the sheet, the report, and last the manifest, which completes the split."""
     from wildrayzer.report.page.contact_sheets import contact_sheet
 
-    for purpose in ("joining", "old"):
-        remove_leftovers(out_path, purpose)
-    temporary = private_folder(out_path, "joining")
-    try:
-        made = temporary / "store"
-        attributes = {"role": split.role, "use": split.purpose, "stage_version": STAGE_VERSION}
-        report["digest"] = join_parts(made, [job.part(number) for number in range(len(job))], job.form, attributes)
-        write_bytes_atomic(sheet_path(out_path), contact_sheet(FrameStore(made)))
-        write_json(report_path(out_path), report)
-        # Where another process was faster with the same store, later jobs may read it already: it stays.
-        if _identity(out_path) in (None, before) or FrameStore(out_path).digest != report["digest"]:
-            put_in_place(made, out_path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    entries: list[PartEntry] = []
+    frames = 0
+    for part in plan.parts:
+        record: PartRecord | None = part.record
+        assert record is not None
+        if record.used:
+            lengths = tuple(clip["frames"] for clip in record.used.values())
+            seed = frames if part.seed_frame is None else part.seed_frame
+            entries.append(PartEntry(record.key, seed, tuple(record.used), lengths))
+            frames += sum(lengths)
+        record.save(job.folder)
+    manifest = _empty(job).with_parts(entries)
+    report["digest"] = manifest.digest
+    write_bytes_atomic(sheet_path(out_path), contact_sheet(FrameStore(out_path, manifest=manifest)))
+    write_json(report_path(out_path), report)
+    manifest.save(out_path)
 
 
-def _identity(store: Path) -> tuple[int, int] | None:
-    try:
-        status = (store / "zarr.json").stat()
-    except OSError:
-        return None
-    return (status.st_ino, status.st_mtime_ns)
+def _tidy(folder: Path, keys: set[str]) -> None:
+    """Remove parts that the split no longer has.
 
-
-def _tidy(job: Preparation, out_path: Path) -> None:
-    """Remove the parts, and those of earlier options."""
-    shutil.rmtree(job.folder, ignore_errors=True)
-    for folder in out_path.parent.glob(f".{out_path.name}.parts-*"):
-        if folder != job.folder and time.time() - folder.stat().st_mtime > _STALE:
-            shutil.rmtree(folder, ignore_errors=True)
-            logger.warning("%s, parts made with other options, was removed", folder)
-        elif folder.exists():
-            logger.warning("%s holds parts made with other options; remove it if no other job uses it", folder)
+    They are removed at once, because jobs that read the split run before or after its preparation, never beside it.
+    """
+    for entry in folder.iterdir():
+        if entry.suffix in (".json", ".zarr") and not entry.name.startswith(".") and entry.stem not in keys:
+            logger.info("%s is no part of the split any more; removed", entry)
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()

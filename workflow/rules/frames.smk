@@ -1,11 +1,13 @@
 """Frames: any split in its outside layout becomes a frame store, and its residual windows are planned."""
 
 
+# `update`: Snakemake deletes other outputs before a job runs. The manifest stays until the job replaces it, so that the
+# split can be used meanwhile, and its parts, which lie in the folder beside it, are known to the job.
 rule prepare_split:
     input:
         raw=lambda wildcards: raw_of(wildcards.split),
     output:
-        store=directory(RUN.store("{split}")),
+        store=update(RUN.store("{split}")),
         report=RUN.data_report("{split}"),
         sheet=RUN.data_sheet("{split}"),
     log:

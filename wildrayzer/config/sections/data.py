@@ -70,6 +70,9 @@ class StoreConfig(Section):
 
     frames_per_shard: Speed[int] = Field(512, ge=1)
     """Frames in a shard file; one frame is one chunk."""
+    frames_per_part: Speed[int] = Field(2048, ge=1)
+    """Frames in a part of a split, about; a part is what one process prepares, and what is made again when one of its
+    clips changes. Parts that exist stay as they are."""
     compression: Speed[int] = Field(3, ge=0, le=9)
     """zstd level of the lossless codec."""
     train_codec: Literal["zstd", "jpeg"] = "zstd"

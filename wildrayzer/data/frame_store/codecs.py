@@ -29,6 +29,8 @@ class ZstdFrames:
 
     level: int = 3
     lossless: ClassVar[bool] = True
+    coding: ClassVar[str] = "zstd"
+    """What decides the pixels that a coded frame stands for."""
 
     def encode(self, frame: UInt8[np.ndarray, "h w *c"]) -> bytes:
         """Bytes of a frame."""
@@ -57,6 +59,11 @@ class JpegFrames:
     checked: bool = True
     """A CRC-32C follows the file: JPEG notices no turned bit. Stores of earlier versions have none."""
     lossless: ClassVar[bool] = False
+
+    @property
+    def coding(self) -> str:
+        """What decides the pixels that a coded frame stands for."""
+        return f"jpeg{'+crc32c' if self.checked else ''}, quality {self.quality}"
 
     def encode(self, frame: UInt8[np.ndarray, "h w 3"]) -> bytes:
         """Bytes of a frame."""

@@ -8,8 +8,9 @@ CRC-32C of the pairs.
 
 import os
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from io import FileIO
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from wildrayzer.data.frame_store.codecs import FrameCodec
 EMPTY = np.uint64(2**64 - 1)
 """Offset and length of a chunk that holds the fill value alone."""
 _OPEN_FILES = 64
-"""Shards that a reader keeps open, each with its index."""
+"""Shards that the readers of a store keep open, each with its index."""
 
 
 def shard_file(folder: Path, number: int, ndim: int) -> Path:
@@ -75,10 +76,33 @@ _Held = tuple[FileIO, UInt64[np.ndarray, "n 2"]]
 
 
 @dataclass
+class OpenShards:
+    """Files that a store's readers keep open, with their indices; the least used of them is closed first.
+
+    Every process opens its own: after a fork nothing is shared with the process before.
+    """
+
+    _open: OrderedDict[Path, _Held | None] = field(default_factory=OrderedDict)
+    _process: int = field(default_factory=os.getpid)
+
+    def get(self, file: Path, opened: Callable[[Path], _Held | None]) -> _Held | None:
+        """The shard of a file, opened by `opened` if it is not open yet; None for one without a file."""
+        if self._process != os.getpid():
+            self._open, self._process = OrderedDict(), os.getpid()
+        if file in self._open:
+            self._open.move_to_end(file)
+            return self._open[file]
+        while len(self._open) >= _OPEN_FILES:
+            _, given_up = self._open.popitem(last=False)
+            if given_up is not None:
+                given_up[0].close()
+        self._open[file] = opened(file)
+        return self._open[file]
+
+
+@dataclass
 class ShardReader:
     """Random access to the frames of one array: one frame reads and decodes one chunk.
-
-    Open files and their indices are kept, the least used of them given up first; every process opens its own.
 
     Args:
         folder: of the array, which holds `c/`.
@@ -87,6 +111,7 @@ class ShardReader:
         codec: of a chunk.
         empty: shards that have no file because all of their frames are zeros; None where that is not known, and every
             missing file is taken for one.
+        opened: open files, which several readers may share.
     """
 
     folder: Path
@@ -94,8 +119,7 @@ class ShardReader:
     chunks: int
     codec: FrameCodec
     empty: frozenset[int] | None = None
-    _open: OrderedDict[int, _Held | None] = field(default_factory=OrderedDict)
-    _process: int = field(default_factory=os.getpid)
+    opened: OpenShards = field(default_factory=OpenShards)
 
     def file(self, number: int) -> Path:
         """File of a shard."""
@@ -115,7 +139,7 @@ class ShardReader:
             ValueError: the shard is damaged.
         """
         number, place = divmod(row, self.chunks)
-        held = self._shard(number)
+        held = self.opened.get(self.file(number), partial(self._opened, number))
         offset, length = (EMPTY, EMPTY) if held is None else held[1][place]
         if held is None or offset == EMPTY:
             out.fill(0)
@@ -145,29 +169,10 @@ class ShardReader:
         if index is None:  # a shard of fill values has no file
             out.fill(0)
 
-    def _shard(self, number: int) -> _Held | None:
-        if self._process != os.getpid():  # a forked process shares nothing with the one before
-            self._open, self._process = OrderedDict(), os.getpid()
-        if number in self._open:
-            self._open.move_to_end(number)
-            return self._open[number]
-        while len(self._open) >= _OPEN_FILES:
-            _, given_up = self._open.popitem(last=False)
-            if given_up is not None:
-                given_up[0].close()
-        file = self.file(number)
-        held: _Held | None = None
-        if self._has_file(number):
-            stream = file.open("rb", buffering=0)
-            size = 16 * self.chunks + 4
-            end = max(os.fstat(stream.fileno()).st_size - size, 0)
-            held = stream, _checked_index(os.pread(stream.fileno(), size, end), chunks=self.chunks, file=file)
-        self._open[number] = held
-        return held
-
-    def close(self) -> None:
-        """Close all files; the next read opens them again."""
-        while self._open:
-            _, held = self._open.popitem()
-            if held is not None and self._process == os.getpid():
-                held[0].close()
+    def _opened(self, number: int, file: Path) -> _Held | None:
+        if not self._has_file(number):
+            return None
+        stream = file.open("rb", buffering=0)
+        size = 16 * self.chunks + 4
+        end = max(os.fstat(stream.fileno()).st_size - size, 0)
+        return stream, _checked_index(os.pread(stream.fileno(), size, end), chunks=self.chunks, file=file)

@@ -1,30 +1,26 @@
-"""The frame store: all frames of a split, cropped and resized, in one Zarr v3 group.
+"""The frame store: all frames of a split, cropped and resized, as the concatenation of its parts.
 
-Arrays, flat over frames: `frames` uint8 [F h w 3] RGB, and where known `clean` (the same frame without transients),
-`masks` uint8 [F h w] (1 = transient, 0 = static, 255 = unknown), `c2w` float64 [F 4 4] (camera-to-world, OpenCV axes)
-and `intrinsics` float64 [F 4] (fx fy cx cy, normalised by width and height). `offsets` int64 [S+1] bounds the scenes:
-frame number = `offsets[scene]` + frame of the clip, the index of the cameras too. One frame is one chunk,
-`frames_per_shard` frames are one file. The store is joined from parts without copying, so shards may have empty places:
-a scene's frames lie in `frames`, `clean` and `masks` from row `rows[scene]` on (`rows` int64 [S]).
+A part is one Zarr v3 group. Arrays, flat over frames: `frames` uint8 [F h w 3] RGB, and where known `clean` (the same
+frame without transients), `masks` uint8 [F h w] (1 = transient, 0 = static, 255 = unknown), `c2w` float64 [F 4 4]
+(camera-to-world, OpenCV axes) and `intrinsics` float64 [F 4] (fx fy cx cy, normalised by width and height). `offsets`
+int64 [S+1] bounds the scenes, and a scene's frames lie in `frames`, `clean` and `masks` from row `rows[scene]` on
+(`rows` int64 [S]). One frame is one chunk, `frames_per_shard` frames are one file.
+
+Readers count over all parts: frame number = `offsets[scene]` + frame of the clip.
 """
 
-from collections.abc import Iterator, Mapping
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from jaxtyping import Float, Int, UInt8
 
-from wildrayzer.data.frame_store.codecs import codec_of
-from wildrayzer.data.frame_store.join import SCHEMA
-from wildrayzer.data.frame_store.manifest import StorePart
-from wildrayzer.data.frame_store.shards import ShardReader, shard_file
-from wildrayzer.data.frame_store.writer import FrameStoreWriter, unfinished
-from wildrayzer.io.metadata_checksum import check_metadata, has_checksum, read_attributes
+from wildrayzer.data.frame_store.manifest import SplitManifest, find_store, parts_folder
+from wildrayzer.data.frame_store.part import PartReader
+from wildrayzer.data.frame_store.shards import OpenShards
+from wildrayzer.data.frame_store.writer import FrameStoreWriter, StoreForm
 
-__all__ = ["FrameStore", "FrameStoreWriter"]
+__all__ = ["FrameStore", "FrameStoreWriter", "StoreForm"]
 
 
 PRELOAD_MB = 512
@@ -32,87 +28,45 @@ PRELOAD_MB = 512
 
 
 class FrameStore:
-    """A complete store, read frame by frame or held in memory.
+    """A complete store, read frame by frame or held in memory. Parts are opened when they are first read.
+
+    Args:
+        path: the manifest of a split (`frames/SPLIT.json`), or a store of one folder: a part, or that of a run of an
+            earlier version (`frames/SPLIT.zarr`), which is read as a split of one part.
+        preload_mb: a split up to this size is held in memory.
+        manifest: of a split whose manifest is not written to `path` yet.
 
     Raises:
-        ValueError: the store is missing, a file, unfinished or of another schema.
+        ValueError: the store is missing, unfinished, damaged, or of another version; see `SplitManifest.load`.
     """
 
-    def __init__(self, path: str | Path, *, preload_mb: int = 0) -> None:
-        self.path = Path(path)
-        if self.path.is_file():
-            raise ValueError(f"frame store {self.path} is a file; name the folder that the stage `frames` made")
-        if not (self.path / "zarr.json").is_file():
-            state = "is unfinished" if unfinished(self.path) or self.path.exists() else "does not exist"
-            raise ValueError(f"frame store {self.path} {state}; run the stage `frames` again")
-        attributes = self._checked_attributes()
-        self._group = zarr.open_group(self.path, mode="r")
-        self.scenes: list[str] = list(attributes["scenes"])
-        self.image_size = int(attributes["image_size"])
-        self.attributes: dict[str, Any] = dict(attributes["attributes"])
-        self.digest = str(attributes["digest"])
-        arrays: dict[str, Any] = dict(self._group.arrays())
-        self._shapes = {key: arrays[key].shape[1:] for key in ("frames", "clean", "masks") if key in arrays}
-        empty: Any = attributes.get("empty_shards", {})
-        self._shards = {key: self._reader(key, arrays[key], empty.get(key)) for key in self._shapes}
-        self._cameras: dict[str, Any] = {key: arrays[key] for key in ("c2w", "intrinsics") if key in arrays}
+    def __init__(self, path: str | Path, *, preload_mb: int = 0, manifest: SplitManifest | None = None) -> None:
+        found = find_store(path) if manifest is None else Path(path)
+        if found is None:
+            state = "is unfinished" if Path(path).exists() or parts_folder(path).exists() else "does not exist"
+            raise ValueError(f"frame store {path} {state}; run the stage `frames` again")
+        self.path = found
+        self._opened = OpenShards()
+        self._readers: dict[int, PartReader] = {}
+        if manifest is None and found.is_dir():
+            self._readers[0] = PartReader(found, self._opened)
+            manifest = self._readers[0].manifest
+        self._manifest = manifest = manifest or SplitManifest.load(found)
+        self.image_size, self.digest = manifest.image_size, manifest.digest
+        self.attributes: dict[str, Any] = dict(manifest.attributes)
+        self.parts = manifest.places()
+        self.scenes: list[str] = [scene for part in manifest.parts for scene in part.scenes]
+        lengths = np.array([length for part in manifest.parts for length in part.lengths], np.int64)
+        self.offsets = np.concatenate([[0], np.cumsum(lengths)])
+        self._first_frames = np.array([part.first_frame for part in self.parts])
+        shapes = {"frames": self.frame_shape, "clean": self.frame_shape, "masks": self.frame_shape[:2]}
+        self._shapes = {key: shape for key, shape in shapes.items() if key in manifest.arrays}
         self._held: dict[str, np.ndarray] = {}
-        if has_checksum(attributes):  # earlier versions wrote no chunks of zeros
-            self._check_files(arrays)
-        self.offsets = self._small(arrays["offsets"])
-        self._rows = self._small(arrays["rows"]) if "rows" in arrays else self.offsets[:-1]
-        self.parts = (StorePart(self.digest, 0, len(self), 0, self.num_frames, seed_frame=0),)
-        if self._image_bytes() <= preload_mb * 2**20:
+        if self.num_frames * sum(int(np.prod(shape)) for shape in self._shapes.values()) <= preload_mb * 2**20:
             self.preload()
 
     def __len__(self) -> int:
         return len(self.scenes)
-
-    def _checked_attributes(self) -> dict[str, Any]:
-        again = "delete it and run the stage `frames` again"
-        attributes = read_attributes(self.path)
-        if "digest" not in attributes:
-            raise ValueError(f"frame store {self.path} is unfinished; run the stage `frames` again")
-        if attributes.get("schema") not in (1, SCHEMA):
-            raise ValueError(
-                f"frame store {self.path} has schema {attributes.get('schema')}, this version reads {SCHEMA}; {again}"
-            )
-        check_metadata(self.path, fix=again)
-        return attributes
-
-    def _check_files(self, arrays: Mapping[str, Any]) -> None:
-        """Zarr reads a chunk without a file as zeros; shards have checks of their own."""
-        for key in {"offsets", "rows", "c2w", "intrinsics"} & arrays.keys():
-            array = arrays[key]
-            for number in range(-(-array.shape[0] // array.chunks[0])):
-                file = shard_file(self.path / key, number, array.ndim)
-                if not file.is_file():
-                    raise ValueError(f"{file}: the file is missing; delete the store and run its stage again")
-
-    def _small(self, array: Any, where: Any = slice(None)) -> np.ndarray:
-        """Content of an array without shards: all of it, or the rows `where`.
-
-        Raises:
-            ValueError: it is damaged.
-        """
-        try:
-            return np.asarray(array.oindex[where])
-        except (ValueError, RuntimeError) as error:
-            place = self.path / array.basename
-            raise ValueError(
-                f"{place}: the array is damaged ({error}); delete the store and run its stage again"
-            ) from None
-
-    def _reader(self, key: str, array: Any, empty: list[int] | None) -> ShardReader:
-        shape, chunks = array.shape[1:], array.shards[0]
-        known = None if empty is None else frozenset(empty)
-        try:
-            return ShardReader(self.path / key, shape, chunks, codec_of(array.metadata.to_dict()), known)
-        except (KeyError, ValueError, TypeError) as error:
-            raise ValueError(f"frame store {self.path}: the codec of {key} {error}; make the store again") from None
-
-    def _image_bytes(self) -> int:
-        return self.num_frames * sum(int(np.prod(shape)) for shape in self._shapes.values())
 
     @property
     def num_frames(self) -> int:
@@ -132,10 +86,10 @@ class FrameStore:
     @property
     def has_cameras(self) -> bool:
         """Every frame has a camera."""
-        return bool(self._cameras)
+        return "cameras" in self._manifest.arrays
 
     @property
-    def frame_shape(self) -> tuple[int, int, int]:
+    def frame_shape(self) -> tuple[int, ...]:
         """Height, width and channels of a frame."""
         return (self.image_size, self.image_size, 3)
 
@@ -152,20 +106,30 @@ class FrameStore:
         for key, shape in self._shapes.items():
             if key not in self._held:
                 held = np.empty((self.num_frames, *shape), np.uint8)
-                for start, stop, row in self._runs():
-                    self._shards[key].read_rows(row, held[start:stop])
+                for number, part in enumerate(self.parts):
+                    self._reader(number).read_all(key, held[part.first_frame : part.first_frame + part.num_frames])
                 self._held[key] = held
-        self._cameras = {
-            key: array if isinstance(array, np.ndarray) else self._small(array) for key, array in self._cameras.items()
-        }
+        for key in ("c2w", "intrinsics") if self.has_cameras else ():
+            if key not in self._held:
+                self._held[key] = np.concatenate([self._reader(n).cameras(key) for n in range(len(self.parts))])
         return self
 
-    def _runs(self) -> Iterator[tuple[int, int, int]]:
-        """Frames from `start` to `stop` that lie together, and the row of the first."""
-        shift = self._rows - self.offsets[:-1]
-        bounds = [*np.flatnonzero(np.diff(shift, prepend=-1)).tolist(), len(self)]
-        for first, after in pairwise(bounds):
-            yield int(self.offsets[first]), int(self.offsets[after]), int(self._rows[first])
+    def _reader(self, number: int) -> PartReader:
+        if number not in self._readers:
+            entry = self._manifest.parts[number]
+            reader = PartReader(parts_folder(self.path) / f"{entry.key}.zarr", self._opened)
+            reader.check_listed(self._manifest, entry, self.path)
+            self._readers[number] = reader
+        return self._readers[number]
+
+    def _by_part(self, frames: Int[np.ndarray, " n"]) -> list[tuple[PartReader, np.ndarray, np.ndarray]]:
+        """The parts that hold these frames: reader, frame numbers within the part, and places among those asked for."""
+        numbers = np.searchsorted(self._first_frames, frames, side="right") - 1
+        found = []
+        for number in np.unique(numbers).tolist():
+            places = np.flatnonzero(numbers == number)
+            found.append((self._reader(number), frames[places] - self._first_frames[number], places))
+        return found
 
     def _take(self, key: str, frames: Int[np.ndarray, " n"]) -> np.ndarray:
         if key not in self._shapes:
@@ -174,10 +138,9 @@ class FrameStore:
             raise IndexError(f"frame store {self.path} has {self.num_frames} frames; asked for {frames.tolist()}")
         if key in self._held:
             return self._held[key][frames]
-        scenes = self.scene_of(frames)
         out = np.empty((len(frames), *self._shapes[key]), np.uint8)
-        for place, row in zip(out, (frames - self.offsets[scenes] + self._rows[scenes]).tolist(), strict=True):
-            self._shards[key].read(row, place)
+        for reader, own, places in self._by_part(frames):
+            reader.read(key, own, out, places)
         return out
 
     def read(self, frames: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n h w 3"]:
@@ -194,9 +157,24 @@ class FrameStore:
 
     def cameras(self, frames: Int[np.ndarray, " n"]) -> tuple[Float[np.ndarray, "n 4 4"], Float[np.ndarray, "n 4"]]:
         """Camera-to-world matrices and normalised intrinsics by global index."""
-        if not self._cameras:
+        if not self.has_cameras:
             raise ValueError(f"frame store {self.path} holds no cameras; use a split that has them")
-        c2w, intrinsics = self._cameras["c2w"], self._cameras["intrinsics"]
-        if isinstance(c2w, np.ndarray):
-            return c2w[frames], intrinsics[frames]
-        return self._small(c2w, frames), self._small(intrinsics, frames)
+        if "c2w" in self._held:
+            return self._held["c2w"][frames], self._held["intrinsics"][frames]
+        c2w, intrinsics = np.empty((len(frames), 4, 4)), np.empty((len(frames), 4))
+        for reader, own, places in self._by_part(frames):
+            c2w[places], intrinsics[places] = reader.cameras("c2w", own), reader.cameras("intrinsics", own)
+        return c2w, intrinsics
+
+
+def adopt_store(store: str | Path, path: str | Path) -> None:
+    """Make a store of one folder, as runs of earlier versions have, the only part of a split with the manifest `path`.
+
+    Raises:
+        ValueError: the store is unfinished, damaged or of another schema.
+    """
+    manifest = PartReader(Path(store), OpenShards()).manifest
+    folder = parts_folder(path)
+    folder.mkdir(exist_ok=True)
+    Path(store).rename(folder / f"{manifest.digest}.zarr")
+    manifest.save(path)

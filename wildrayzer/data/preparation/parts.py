@@ -1,98 +1,44 @@
-"""Preparing a split part by part: what the parts are, one part, and several processes that share them out.
+"""Making the parts of a split, in this process or in several that share them out.
 
-Finished parts lie in a folder beside the store whose name says what they are made from, so a job that is stopped goes
-on with the parts that are missing, and two jobs that prepare the same split make the same parts: each writes under a
-name of its own, and whoever finishes first puts his in place.
+Parts are named by their content. A job that is stopped resumes with the parts that are missing, and two jobs that
+make the same part do no harm: the first one to finish puts it in place.
 """
 
-import errno
 import logging
 import multiprocessing
 import os
-import shutil
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
 import cv2
 
-from wildrayzer.data.frame_store.parts import PartWriter, StoreForm
+from wildrayzer.data.frame_store.writer import FrameStoreWriter, StoreForm
+from wildrayzer.data.preparation.records import ClipFiles, PartRecord
 from wildrayzer.data.preparation.statistics import scene_facts
 from wildrayzer.data.readers.base import BadSceneError, Scene, SceneReader
 from wildrayzer.io.digests import digest_json
 from wildrayzer.io.disk_space import writing
-from wildrayzer.io.files import read_json
 
 logger = logging.getLogger(__name__)
-
-SCENES_PER_PART = 50
-"""A part with as many scenes takes no further chunk."""
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """The parts of one split."""
+    """How the parts of one split are made."""
 
     reader: SceneReader
-    names: tuple[str, ...]
+    files: ClipFiles
     form: StoreForm
+    attributes: dict[str, Any]
+    """Of the store."""
     min_frames: int
     folder: Path
     """Of the parts."""
-    bounds: tuple[int, ...]
-    """Part p holds the scenes from `bounds[p]` to `bounds[p + 1]`."""
     made_from: str
-    """Stands for the folder of the data, the list of scenes and all options that change the parts."""
-
-    def __len__(self) -> int:
-        return len(self.bounds) - 1
-
-    def part(self, number: int) -> Path:
-        """Where a finished part lies."""
-        return self.folder / f"part-{number:06d}"
-
-    def scenes(self, number: int) -> tuple[str, ...]:
-        """Names of a part's scenes."""
-        return self.names[self.bounds[number] : self.bounds[number + 1]]
-
-    def stamp(self, number: int) -> str:
-        """Stands for the state of a part's files."""
-        return digest_json([[name, *self.reader.stamp(name)] for name in self.scenes(number)])
-
-    def missing(self) -> list[int]:
-        """Parts that are not there yet, or whose files have changed since; the latter are removed."""
-        found = []
-        for number in range(len(self)):
-            file = self.part(number) / "part.json"
-            if file.is_file():
-                if read_json(file)["facts"]["stamp"] == self.stamp(number):
-                    continue
-                logger.warning("%s: its files have changed since; it is made anew", self.part(number))
-                shutil.rmtree(self.part(number), ignore_errors=True)
-            found.append(number)
-        return found
-
-
-def part_bounds(
-    names: Sequence[str], group: Callable[[str], str], about_frames: Callable[[str], int], *, frames: int
-) -> tuple[int, ...]:
-    """Where parts start and end: whole groups (chunk files), until there are `SCENES_PER_PART` scenes.
-
-    A group that would bring a part above `frames`, a shard's, starts the next part; one that is larger is a part.
-    """
-    bounds, end, held = [0], 0, 0
-    for _, grouped in groupby(names, group):
-        scenes = list(grouped)
-        coming = sum(map(about_frames, scenes))
-        if end > bounds[-1] and (held + coming > frames or end - bounds[-1] >= SCENES_PER_PART):
-            bounds.append(end)
-            held = 0
-        end, held = end + len(scenes), held + coming
-    return (*bounds, end) if names else (0,)
+    """Digest of all options that decide the content of a part."""
 
 
 def _read(job: Preparation, name: str) -> Scene:
@@ -105,45 +51,38 @@ def _read(job: Preparation, name: str) -> Scene:
     return scene
 
 
-def prepare_part(job: Preparation, number: int, *, progress: Callable[[], None] = lambda: None) -> None:
-    """Read the scenes of a part and write it; scenes that cannot be used are noted with their reason."""
-    temporary = job.folder / f"{job.part(number).name}.{uuid.uuid4().hex[:12]}"
-    stamp, names = job.stamp(number), job.scenes(number)
-    skipped: dict[str, dict[str, Any]] = {}
-    facts = []
-    try:
-        writer = PartWriter(temporary, job.form)
+def prepare_part(job: Preparation, names: Sequence[str], *, progress: Callable[[], None] = lambda: None) -> str:
+    """Read clips and write them as a part with its record; returns the key.
+
+    Clips that cannot be used are recorded with their reason.
+    """
+    clips: dict[str, dict[str, Any]] = {}
+    with FrameStoreWriter(job.folder, job.form, job.attributes, keyed=True) as writer:
         for name in names:
+            # The state is that from before reading: a change meanwhile is seen next time.
+            clips[name] = {"stamp": list(vars(job.files.stamp(name)).values())}
             try:
                 scene = _read(job, name)
             except BadSceneError as error:
                 logger.warning("scene %s skipped: %s", name, error)
-                skipped[name] = {"reason": error.reason, "detail": str(error), "frames": error.frames}
+                clips[name] |= {"reason": error.reason, "detail": str(error), "frames": error.frames}
             else:
                 writer.add_scene(
-                    scene.name, scene.frames, c2w=scene.c2w, intrinsics=scene.intrinsics, masks=scene.masks,
-                    clean=scene.clean,
-                )  # fmt: skip
-                facts.append(scene_facts(scene))
+                    name, scene.frames, c2w=scene.c2w, intrinsics=scene.intrinsics, masks=scene.masks, clean=scene.clean
+                )
+                clips[name] |= scene_facts(scene)
             progress()
-        unlisted = job.reader.unlisted(names)
-        writer.finish({"stamp": stamp, "scenes": facts, "skipped": skipped, "unlisted": unlisted})
-        _put(temporary, job.part(number))
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    key = writer.digest or digest_json([job.made_from, clips])
+    PartRecord(key, job.made_from, clips, tuple(job.reader.unlisted(names))).save(job.folder)
+    return key
 
 
-def _put(temporary: Path, part: Path) -> None:
-    try:
-        temporary.rename(part)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-            raise
-        logger.info("%s was finished by another process meanwhile", part)
+def prepare_parts(
+    job: Preparation, parts: Sequence[Sequence[str]], keys: dict[int, str], *, processes: int
+) -> Iterator[int]:
+    """Prepare parts, given by their clips; gives the count of finished clips now and then, 0 at first.
 
-
-def prepare_parts(job: Preparation, numbers: Sequence[int], *, processes: int) -> Iterator[int]:
-    """Prepare parts, in this process or in several; gives the count of finished scenes now and then, 0 at first.
+    The key of each finished part is put into `keys`, by its number.
 
     Take the first count before a thread is started (a progress bar has one): the processes are forked until then.
 
@@ -151,33 +90,39 @@ def prepare_parts(job: Preparation, numbers: Sequence[int], *, processes: int) -
         OSError: the disk is full, among others.
         RuntimeError: a process was killed, or has failed.
     """
-    job.folder.mkdir(parents=True, exist_ok=True)
-    processes = min(processes, len(numbers))
+    processes = min(processes, len(parts))
     if processes > 1:
-        yield from _share_out(job, numbers, processes)
+        yield from _share_out(job, parts, keys, processes)
         return
     done = 0
     yield done
-    for number in numbers:
-        prepare_part(job, number)
-        done += len(job.scenes(number))
+    for number, names in enumerate(parts):
+        keys[number] = prepare_part(job, names)
+        done += len(names)
         yield done
 
 
-def _share_out(job: Preparation, numbers: Sequence[int], processes: int) -> Iterator[int]:
+def _share_out(job: Preparation, parts: Sequence[Sequence[str]], keys: dict[int, str], processes: int) -> Iterator[int]:
     context = multiprocessing.get_context("fork")
     cv2.setNumThreads(1)  # its threads do not survive a fork
-    following, scenes = context.Value("q", 0), context.Value("q", 0)
-    failures = context.SimpleQueue()
-    arguments = (job, numbers, following, scenes, failures, os.getpid())
+    following, clips = context.Value("q", 0), context.Value("q", 0)
+    failures, made = context.SimpleQueue(), context.SimpleQueue()
+    arguments = (job, parts, following, clips, failures, made, os.getpid())
     workers = [context.Process(target=_work, args=arguments, daemon=True) for _ in range(processes)]
     for worker in workers:
         worker.start()
+
+    def collect() -> None:
+        while not made.empty():
+            number, key = made.get()
+            keys[number] = key
+
     try:
         yield 0
         while any(worker.exitcode is None for worker in workers):
             wait([worker.sentinel for worker in workers if worker.exitcode is None], timeout=0.5)
-            yield int(scenes.value)
+            collect()
+            yield int(clips.value)
             failed = [worker for worker in workers if worker.exitcode not in (None, 0)]
             if failed and failures.empty():
                 raise RuntimeError(
@@ -186,26 +131,29 @@ def _share_out(job: Preparation, numbers: Sequence[int], processes: int) -> Iter
                 )
             if failed:
                 raise failures.get()
+        collect()
     finally:
         for worker in workers:
             worker.kill()
             worker.join()
 
 
-def _work(job: Preparation, numbers: Sequence[int], following: Any, scenes: Any, failures: Any, parent: int) -> None:
+def _work(
+    job: Preparation, parts: Sequence[Sequence[str]], following: Any, clips: Any, failures: Any, made: Any, parent: int
+) -> None:
     def count() -> None:
-        with scenes.get_lock():
-            scenes.value += 1
+        with clips.get_lock():
+            clips.value += 1
 
     while os.getppid() == parent:  # a process whose parent was killed stops after its part
         with following.get_lock():
-            place, following.value = following.value, following.value + 1
-        if place >= len(numbers):
+            number, following.value = following.value, following.value + 1
+        if number >= len(parts):
             return
         try:
             with writing(job.folder.parent, purpose="preparing frames"):
-                prepare_part(job, numbers[place], progress=count)
+                made.put((number, prepare_part(job, parts[number], progress=count)))
         except (OSError, ValueError, RuntimeError, MemoryError, LookupError, TypeError) as error:
-            logger.exception("part %d", numbers[place])
+            logger.exception("part of %s and %d more", parts[number][0], len(parts[number]) - 1)
             failures.put(error if isinstance(error, OSError | ValueError) else RuntimeError(repr(error)))
             raise SystemExit(1) from None

@@ -1,19 +1,20 @@
 """The report of a preparation: what was expected, found, used and skipped."""
 
 import logging
-import shutil
 from collections import Counter
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from wildrayzer.data.preparation.parts import Preparation
+from wildrayzer.data.preparation.records import PartRecord
 from wildrayzer.data.preparation.statistics import SplitFacts
-from wildrayzer.io.files import read_json, write_json
+from wildrayzer.data.readers.base import SceneReader
+from wildrayzer.io.files import write_json
 
 logger = logging.getLogger(__name__)
 
 _SHOWN = 20
-"""Labels of a kind that a note names."""
+"""Most names in a note."""
 
 
 def report_path(store: str | Path) -> Path:
@@ -31,31 +32,44 @@ def refused_path(store: str | Path) -> Path:
     return Path(store).with_suffix(".refused.json")
 
 
-def split_counts(job: Preparation, expected: dict[str, int | None], *, limit: int | None) -> dict[str, Any]:
-    """Scenes and frames expected, found and used, what was skipped why, and what the scenes are like.
+def split_counts(
+    reader: SceneReader,
+    names: Sequence[str],
+    records: Iterable[PartRecord],
+    expected: dict[str, int | None],
+    *,
+    limit: int | None,
+) -> dict[str, Any]:
+    """Scenes and frames expected, found and used, what was skipped and why, and what the scenes are like.
 
     Args:
-        job: with all of its parts finished.
-        expected: `scenes` and `frames` of the full split, None where nobody says.
+        reader: of the split.
+        names: all clips of the split.
+        records: of its parts, and of clips that were skipped.
+        expected: `scenes` and `frames` of the full split, None where they are not known.
         limit: scenes that were taken at most.
-    """
-    rejected = {} if limit else job.reader.rejected
+    """  # fmt: skip
+    rejected = {} if limit else reader.rejected
     skipped = {label: str(error) for label, error in rejected.items()}
     reasons = Counter(error.reason for error in rejected.values())
-    facts, unlisted, frames, lost = SplitFacts(), [], 0, 0
-    for number in range(len(job)):
-        part = read_json(job.part(number) / "part.json")["facts"]
-        facts.add(part["scenes"])
-        frames += sum(scene["frames"] for scene in part["scenes"])
-        for name, error in part["skipped"].items():
-            skipped[name] = error["detail"]
-            reasons[error["reason"]] += 1
-            lost += error["frames"]
-        unlisted += part["unlisted"]
-    taken, found = len(job.names) + len(rejected), len(job.reader.names)
-    notes = [*job.reader.notes, *_notes(expected, {"scenes": found, "frames": frames + lost}, limit=limit)]
+    facts, frames, lost = SplitFacts(), 0, 0
+    unlisted: dict[str, None] = {}
+    bad: dict[str, dict[str, Any]] = {}
+    for record in records:
+        facts.add(list(record.used.values()))
+        frames += sum(clip["frames"] for clip in record.used.values())
+        unlisted |= dict.fromkeys(record.unlisted)
+        bad |= record.skipped
+        for name in record.used:
+            bad.pop(name, None)
+    for name in (name for name in names if name in bad):
+        skipped[name] = bad[name]["detail"]
+        reasons[bad[name]["reason"]] += 1
+        lost += bad[name]["frames"]
+    taken, found = len(names) + len(rejected), len(reader.names)
+    notes = [*reader.notes, *_notes(expected, {"scenes": found, "frames": frames + lost}, limit=limit)]
     if unlisted:
-        some = ", ".join(unlisted[:_SHOWN])
+        some = ", ".join(list(unlisted)[:_SHOWN])
         notes.append(f"{len(unlisted)} scenes in the chunks are not named in index.json and were left out: {some}")
     return {
         "scenes": {"expected": expected["scenes"], "found": found, "taken": taken, "used": taken - len(skipped),
@@ -77,20 +91,17 @@ def _notes(expected: dict[str, int | None], found: dict[str, int], *, limit: int
     return notes
 
 
-def refuse_if_too_many(report: dict[str, Any], job: Preparation, out_path: Path) -> None:
+def refuse_if_too_many(report: dict[str, Any], allowed: float, out_path: Path) -> None:
     """Fail if more scenes were skipped than `data.store.max_skipped` allows, or none is left.
 
     Raises:
         ValueError: names the reasons and where the report lies.
     """
-    scenes, allowed = report["scenes"], job.form.store.max_skipped
+    scenes = report["scenes"]
     if scenes["used"] and scenes["skipped"] <= allowed * scenes["taken"]:
         refused_path(out_path).unlink(missing_ok=True)
         return
     write_json(refused_path(out_path), report)
-    for number in range(len(job)):  # their files are about to be mended
-        if read_json(job.part(number) / "part.json")["facts"]["skipped"]:
-            shutil.rmtree(job.part(number), ignore_errors=True)
     reasons = "; ".join(f"{reason}: {count}" for reason, count in report["reasons"].items())
     fix = f"mend the files listed in {refused_path(out_path)}"
     if not scenes["used"]:

@@ -46,7 +46,7 @@ class Scene:
 
 @runtime_checkable
 class SceneReader(Protocol):
-    """An outside layout. `names` is in the order of reading, `notes` says what was odd about the split as a whole.
+    """An outside layout. `names` is in the order of reading; `notes` are observations about the split as a whole.
 
     `rejected` are entries of the split's list that stand for no scene of their own (a name given twice), by a label.
     """
@@ -70,8 +70,8 @@ class SceneReader(Protocol):
         """Frames of a scene, counted or guessed without decoding any; 0 where nothing is known."""
         ...
 
-    def stamp(self, name: str) -> tuple[int, int]:
-        """Size and time of change (ns) of the file that describes a scene; zeros where there is none."""
+    def files(self, name: str) -> list[Path]:
+        """Files that a scene is read from, links followed; those that are known where the scene cannot be used."""
         ...
 
     def check(self, name: str) -> int:

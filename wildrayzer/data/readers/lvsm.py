@@ -20,7 +20,6 @@ from wildrayzer.data.readers.base import (
     check_intrinsics,
     check_matrices,
     check_normalised,
-    file_stamp,
     naming_paths,
 )
 from wildrayzer.data.readers.masks import MASKS, mask_files, mask_folder, read_masks
@@ -124,12 +123,19 @@ class LvsmReader:
         except BadSceneError:
             return 0
 
-    def stamp(self, name: str) -> tuple[int, int]:
-        """Size and time of change of the scene's JSON file."""
+    def files(self, name: str) -> list[Path]:
+        """The scene's JSON file, then its images and masks, as far as they are known."""
+        found: list[Path] = []
         try:
-            return file_stamp(self._json_file(name))
+            found.append(self._json_file(name))
+            documents = self._document(name)
+            for document in documents:
+                values = [document.get(key) for key in ("image_path", "gt_image_path")]
+                found += [self._image_file(value, found[0]) for value in values if isinstance(value, str)]
+            found += (mask_files(self._root / MASKS, name, len(documents)) or {}).values()
         except BadSceneError:
-            return (0, 0)
+            pass  # said when the scene is read
+        return found
 
     def unlisted(self, names: Sequence[str]) -> list[str]:
         """None: lists of parts of a folder are common in this layout."""

@@ -156,11 +156,12 @@ class PixelSplatReader:
 
     def about_frames(self, name: str) -> int:
         """The scene's share of its chunk's size, at 32 KiB a frame: nothing is opened."""
-        return self.stamp(name)[0] // (_FRAME_BYTES * self._scenes_in[self._index[name]])
+        size, _ = file_stamp(self.folder / self._index[name])
+        return size // (_FRAME_BYTES * self._scenes_in[self._index[name]])
 
-    def stamp(self, name: str) -> tuple[int, int]:
-        """Size and time of change of the scene's chunk."""
-        return file_stamp(self.folder / self._index[name])
+    def files(self, name: str) -> list[Path]:
+        """The scene's chunk."""
+        return [(self.folder / self._index[name]).resolve()]
 
     def unlisted(self, names: Sequence[str]) -> list[str]:
         """Scenes in the chunks of these (read before) that the index does not name."""

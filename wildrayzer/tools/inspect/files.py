@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from wildrayzer.config.sections.masks import PseudoMasksConfig
+from wildrayzer.data.frame_store.manifest import find_store
 from wildrayzer.data.frame_store.store import PRELOAD_MB, FrameStore
 from wildrayzer.data.sampling.windows import Window, WindowList
 from wildrayzer.io.files import read_json
@@ -117,6 +118,7 @@ def _beside(
     """The frame store or window list that the cache was made from, by its digest."""
     option, name = ("--frames", "frame store") if digest_name == "store" else ("--windows", "window list")
     path = Path(named or usual or "")
+    path = find_store(path) or path if digest_name == "store" else path
     expected = maps.digests.get(digest_name)
     if named is None and (usual is None or not path.exists()):
         where = f"is not at {place.show(path)}" if usual else "is unknown, since the cache is in no run's folder"

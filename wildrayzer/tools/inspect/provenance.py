@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from wildrayzer.data.frame_store.manifest import find_store
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.sampling.windows import WindowList
 from wildrayzer.pseudo_masks.cache.cache import CacheGroup, PatchMasks, PixelMasks, ResidualMaps
@@ -136,6 +137,7 @@ def _of_run(place: CacheLocation, name: str, digest: str) -> tuple[str, State]:
     }[name])  # fmt: skip
     own = place.path.parents[1] / path.name
     path = own if name == "thresholds" and own.exists() else path
+    path = find_store(path) or path if name == "store" else path
     if not path.exists():
         return f"{place.show(path)} does not exist", "not available"
     readers: dict[str, Callable[[Path], Any]] = {

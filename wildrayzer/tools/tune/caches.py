@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wildrayzer.config import PseudoMasksConfig, RefineConfig, RunConfig
+from wildrayzer.data.frame_store.manifest import find_store
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.evaluation.tuning.sweep import TuningSplit
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks, PixelMasks, ResidualMaps
@@ -111,9 +112,10 @@ def _long_name(place: CacheLocation) -> str:
 def _store(place: CacheLocation) -> Path:
     if place.layout is None:
         raise ValueError(f"{place.path} lies in no run's folder; name its frame store with --store")
-    path = Path(place.layout.store(place.split))
-    if not path.exists():
-        raise ValueError(f"the frame store of {place.path} is not at {path}; name it with --store")
+    usual = place.layout.store(place.split)
+    path = find_store(usual)
+    if path is None:
+        raise ValueError(f"the frame store of {place.path} is not at {usual}; name it with --store")
     return path
 
 
