@@ -215,8 +215,8 @@ def test_the_set_is_read_by_the_frame_store_bit_by_bit(tmp_path):
     with Image.open(out / "contact_sheet.jpg") as sheet:
         assert sheet.size == (6 * 132 + 4, 20 + 3 * 152 + 4)
     split = SplitConfig(layout="lvsm", path=str(out), role="dynamic", purpose="train")
-    prepare_split(split, out, tmp_path / "store.zarr", image_size=32, store=StoreConfig())
-    store = FrameStore(tmp_path / "store.zarr")
+    prepare_split(split, out, tmp_path / "store.json", image_size=32, store=StoreConfig())
+    store = FrameStore(tmp_path / "store.json")
     assert store.scenes == ["street_000", "street_001", "walk_000"]
     assert np.diff(store.offsets).tolist() == [6, 6, 6]
     assert not store.has_cameras

@@ -28,7 +28,7 @@ def split(layout: str, role: str = "dynamic", **options) -> SplitConfig:
 
 
 def prepared(layout: str, folder: Path, *, max_skipped: float = 1.0, role: str = "dynamic", **options):
-    out = folder.parent / "out.zarr"
+    out = folder.parent / "out.json"
     config = StoreConfig(max_skipped=max_skipped)
     report = prepare_split(split(layout, role, **options), folder, out, image_size=SIZE, store=config)
     return report, FrameStore(out)
@@ -404,10 +404,10 @@ def test_a_bad_scene_is_skipped_and_counted_with_its_reason(lvsm, damage, reason
         ValueError, match=rf"1 of 2 scenes cannot be used \({reason}: 1\), more than data\.store\.max_sk"
     ):
         prepared("lvsm", lvsm.folder, max_skipped=0.4)
-    assert json.loads(refused_path(lvsm.folder.parent / "out.zarr").read_text())["reasons"] == {reason: 1}
+    assert json.loads(refused_path(lvsm.folder.parent / "out.json").read_text())["reasons"] == {reason: 1}
     prepared("lvsm", lvsm.folder)
-    assert not refused_path(lvsm.folder.parent / "out.zarr").exists()
-    assert json.loads(report_path(lvsm.folder.parent / "out.zarr").read_text()) == report
+    assert not refused_path(lvsm.folder.parent / "out.json").exists()
+    assert json.loads(report_path(lvsm.folder.parent / "out.json").read_text()) == report
 
 
 def test_a_listed_scene_without_file_and_a_clean_twin_that_is_missing_are_counted(lvsm):
@@ -544,7 +544,7 @@ def test_frames_of_skipped_scenes_are_counted_as_found(tmp_path):
     broken = chunk_scene("b", frames=6)
     broken["images"][5] = torch.zeros(9, dtype=torch.uint8)
     raw = chunks(tmp_path / "raw", [chunk_scene("a"), broken, chunk_scene("c", frames=2)])
-    out = tmp_path / "out.zarr"
+    out = tmp_path / "out.json"
     report = prepare_split(
         split("pixelsplat"), raw, out, image_size=SIZE, store=StoreConfig(max_skipped=1), expected_frames=12,
         expected_scenes=4,

@@ -12,8 +12,8 @@ from tests.stages.test_mask_stages import FEATURES, RESIDUALS, VOTING, clip, sav
 from wildrayzer.cli.main import app
 from wildrayzer.config.sections.data import StoreConfig
 from wildrayzer.config.sections.masks import RefineConfig
-from wildrayzer.data.frame_store.store import FrameStore
-from wildrayzer.data.frame_store.writer import FrameStoreWriter
+from wildrayzer.data.frame_store.store import FrameStore, adopt_store
+from wildrayzer.data.frame_store.writer import FrameStoreWriter, StoreForm
 from wildrayzer.data.sampling.windows import WindowList
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks, ResidualMaps
 from wildrayzer.pseudo_masks.cache.statistics import refinement_disagreement
@@ -28,13 +28,15 @@ LENGTHS = (6, 7, 8, 12, 2)
 
 
 def make_store(path, lengths=LENGTHS, *, masks=True, role="dynamic"):
-    """Clips with a square that moves, and its true mask; the last one is too short for a window."""
-    attributes = {"role": role}
-    with FrameStoreWriter(path, StoreForm(24, StoreConfig(), cameras=False, masks=masks), attributes) as writer:
+    """A split with the manifest `path`: clips with a square that moves, and its true mask; the last one is too short
+    for a window."""
+    folder, form = Path(path).with_suffix(".zarr"), StoreForm(24, StoreConfig(), cameras=False, masks=masks)
+    with FrameStoreWriter(folder, form, {"role": role}) as writer:
         for number, length in enumerate(lengths):
             frames = clip(number, length, moving=True)
             truth = (frames == (230, 40, 40)).all(-1).astype(np.uint8)
             writer.add_scene(f"clip_{number}", frames, masks=truth if masks else None)
+    adopt_store(folder, path)
     return FrameStore(path)
 
 

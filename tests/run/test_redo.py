@@ -131,6 +131,19 @@ def test_outputs_that_were_copied_in_part_are_named(tmp_path):
     assert line.startswith(f"{store} has 2 files of 10 bytes, but 3 files of 15 bytes when its job finished")
 
 
+def test_parts_that_were_not_copied_are_noticed(tmp_path):
+    manifest, part = tmp_path / "own.json", tmp_path / "own" / "0123456789abcdef.zarr"
+    part.mkdir(parents=True)
+    manifest.write_text("{}")
+    (part / "zarr.json").write_text("{}")
+    record_job(tmp_path / "logs" / "prepare_split" / "own.log", {}, [str(manifest)])
+    (part.parent / ".lock").write_text("process 1")
+    assert damaged_outputs(tmp_path) == []
+    (part / "zarr.json").unlink()
+    (line,) = damaged_outputs(tmp_path)
+    assert line.startswith(f"{manifest} has 1 files of 2 bytes, but 2 files of 4 bytes when its job finished")
+
+
 def test_a_damaged_record_is_named(tmp_path):
     long = job(tmp_path, "train_pretrain", NEW, recorded=OLD)
     record = tmp_path / "logs" / "train_pretrain.params.json"

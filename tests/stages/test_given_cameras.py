@@ -30,7 +30,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 def write_store(path, *, cameras=True):
     rng = np.random.default_rng(0)
-    with FrameStoreWriter(path, image_size=24, store=StoreConfig(), cameras=cameras) as writer:
+    with FrameStoreWriter(path, StoreForm(24, StoreConfig(), cameras=cameras)) as writer:
         for scene in range(4):
             c2w = np.tile(np.eye(4), (9, 1, 1))
             c2w[:, :3, 3] = rng.normal(size=(9, 3))

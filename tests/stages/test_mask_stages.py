@@ -13,7 +13,7 @@ from wildrayzer.config.sections.features import FeaturesConfig
 from wildrayzer.config.sections.masks import PseudoMasksConfig, RefineConfig, ResidualsConfig
 from wildrayzer.config.sections.model import ModelConfig
 from wildrayzer.data.frame_store.store import FrameStore
-from wildrayzer.data.frame_store.writer import FrameStoreWriter
+from wildrayzer.data.frame_store.writer import FrameStoreWriter, StoreForm
 from wildrayzer.data.sampling.windows import WindowList
 from wildrayzer.images.blur import gaussian_blur
 from wildrayzer.models import WildRayZer

@@ -58,19 +58,19 @@ def test_disagreement_and_coverage_by_hand(tmp_path):
 
 
 def test_truth_by_hand(tmp_path):
-    store = make_store(tmp_path / "frames", lengths=(3,))
+    store = make_store(tmp_path / "frames.json", lengths=(3,))
     window, zeros = np.zeros(3), np.zeros((3, 2, 2))
     maps = write_residuals(tmp_path, zeros, zeros, np.full(3, 20.0), window, digests={"store": store.digest})
     pixel = np.zeros((3, 24, 24))
     pixel[0, 8:16, 0:8] = 1  # the square of 8 × 8 of frame 0 exactly
     pixel[1, 8:16, 2:6] = 1  # half of it
     write_masks(tmp_path, zeros, pixel, parent=maps.digest)
-    found = measure(open_cache(tmp_path, frames=tmp_path / "frames"))
+    found = measure(open_cache(tmp_path, frames=tmp_path / "frames.json"))
     np.testing.assert_allclose(found.iou, [1, 0.5, 0])
     np.testing.assert_allclose(found.true, [64 / 576] * 3)
     # patch masks stand in where nothing is refined yet
     shutil.rmtree(tmp_path / "pixel_masks.zarr")
-    files = open_cache(tmp_path, frames=tmp_path / "frames")
+    files = open_cache(tmp_path, frames=tmp_path / "frames.json")
     np.testing.assert_allclose(measure(files).iou, [0, 0, 0])
     assert "pixel_masks are not made yet: run the stage refine." in files.notes
 
@@ -121,12 +121,12 @@ def test_the_run_is_found_by_a_relative_path(cache, monkeypatch):
 
 
 def test_what_does_not_fit_is_refused_or_said(copied):
-    base, store = copied.parents[3], copied.parents[3] / "frames" / f"{SPLIT}.zarr"
-    shutil.rmtree(store)
+    base, store = copied.parents[3], copied.parents[3] / "frames" / f"{SPLIT}.json"
+    store.unlink()
     other = make_store(store, lengths=(6, 7, 8, 12, 3))
     files = open_cache(copied)
     assert files.store is None
-    assert any(f"frames/{SPLIT}.zarr is {other.digest}, the cache was made from" in note for note in files.notes)
+    assert any(f"frames/{SPLIT}.json is {other.digest}, the cache was made from" in note for note in files.notes)
     with pytest.raises(ValueError, match=rf"--frames .* is {other.digest}, the cache was made from .*; name the one"):
         open_cache(copied, frames=store)
     (base / "windows" / f"{SPLIT}.json").unlink()

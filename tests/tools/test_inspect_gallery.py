@@ -163,15 +163,15 @@ def test_options_are_refused_before_the_cache_is_measured(cache, tmp_path, monke
 
 def test_damaged_files_of_the_run_are_named_and_defeat_nothing(copied, tmp_path):
     base, split = copied.parents[3], copied.parent.name
-    shutil.copytree(base / "frames" / f"{split}.zarr", tmp_path / "frames")
-    (base / "frames" / f"{split}.zarr" / "zarr.json").unlink()  # half written
+    shutil.copytree(base / "frames", tmp_path / "frames")
+    next((base / "frames" / split).glob("*.zarr")).rename(base / "frames" / "lost")
     (base / "windows" / f"{split}.json").write_text("{}")
     (base / "aaa" / "checkpoint").mkdir(parents=True)
     (base / "aaa" / "checkpoint" / "manifest.json").write_text("{")
-    result = command(copied, "--out", tmp_path / "g", "--worst", 1, "--frames", tmp_path / "frames")
+    result = command(copied, "--out", tmp_path / "g", "--worst", 1, "--frames", tmp_path / "frames" / f"{split}.json")
     assert result.exit_code == 0, result.output
     page = (tmp_path / "g" / "index.html").read_text()
-    assert "is unfinished; run the stage `frames` again" in page
+    assert "1 of 1 parts are missing" in page
     assert "The window list of the run cannot be read" in page
     rows = {(one.group, one.name): one for one in origins(copied)}
     assert rows["residuals", "store"].state == rows["residuals", "windows"].state == "damaged"

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from wildrayzer.cli.main import app
 from wildrayzer.config.sections.data import StoreConfig
 from wildrayzer.config.sections.masks import PseudoMasksConfig, RefineConfig
-from wildrayzer.data.frame_store.store import FrameStore, FrameStoreWriter, StoreForm
+from wildrayzer.data.frame_store.store import FrameStore, FrameStoreWriter, StoreForm, adopt_store
 from wildrayzer.evaluation.metrics.masks import score_frames
 from wildrayzer.evaluation.tuning.options import option_sets, parse_sweep
 from wildrayzer.evaluation.tuning.sweep import TuningSplit, tune
@@ -38,16 +38,16 @@ def make_split(run, name, *, moving, masks=True):
     """Frames, true masks and residuals that fire at a moving square, as the workflow lays them out."""
     rng = np.random.default_rng(len(name))
     truth = np.concatenate([truth_of(clip) for clip in range(CLIPS)]) * moving
-    path = run / "frames" / f"{name}.zarr"
+    path = run / "frames" / f"{name}.json"
     attributes = {"role": "dynamic" if moving else "static"}
-    with FrameStoreWriter(
-        path, StoreForm(SIZE, StoreConfig(), cameras=False, masks=bool(moving) and masks), attributes
-    ) as writer:
+    form = StoreForm(SIZE, StoreConfig(), cameras=False, masks=bool(moving) and masks)
+    with FrameStoreWriter(path.with_suffix(".zarr"), form, attributes) as writer:
         for clip in range(CLIPS):
             own = truth[clip * FRAMES : (clip + 1) * FRAMES]
             frames = rng.integers(60, 120, (FRAMES, SIZE, SIZE, 3)).astype(np.uint8)
             frames[own == 1] = (220, 40, 40)
             writer.add_scene(f"clip{clip}", frames, masks=own if moving and masks else None)
+    adopt_store(path.with_suffix(".zarr"), path)
     share = truth.reshape(-1, GRID, SIZE // GRID, GRID, SIZE // GRID).mean((2, 4))
     total = CLIPS * FRAMES
     cache = run / "round1" / "masks" / name / "renderer"
@@ -84,7 +84,7 @@ def split_of(run, name, **changes):
     masks = run / "round1" / "masks"
     options = {
         "residuals": masks / name / "renderer" / "residuals.zarr",
-        "store": run / "frames" / f"{name}.zarr",
+        "store": run / "frames" / f"{name}.json",
         "calibration": (masks / "calibration" / "renderer" / "residuals.zarr",),
     }
     return TuningSplit(name, **{**options, **changes})
@@ -183,7 +183,7 @@ def test_an_absolute_test_without_calibration_is_refused(run):
 
 def test_a_store_of_another_split_is_refused(run):
     with pytest.raises(ValueError, match="was made from something else: store is"):
-        tuned([split_of(run, "dynamic_test", store=run / "frames" / "static_test.zarr")])
+        tuned([split_of(run, "dynamic_test", store=run / "frames" / "static_test.json")])
 
 
 @pytest.fixture
@@ -309,16 +309,16 @@ def test_paths_that_are_no_cache_are_refused(run, tmp_path, configfile):
     alone = shutil.copytree(run / "round1" / "masks" / "dynamic_test" / "renderer", tmp_path / "alone")
     words = (alone, "--configfile", configfile, "--out", tmp_path / "out")
     assert "lies in no run's folder; name its frame store with --store" in refused(*words)
-    store = run / "frames" / "dynamic_test.zarr"
+    store = run / "frames" / "dynamic_test.json"
     sweep = ("--set", "pseudo_masks.absolute_test=off")
     assert call(*words, "--store", store, *sweep, *QUICK).exit_code == 0
 
 
 def test_a_lost_store_is_named_with_its_option(own, tmp_path, configfile):
-    shutil.rmtree(own / "frames" / "dynamic_test.zarr")
+    (own / "frames" / "dynamic_test.json").unlink()
     cache = own / "round1" / "masks" / "dynamic_test" / "renderer"
     said = refused(cache, "--configfile", configfile, "--out", tmp_path / "out")
-    assert "dynamic_test.zarr; name it with --store" in said
+    assert "dynamic_test.json; name it with --store" in said
 
 
 def test_options_of_refinement_are_not_made_up(own, tmp_path):
@@ -348,7 +348,7 @@ def test_clips_in_which_things_move_do_not_calibrate(run, tmp_path, configfile):
 
 def test_what_the_workflow_leaves_in_stores_is_no_matter(own, tmp_path):
     cache = masks_of(own / "round1" / "masks" / "dynamic_test" / "renderer")
-    for group in (own / "frames" / "dynamic_test.zarr", cache / "residuals.zarr"):
+    for group in (next((own / "frames" / "dynamic_test").glob("*.zarr")), cache / "residuals.zarr"):
         (group / ".snakemake_timestamp").touch()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

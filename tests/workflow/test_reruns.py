@@ -248,9 +248,9 @@ def test_a_copied_run_is_adopted_and_has_nothing_to_do(copied):
 
 
 def test_a_run_that_was_copied_in_part_is_refused_by_name(copied):
-    store = copied / "results" / "tiny" / "frames" / "dynamic_train.zarr"
+    store = copied / "results" / "tiny" / "frames" / "dynamic_train"
     next(file for file in sorted(store.rglob("c/*/*")) if file.is_file()).unlink()
-    with pytest.raises(ValueError, match=r"dynamic_train\.zarr has \d+ files .* copied in part or changed"):
+    with pytest.raises(ValueError, match=r"dynamic_train\.json has \d+ files .* copied in part or changed"):
         adopted(copied)
 
 

@@ -111,7 +111,7 @@ def site(tmp_path):
         yield tmp_path, server
 
 
-STORE = "results/tiny/frames/static_test.zarr"
+STORE = "results/tiny/frames/static_test.json"
 PLACE = "resources/data/stills/test"
 LINK = "results/tiny/sources/stills/test"
 
@@ -132,7 +132,7 @@ def test_a_source_is_fetched_once_and_again_when_it_is_gone_and_needed(site):
     snakemake(folder, *run, "--", STORE)
     assert (folder / PLACE / "index.json").is_file()
     assert (folder / LINK).readlink() == Path("../../../../resources/data/stills/test")
-    assert (folder / STORE).is_dir()
+    assert (folder / STORE).is_file()
     assert len(server.requests) == 1
     for path in (folder / PLACE).iterdir():
         os.utime(path, (0, 0))  # as if the script of the job were newer
@@ -164,7 +164,7 @@ def test_data_in_place_are_taken_and_survive_a_job_that_fails(site):
     said = snakemake(folder, *run, "--", STORE)
     assert set(planned(said)) == {"take_stills", "prepare_split"}
     assert "Stills is in its place" in said
-    assert (folder / STORE).is_dir()
+    assert (folder / STORE).is_file()
     assert (place / "mine.txt").is_file()
     assert server.requests == []
 
@@ -181,4 +181,4 @@ def test_data_put_in_place_while_a_job_waits_or_works_are_kept(site):
     said = snakemake(folder, "--configfile", str(folder / "run.yaml"), "--cores", "1", "--", STORE)
     assert f"{PLACE} was put there meanwhile; it is left as it is" in said
     assert (folder / PLACE / "mine.txt").is_file()
-    assert (folder / STORE).is_dir()
+    assert (folder / STORE).is_file()

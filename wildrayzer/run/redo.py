@@ -274,9 +274,13 @@ def _read(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _extent(path: str | Path) -> list[int]:
-    """Number of files and bytes at a path; hidden files, such as Snakemake's time stamps, do not count."""
+    """Number of files and bytes at a path, those of the parts that a manifest lists included.
+
+    Hidden files, such as Snakemake's time stamps, do not count.
+    """
     root = Path(path)
-    files = root.rglob("*") if root.is_dir() else [root]
+    parts = root.with_suffix("") if root.suffix == ".json" else root
+    files = [*parts.rglob("*"), root] if parts.is_dir() else [root]
     sizes = [file.stat().st_size for file in files if file.is_file() and not file.name.startswith(".")]
     return [len(sizes), sum(sizes)]
 

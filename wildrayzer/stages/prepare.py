@@ -1,7 +1,6 @@
 """Data preparation: make the embedded sets, and turn any split into a frame store with a report."""
 
 import logging
-import shutil
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.frame_store.writer import SCHEMA, StoreForm
 from wildrayzer.data.preparation.parts import Preparation, prepare_parts
 from wildrayzer.data.preparation.plan import PartsPlan, divide_clips, plan_parts
-from wildrayzer.data.preparation.records import ClipFiles, PartRecord, read_record, read_records
+from wildrayzer.data.preparation.records import ClipFiles, PartRecord, read_record, read_records, remove_parts
 from wildrayzer.data.preparation.report import refuse_if_too_many, report_path, sheet_path, split_counts
 from wildrayzer.data.readers.layouts import open_reader
 from wildrayzer.io.digests import digest_json
@@ -109,7 +108,8 @@ def prepare_split(
         }  # fmt: skip
         refuse_if_too_many(report, store.max_skipped, out_path)
         _list_parts(job, plan, out_path, report)
-        _tidy(folder, {record.key for record in records})
+        # At once: jobs that read the split run before or after its preparation, never beside it.
+        remove_parts(folder, keep={record.key for record in records})
     return report
 
 
@@ -164,14 +164,3 @@ def _list_parts(job: Preparation, plan: PartsPlan, out_path: Path, report: dict[
     write_bytes_atomic(sheet_path(out_path), contact_sheet(FrameStore(out_path, manifest=manifest)))
     write_json(report_path(out_path), report)
     manifest.save(out_path)
-
-
-def _tidy(folder: Path, keys: set[str]) -> None:
-    """Remove parts that the split no longer has.
-
-    They are removed at once, because jobs that read the split run before or after its preparation, never beside it.
-    """
-    for entry in folder.iterdir():
-        if entry.suffix in (".json", ".zarr") and not entry.name.startswith(".") and entry.stem not in keys:
-            logger.info("%s is no part of the split any more; removed", entry)
-            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()

@@ -6,7 +6,8 @@ The record of the part `KEY.zarr` is `KEY.json` beside it. A part of which no cl
 import json
 import logging
 import os
-from collections.abc import Iterator
+import shutil
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -20,6 +21,8 @@ logger = logging.getLogger(__name__)
 
 VERSION = 1
 """Version of the record."""
+_KEY = "[0-9a-f]" * 16
+"""Pattern of keys."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,7 @@ def read_record(folder: Path, key: str) -> PartRecord:
 
 def read_records(folder: Path, made_from: str) -> Iterator[PartRecord]:
     """The records of complete parts in a folder that were made from these options, in the order of their names."""
-    for file in sorted(folder.glob("[!.]*.json")):
+    for file in sorted(folder.glob(f"{_KEY}.json")):
         try:
             record = read_record(folder, file.stem)
         except ValueError as error:
@@ -152,3 +155,11 @@ def read_records(folder: Path, made_from: str) -> Iterator[PartRecord]:
         complete = not record.used or (folder / f"{file.stem}.zarr" / "zarr.json").is_file()
         if complete and record.made_from == made_from:
             yield record
+
+
+def remove_parts(folder: Path, *, keep: Container[str]) -> None:
+    """Remove parts and records from a folder, but those whose keys are in `keep`; other files stay."""
+    for entry in [*folder.glob(f"{_KEY}.zarr"), *folder.glob(f"{_KEY}.json")]:
+        if entry.stem not in keep:
+            logger.info("%s is no part of the split any more; removed", entry)
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
