@@ -1,12 +1,10 @@
-"""Preparation that is stopped, shared out or run twice at once: always the same bytes, and no finished part is lost."""
+"""Preparation that fails, is shared out or refused: always the same parts, and no finished part is lost."""
 
 import importlib
 import multiprocessing
 import os
-import random
 import resource
 import signal
-import time
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +14,8 @@ from tests.data.test_preparation import files
 from tests.data.test_readers import SIZE, Lvsm, chunk_scene, chunks, split
 from wildrayzer.config.sections.data import StoreConfig
 from wildrayzer.data.frame_store.store import FrameStore
-from wildrayzer.data.preparation import parts as prepare_parts
+from wildrayzer.data.preparation.plan import divide_clips
+from wildrayzer.data.readers import pixelsplat
 from wildrayzer.data.readers.pixelsplat import PixelSplatReader
 from wildrayzer.io.disk_space import DiskFullError
 from wildrayzer.stages.prepare import prepare_split
@@ -27,119 +26,33 @@ SCENES = 12
 
 
 @pytest.fixture(autouse=True)
-def small_parts(monkeypatch):
-    monkeypatch.setattr(prepare_parts, "SCENES_PER_PART", 2)
+def chunks_count_as_large(monkeypatch):
+    """So that every chunk is a part, however small it is."""
+    monkeypatch.setattr(pixelsplat, "_FRAME_BYTES", 1)
 
 
 @pytest.fixture
 def raw(tmp_path) -> Path:
-    """Six chunks of two scenes; the last ones are longer."""
+    """Six chunks of two scenes; the last one is longer."""
     groups = [[chunk_scene(f"s{2 * n + k:02d}", frames=4 if n < 5 else 60) for k in range(2)] for n in range(6)]
     return chunks(tmp_path / "raw", *groups)
 
 
 def prepare(raw: Path, out: Path, *, processes: int = 1, **options):
-    store = StoreConfig(frames_per_shard=16, **options)
+    store = StoreConfig(frames_per_shard=16, frames_per_part=1, **options)  # a part per chunk
     return prepare_split(split("pixelsplat"), raw, out, image_size=SIZE, store=store, processes=processes)
 
 
-def slowly(raw: Path, out: Path, processes: int) -> None:
-    """In a session of its own, with pauses, so that a kill meets every state."""
-    os.setsid()
-    read = PixelSplatReader.read
-
-    def pause_and_read(self, name, *, image_size):
-        time.sleep(0.03)
-        return read(self, name, image_size=image_size)
-
-    PixelSplatReader.read = pause_and_read  # this process is a fork
-    prepare(raw, out, processes=processes)
+def parts_in(folder: Path) -> dict[str, int]:
+    """Finished parts, and the time that their records were written."""
+    return {file.stem: file.stat().st_mtime_ns for file in folder.glob("[!.]*.json")}
 
 
-def start(target, *arguments):
-    process = FORK.Process(target=target, args=arguments)
-    process.start()
-    return process
-
-
-def parts_in(folder: Path) -> dict[str, tuple[int, int]]:
-    """Finished parts, and what tells a rewritten one: an inode alone may be used again."""
-    found = {}
-    for part in folder.glob(".*.parts-*/part-??????"):
-        try:
-            written = (part / "part.json").stat()
-        except FileNotFoundError:
-            continue  # the job has joined its parts meanwhile
-        found[part.name] = (written.st_ino, written.st_mtime_ns)
-    return found
-
-
-def wait_for_more(folder: Path, before: dict[str, tuple[int, int]], process) -> None:
-    deadline = time.monotonic() + 30
-    while process.is_alive() and parts_in(folder).keys() <= before.keys():
-        assert time.monotonic() < deadline, "no part is finished"
-        time.sleep(0.005)
-
-
-@pytest.fixture
-def undisturbed(raw, tmp_path) -> dict[str, str]:
-    prepare(raw, tmp_path / "undisturbed" / "a.zarr")
-    return files(tmp_path / "undisturbed")
-
-
-@pytest.mark.parametrize("processes", [1, 2])
-def test_killed_at_random_points_and_resumed_it_gives_the_same_bytes(raw, tmp_path, undisturbed, processes):
-    generator, out, kept = random.Random(processes), tmp_path / "out" / "a.zarr", 0
-    for _ in range(4):
-        before = parts_in(out.parent)
-        process = start(slowly, raw, out, processes)
-        wait_for_more(out.parent, before, process)
-        time.sleep(generator.uniform(0.0, 0.12))
-        if process.is_alive():
-            os.killpg(process.pid, signal.SIGKILL)
-        process.join()
-        if not out.exists():
-            assert before.items() <= parts_in(out.parent).items(), "a finished part stays as it is"
-            kept += len(before)
-    prepare(raw, out, processes=processes)
-    assert kept > 0, "no kill met a job that went on with finished parts"
-    assert files(out.parent) == undisturbed
-    assert sorted(entry.name for entry in out.parent.iterdir()) == ["a.report.json", "a.sheet.png", "a.zarr"]
-
-
-def test_the_number_of_processes_changes_no_byte(raw, tmp_path, undisturbed):
-    prepare(raw, tmp_path / "out" / "a.zarr", processes=3)
-    assert files(tmp_path / "out") == undisturbed
-
-
-def test_two_preparations_at_once_do_not_harm_each_other(raw, tmp_path, undisturbed):
-    out = tmp_path / "out" / "a.zarr"
-    for pause in (0.0, 0.1, 0.3):
-        first = start(slowly, raw, out, 1)
-        time.sleep(pause)
-        second = start(slowly, raw, out, 2)
-        for process in (first, second):
-            process.join(60)
-            assert process.exitcode == 0
-        assert files(out.parent) == undisturbed
-        assert sorted(entry.name for entry in out.parent.iterdir()) == ["a.report.json", "a.sheet.png", "a.zarr"]
-
-
-def test_a_store_finished_by_another_job_meanwhile_is_taken(raw, tmp_path, monkeypatch, undisturbed):
-    out = tmp_path / "out" / "a.zarr"
-    finish = prepare_parts.PartWriter.finish
-    calls = []
-
-    def finish_after_the_other(self, facts=None):
-        calls.append(1)
-        if len(calls) == 3:  # the other job does everything while this one is at its third part
-            prepare(raw, out)
-        finish(self, facts)
-
-    monkeypatch.setattr(prepare_parts.PartWriter, "finish", finish_after_the_other)
-    report = prepare(raw, out)
-    assert report["digest"] == FrameStore(out).digest
-    assert files(out.parent) == undisturbed
+def test_the_number_of_processes_changes_no_byte(raw, tmp_path):
+    for name, processes in (("one", 1), ("three", 3)):
+        prepare(raw, tmp_path / name / "a.json", processes=processes)
+    assert len(FrameStore(tmp_path / "one" / "a.json").parts) == 6
+    assert files(tmp_path / "one") == files(tmp_path / "three")
 
 
 def with_small_files(raw: Path, out: Path, said) -> None:
@@ -150,17 +63,21 @@ def with_small_files(raw: Path, out: Path, said) -> None:
         said.put(str(error))
 
 
-def test_a_full_disk_is_named_and_keeps_what_is_finished(raw, tmp_path, undisturbed, monkeypatch):
-    out, said = tmp_path / "out" / "a.zarr", FORK.SimpleQueue()
-    with_limit = start(with_small_files, raw, out, said)
+def test_a_full_disk_is_named_and_keeps_what_is_finished(raw, tmp_path):
+    out, said = tmp_path / "out" / "a.json", FORK.SimpleQueue()
+    with_limit = FORK.Process(target=with_small_files, args=(raw, out, said))
+    with_limit.start()
     with_limit.join(60)
     assert with_limit.exitcode == 0
     assert not said.empty(), "nothing was too large"
     assert "out is full (File too large): preparing frames stopped" in said.get()
     assert not out.exists()
-    assert not list(out.parent.glob(".*.parts-*/part-??????.*")), "nothing half-made is left"
+    assert {entry.suffix for entry in out.with_suffix("").glob("[!.]*")} == {".zarr", ".json"}
+    kept = parts_in(out.with_suffix(""))
+    assert len(kept) == 5
     prepare(raw, out)
-    assert files(out.parent) == undisturbed
+    assert kept.items() <= parts_in(out.with_suffix("")).items()
+    assert len(FrameStore(out)) == SCENES
 
 
 def test_a_killed_process_is_named(raw, tmp_path, monkeypatch):
@@ -173,7 +90,7 @@ def test_a_killed_process_is_named(raw, tmp_path, monkeypatch):
 
     monkeypatch.setattr(PixelSplatReader, "read", die_at_the_seventh)
     with pytest.raises(RuntimeError, match="ended with exit code -9: out of memory, or killed"):
-        prepare(raw, tmp_path / "out" / "a.zarr", processes=2)
+        prepare(raw, tmp_path / "out" / "a.json", processes=2)
     assert not multiprocessing.active_children()
 
 
@@ -183,99 +100,69 @@ def test_an_error_in_a_process_reaches_the_caller(raw, tmp_path, monkeypatch):
 
     monkeypatch.setattr(PixelSplatReader, "read", fail)
     with pytest.raises(RuntimeError, match=r"LookupError.*no s0"):
-        prepare(raw, tmp_path / "out" / "a.zarr", processes=2)
-
-
-def test_parts_of_changed_files_and_of_other_options_are_made_anew(raw, tmp_path):
-    out = tmp_path / "out" / "a.zarr"
-    job_folder = stop_after_two_parts(raw, out)
-    kept = parts_in(out.parent)
-    assert sorted(kept) == ["part-000000", "part-000001"]
-    chunk = raw / "000001.torch"
-    os.utime(chunk, ns=(0, chunk.stat().st_mtime_ns + 1))
-    stop_after_two_parts(raw, out)
-    after = parts_in(out.parent)
-    assert after["part-000000"] == kept["part-000000"]
-    assert after["part-000001"] != kept["part-000001"]
-    other = stop_after_two_parts(raw, out, compression=1)
-    assert other != job_folder
-
-
-def stop_after_two_parts(raw: Path, out: Path, **options) -> Path:
-    class StoppedError(Exception):
-        pass
-
-    put = prepare_parts._put
-
-    def put_two(temporary: Path, part: Path) -> None:
-        put(temporary, part)
-        if part.name == "part-000001" or (part.parent / "part-000001").exists():
-            raise StoppedError
-
-    prepare_parts._put = put_two
-    try:
-        with pytest.raises(StoppedError):
-            prepare(raw, out, **options)
-    finally:
-        prepare_parts._put = put
-    return max(out.parent.glob(".*.parts-*"), key=lambda folder: folder.stat().st_mtime_ns)
+        prepare(raw, tmp_path / "out" / "a.json", processes=2)
 
 
 def test_mended_files_are_read_again_after_a_refusal(raw, tmp_path):
-    chunk = raw / "000002.torch"
+    chunk, out = raw / "000002.torch", tmp_path / "out" / "a.json"
     whole = chunk.read_bytes()
     chunk.write_bytes(whole[:500])
     with pytest.raises(ValueError, match=r"2 of 12 scenes cannot be used \(chunk cannot be read: 2\)"):
-        prepare(raw, tmp_path / "out" / "a.zarr")
-    assert len(parts_in(tmp_path / "out")) == 5
+        prepare(raw, out)
+    kept = parts_in(out.with_suffix(""))
+    assert len(kept) == 6, "five parts and the record of the broken chunk"
     chunk.write_bytes(whole)
-    prepare(raw, tmp_path / "out" / "a.zarr")
-    assert len(FrameStore(tmp_path / "out" / "a.zarr")) == SCENES
+    prepare(raw, out)
+    assert len(kept.items() & parts_in(out.with_suffix("")).items()) == 5
+    assert FrameStore(out).scenes == [f"s{number:02d}" for number in range(SCENES)]
+
+
+def test_a_scene_more_in_a_chunk_is_a_part_of_its_own(tmp_path):
+    """All scenes of a chunk share its file, so its part is made again, with the same content and the same key."""
+    scenes, out = [chunk_scene(f"s{number}") for number in range(3)], tmp_path / "out" / "a.json"
+    prepare(chunks(tmp_path / "raw", scenes[:2]), out)
+    before = FrameStore(out)
+    prepare(chunks(tmp_path / "raw2", scenes), out)
+    after = FrameStore(out)
+    assert after.scenes == ["s0", "s1", "s2"]
+    assert after.parts[: len(before.parts)] == before.parts
+
+
+def test_a_replaced_image_or_mask_redoes_its_scene(tmp_path):
+    lvsm, out = Lvsm(tmp_path / "raw", ("a", "b")), tmp_path / "out" / "a.json"
+    store = StoreConfig(frames_per_part=1)
+    prepare_split(split("lvsm"), lvsm.folder, out, image_size=SIZE, store=store)
+    before = FrameStore(out).preload()
+    images = lvsm.folder / "images" / "b"
+    (images / "00000.png").write_bytes((images / "00003.png").read_bytes())
+    prepare_split(split("lvsm"), lvsm.folder, out, image_size=SIZE, store=store)
+    after = FrameStore(out)
+    assert after.parts[0] == before.parts[0]
+    assert np.array_equal(after.read(np.array([4])), before.read(np.array([7])))
 
 
 def test_training_splits_may_be_lossy_and_others_never_are(raw, tmp_path):
     jpeg = StoreConfig(train_codec="jpeg")
     stores = {}
     for use in ("train", "test"):
-        out = tmp_path / use / "a.zarr"
+        out = tmp_path / use / "a.json"
         section = split("pixelsplat").model_copy(update={"purpose": use})
         report = prepare_split(section, raw, out, image_size=SIZE, store=jpeg)
         stores[use] = FrameStore(out).read(np.arange(8))
         assert report["codec"] == {"train": "jpeg", "test": "zstd"}[use]
     assert not np.array_equal(stores["train"], stores["test"])
-    prepare(raw, tmp_path / "zstd" / "a.zarr")
-    assert np.array_equal(stores["test"], FrameStore(tmp_path / "zstd" / "a.zarr").read(np.arange(8)))
+    prepare(raw, tmp_path / "zstd" / "a.json")
+    assert np.array_equal(stores["test"], FrameStore(tmp_path / "zstd" / "a.json").read(np.arange(8)))
 
 
-def test_a_part_is_a_shard_of_frames_and_whole_chunks(monkeypatch):
-    monkeypatch.setattr(prepare_parts, "SCENES_PER_PART", 3)
+def test_a_part_has_whole_chunks_and_no_more_frames_than_the_option_says():
     lengths = {"a1": 6, "b1": 4, "b2": 5, "c1": 30, "d1": 1, "e1": 1, "f1": 1, "g1": 1}
 
-    def bounds(group, frames):
-        return prepare_parts.part_bounds(list(lengths), group, lengths.__getitem__, frames=frames)
+    def parts(group, frames):
+        return [" ".join(part) for part in divide_clips(list(lengths), group, lengths.__getitem__, frames=frames)]
 
-    # a | b of two scenes: 6 + 9 > 14 | c is larger than a shard | d, e and f: three scenes | g
-    assert bounds(lambda name: name[0], 14) == (0, 1, 3, 4, 7, 8)
-    assert bounds(lambda name: name[0], 15) == (0, 3, 4, 7, 8), "15 frames fit"
-    assert bounds(lambda name: name, 10) == (0, 2, 3, 4, 7, 8), "every scene has a file of its own"
-    assert prepare_parts.part_bounds([], str, len, frames=4) == (0,)
-
-
-def test_a_part_of_loose_files_has_no_more_frames_than_a_shard(tmp_path, monkeypatch):
-    monkeypatch.setattr(prepare_parts, "SCENES_PER_PART", 50)
-    Lvsm(tmp_path / "raw", ("a", "b", "c"))
-    held: list[int] = []
-    finish = prepare_parts.PartWriter.finish
-
-    def note_and_finish(self, facts=None):
-        held.append(self.num_frames)
-        finish(self, facts)
-
-    monkeypatch.setattr(prepare_parts.PartWriter, "finish", note_and_finish)
-    for shard, expected in ((8, [8, 4]), (11, [8, 4]), (12, [12]), (3, [4, 4, 4])):
-        held.clear()
-        store = StoreConfig(frames_per_shard=shard)
-        out = tmp_path / f"{shard}.zarr"
-        prepare_split(split("lvsm"), tmp_path / "raw", out, image_size=SIZE, store=store)
-        assert held == expected
-        assert FrameStore(out).num_frames == 12
+    # 6 + 9 > 14, and c is larger than a part
+    assert parts(lambda name: name[0], 14) == ["a1", "b1 b2", "c1", "d1 e1 f1 g1"]
+    assert parts(lambda name: name[0], 15) == ["a1 b1 b2", "c1", "d1 e1 f1 g1"], "15 frames fit"
+    assert parts(lambda name: name, 10) == ["a1 b1", "b2", "c1", "d1 e1 f1 g1"], "every scene has a file of its own"
+    assert divide_clips([], str, len, frames=4) == []

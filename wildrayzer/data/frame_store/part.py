@@ -92,6 +92,8 @@ class PartReader:
             yield int(self._offsets[first]), int(self._offsets[after]), int(self._rows[first])
 
     def _checked_attributes(self) -> dict[str, Any]:
+        if not (self.path / "zarr.json").is_file():
+            raise ValueError(f"frame store {self.path} is missing or unfinished; run the stage `frames` again")
         attributes = read_attributes(self.path)
         if "digest" not in attributes:
             raise ValueError(f"frame store {self.path} is unfinished; run the stage `frames` again")

@@ -16,6 +16,7 @@ from typing import Any
 from wildrayzer.data.readers.base import SceneReader, file_stamp
 from wildrayzer.io.digests import digest_file, digest_json
 from wildrayzer.io.files import read_json, write_bytes_atomic
+from wildrayzer.io.folders import remove_leftovers
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +159,8 @@ def read_records(folder: Path, made_from: str) -> Iterator[PartRecord]:
 
 
 def remove_parts(folder: Path, *, keep: Container[str]) -> None:
-    """Remove parts and records from a folder, but those whose keys are in `keep`; other files stay."""
+    """Remove parts and records from a folder, but those whose keys are in `keep`, and what killed writers have left."""
+    remove_leftovers(folder / "part", "unfinished")
     for entry in [*folder.glob(f"{_KEY}.zarr"), *folder.glob(f"{_KEY}.json")]:
         if entry.stem not in keep:
             logger.info("%s is no part of the split any more; removed", entry)
