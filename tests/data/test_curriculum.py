@@ -8,7 +8,7 @@ import torch
 
 from wildrayzer.config import CurriculumConfig, PretrainConfig, StageConfig, ViewsConfig
 from wildrayzer.config.sections.data import StoreConfig
-from wildrayzer.data.frame_store.store import FrameStore, FrameStoreWriter
+from wildrayzer.data.frame_store.store import FrameStore, FrameStoreWriter, StoreForm
 from wildrayzer.data.sampling.overlap import overlap_with_first
 from wildrayzer.data.sampling.views import Augmentation, ViewDataset, draw_views, view_order
 from wildrayzer.geometry.cameras import Cameras, normalise_poses
@@ -95,7 +95,7 @@ def store(tmp_path_factory) -> FrameStore:
     """Clips of 12 and 8 frames with cameras."""
     path = tmp_path_factory.mktemp("store") / "a.zarr"
     generator = np.random.default_rng(0)
-    with FrameStoreWriter(path, image_size=8, store=StoreConfig(), cameras=True) as writer:
+    with FrameStoreWriter(path, StoreForm(8, StoreConfig())) as writer:
         for scene, length in enumerate((12, 8)):
             frames = generator.integers(0, 255, (length, 8, 8, 3), dtype=np.uint8)
             c2w, intrinsics = cameras_along_x(length)
@@ -219,7 +219,7 @@ def test_a_curriculum_longer_than_its_stage_is_refused_by_name(stage, options):
 
 
 def test_a_store_without_cameras_is_refused_by_name(tmp_path):
-    with FrameStoreWriter(tmp_path / "a.zarr", image_size=8, store=StoreConfig(), cameras=False) as writer:
+    with FrameStoreWriter(tmp_path / "a.zarr", StoreForm(8, StoreConfig(), cameras=False)) as writer:
         writer.add_scene("s", np.zeros((9, 8, 8, 3), np.uint8))
     views = ViewsConfig(inputs=(2,), targets=2, min_distance=3)
     with pytest.raises(ValueError, match=r"a\.zarr holds no cameras, which model\.cameras: given needs"):

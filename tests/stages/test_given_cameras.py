@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from wildrayzer.checkpoint import load_checkpoint
 from wildrayzer.config import load_config
 from wildrayzer.config.sections.data import StoreConfig
-from wildrayzer.data.frame_store.store import FrameStore, FrameStoreWriter
+from wildrayzer.data.frame_store.store import FrameStore, FrameStoreWriter, StoreForm
 from wildrayzer.evaluation.tables.scores import read_scores
 from wildrayzer.io.files import read_json
 from wildrayzer.run.row_specs import ROW_SPECS
