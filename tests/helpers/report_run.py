@@ -2,6 +2,7 @@
 
 import base64
 import copy
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -60,8 +61,9 @@ def true_masks(scene: int) -> np.ndarray:
     return masks
 
 
-def make_store(config: RunConfig, layout: RunLayout, split: str) -> None:
+def make_store(config: RunConfig, layout: RunLayout, split: str, *, scenes: Sequence[str] | None = None) -> None:
     """Three clips of noise over a gradient, with cameras, and masks and clean twins where the split has them."""
+    names = scenes or [f"{split}_{scene:05d}" for scene in range(SCENES)]
     rng = np.random.default_rng(len(split))
     role = config.data.splits[split].role
     masked = role != "static" and config.data.splits[split].purpose != "train"
@@ -76,7 +78,7 @@ def make_store(config: RunConfig, layout: RunLayout, split: str) -> None:
             c2w = np.tile(np.eye(4), (FRAMES, 1, 1))
             c2w[:, 0, 3] = rng.normal(size=FRAMES)
             writer.add_scene(
-                f"{split}_{scene:05d}",
+                names[scene],
                 frames if role != "static" else clean,
                 c2w=c2w,
                 intrinsics=np.tile([1.0, 1.0, 0.5, 0.5], (FRAMES, 1)),

@@ -1,5 +1,6 @@
 """The page of `masks run`: videos with what moves marked, how the masks came about, and what would make them better."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,22 +18,33 @@ _POOR, _CROWDED = 0.5, 0.4
 _FEW_PIXELS = 128
 
 
-def mask_numbers(files: MaskFiles, config: RunConfig) -> dict[str, float]:
-    """Frames in the store and with a mask, mean PSNR in dB, share over the PSNR filter, mean share that is marked."""
-    assert files.pixels is not None, "own videos are refined"
-    computed = np.flatnonzero(files.maps.window >= 0)
-    psnr = files.maps.psnr[computed]
-    covered = [float((files.pixels.read(np.array([frame])) == 1).mean()) for frame in computed]
-    return {
-        "frames": files.store.num_frames,
-        "computed": len(computed),
-        "psnr": float(psnr.mean()),
-        "kept": float((psnr > config.distill.psnr_filter).mean()),
-        "coverage": float(np.mean(covered)),
-    }
+@dataclass(frozen=True)
+class MaskNumbers:
+    """What the masks of the videos look like in numbers."""
+
+    frames: int
+    """Frames in the store."""
+    computed: int
+    """Frames with a mask; the others are in no window."""
+    psnr: float
+    """Mean rendering PSNR of these, dB."""
+    kept: float
+    """Share of these that is rendered better than the PSNR filter asks for."""
+    coverage: float
+    """Mean share of the square that is marked."""
+
+    @classmethod
+    def of(cls, files: MaskFiles, config: RunConfig) -> "MaskNumbers":
+        """The numbers of an opened cache with pixel masks, in which some frame is computed."""
+        assert files.pixels is not None, "own videos are refined"
+        computed = np.flatnonzero(files.maps.window >= 0)
+        psnr = files.maps.psnr[computed]
+        covered = [float((files.pixels.read(np.array([frame])) == 1).mean()) for frame in computed]
+        kept = float((psnr > config.distill.psnr_filter).mean())
+        return cls(files.store.num_frames, len(computed), float(psnr.mean()), kept, float(np.mean(covered)))
 
 
-def advice(numbers: dict[str, float], config: RunConfig) -> list[str]:
+def advice(numbers: MaskNumbers, config: RunConfig) -> list[str]:
     """What the masks would need to be better, the most important first."""
     found = []
     assert config.pretrained is not None, "own videos start from a checkpoint"
@@ -51,14 +63,14 @@ def advice(numbers: dict[str, float], config: RunConfig) -> list[str]:
             f"More pixels. Masks are made at {config.model.image_size} px, on patches of {config.model.patch_size} px: "
             "outlines are coarse and small things are missed."
         )
-    if numbers["kept"] < _POOR:
+    if numbers.kept < _POOR:
         found.append(
-            f"Smaller steps of the camera. {1 - numbers['kept']:.0%} of the frames are rendered below "
+            f"Smaller steps of the camera. {1 - numbers.kept:.0%} of the frames are rendered below "
             f"{config.distill.psnr_filter:g} dB: try a higher --fps, a steadier camera, or fixed exposure."
         )
-    if numbers["coverage"] > _CROWDED:
+    if numbers.coverage > _CROWDED:
         found.append(
-            f"A look at the pictures. Masks cover {numbers['coverage']:.0%} of the frame on average; either most of it "
+            f"A look at the pictures. Masks cover {numbers.coverage:.0%} of the frame on average; either most of it "
             "moves, or the renderer fails nearly everywhere."
         )
     if config.pseudo_masks.absolute_test != "off":
@@ -71,7 +83,7 @@ def advice(numbers: dict[str, float], config: RunConfig) -> list[str]:
 
 def masks_page(files: MaskFiles, config: RunConfig, report: IngestReport, videos: list[Path]) -> str:
     """The page as HTML; the videos lie beside it."""
-    numbers = mask_numbers(files, config)
+    numbers = MaskNumbers.of(files, config)
     by_name = {video.stem: video for video in videos}
     shown = tuple(
         Video(source.name, f"overlays/{by_name[source.name].name}", _about(source))
@@ -112,14 +124,14 @@ def _about(source: IngestedSource) -> str:
     return f"{source.used} frames in {len(source.clips)} clips; recorded at {size} px."
 
 
-def _facts(numbers: dict[str, float], config: RunConfig) -> KeyValues:
+def _facts(numbers: MaskNumbers, config: RunConfig) -> KeyValues:
     assert config.pretrained is not None
     digest = read_json(Path(config.pretrained) / "manifest.json").get("weights_digest", "not recorded")
     limit = f"{config.distill.psnr_filter:g} dB"
     return KeyValues((
-        ("frames with a mask", f"{numbers['computed']} of {numbers['frames']}; the others are in no window"),
-        ("rendering PSNR", f"{numbers['psnr']:.1f} dB on average; {numbers['kept']:.0%} of the frames over {limit}"),
-        ("marked", f"{numbers['coverage']:.1%} of the square on average"),
+        ("frames with a mask", f"{numbers.computed} of {numbers.frames}; the others are in no window"),
+        ("rendering PSNR", f"{numbers.psnr:.1f} dB on average; {numbers.kept:.0%} of the frames over {limit}"),
+        ("marked", f"{numbers.coverage:.1%} of the square on average"),
         ("renderer", f"{config.pretrained}, weights {digest}"),
         ("features", config.features.backbone),
         ("size", f"{config.model.image_size} px, patches of {config.model.patch_size} px"),

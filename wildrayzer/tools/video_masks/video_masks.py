@@ -10,7 +10,7 @@ from wildrayzer.io.files import write_bytes_atomic
 from wildrayzer.io.locks import LockHeldError, locked
 from wildrayzer.report.run_files import NO_WINDOWS, MaskFiles
 from wildrayzer.tools.video_masks.export import export
-from wildrayzer.tools.video_masks.page import advice, mask_numbers, masks_page
+from wildrayzer.tools.video_masks.page import MaskNumbers, advice, masks_page
 from wildrayzer.tools.video_masks.workflow import make_masks
 from wildrayzer.tools.video_masks.workspace import SPLIT, Workspace
 
@@ -73,5 +73,5 @@ def _write(workspace: Workspace, report: IngestReport) -> VideoMasks:
         raise ValueError(f"{workspace.folder}: {NO_WINDOWS}; record longer, or raise --fps")
     masks, videos = export(workspace, files, report)
     write_bytes_atomic(workspace.page, masks_page(files, config, report, videos).encode())
-    numbers = mask_numbers(files, config)
-    return VideoMasks(report, masks, videos, numbers["coverage"], advice(numbers, config))
+    numbers = MaskNumbers.of(files, config)
+    return VideoMasks(report, masks, videos, numbers.coverage, advice(numbers, config))

@@ -10,6 +10,7 @@ from wildrayzer.data.ingest.change import change_set
 from wildrayzer.data.ingest.clips import IngestOptions
 from wildrayzer.data.ingest.report import REPORT, IngestReport, read_report
 from wildrayzer.data.ingest.run_config import config_text
+from wildrayzer.data.ingest.sources import find_sources
 from wildrayzer.data.ingest.write import ingest
 from wildrayzer.io.files import write_bytes_atomic
 from wildrayzer.run.layout import RunLayout
@@ -88,7 +89,14 @@ class Workspace:
         """
         if not (self.data / REPORT).is_file():
             return ingest(videos, self.data, options)
-        change_set(self.data, videos, options=vars(options), replace_changed=True)
+        before = read_report(self.data)
+        if before.options != options:
+            cut = f"--fps {before.options.fps:g} --clip-length {before.options.clip_length}"
+            raise ValueError(f"--out {self.folder} holds videos cut by {cut}; give the same options, or another folder")
+        known = {source.content for source in before.sources}
+        new = [source.path for source in find_sources(videos).sources if source.content not in known]
+        if new:
+            change_set(self.data, new, replace_changed=True)
         return read_report(self.data)
 
     def configure(self, base: Path | None, checkpoint: Path | None) -> None:
