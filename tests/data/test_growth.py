@@ -260,6 +260,8 @@ def slowly(raw: Path, out: Path, processes: int) -> None:
 def start(*arguments):
     process = FORK.Process(target=slowly, args=arguments)
     process.start()
+    while process.is_alive() and os.getpgid(process.pid) != process.pid:
+        time.sleep(0.001)  # it has no session of its own yet
     return process
 
 
