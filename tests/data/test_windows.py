@@ -1,8 +1,10 @@
 """Residual windows: cover, hand-written cases, the file."""
 
 import json
+from dataclasses import replace
 from unittest.mock import MagicMock
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,9 +16,7 @@ from wildrayzer.data.sampling.windows import Window, WindowList, clip_windows
 
 
 def build(lengths: list[int], inputs: int, targets: int) -> WindowList:
-    store = MagicMock(spec=FrameStore, digest="d")
-    store.__len__.return_value = len(lengths)
-    store.length.side_effect = lengths.__getitem__
+    store = MagicMock(spec=FrameStore, digest="d", offsets=np.cumsum([0, *lengths]))
     return WindowList.build(store, ResidualsConfig(inputs=inputs, targets=targets))
 
 
@@ -92,10 +92,25 @@ def test_the_file_gives_back_the_same_list_and_refuses_changes(tmp_path):
     assert WindowList.load(file) == windows
     assert WindowList.load(file).digest == windows.digest
     document = json.loads(file.read_text())
-    document["windows"][0][1] = [3, 9]
+    assert list(document["by_length"]) == ["10", "31"], "windows of each length stand there once"
+    document["by_length"]["10"][0][0] = [3, 9]
     file.write_text(json.dumps(document))
     with pytest.raises(ValueError, match="does not fit its digest"):
         WindowList.load(file)
     file.write_text(json.dumps({**document, "version": 0}))
-    with pytest.raises(ValueError, match="version 0, not 1"):
+    with pytest.raises(ValueError, match="version 0, not 2"):
         WindowList.load(file)
+
+
+def test_files_of_version_1_and_lists_that_are_not_regular_are_read(tmp_path):
+    """Version 1 lists the windows of every clip."""
+    windows, file = build([10, 2, 10], 2, 6), tmp_path / "windows.json"
+    listed = [[one.scene, one.inputs, one.targets] for one in windows.windows]
+    document = {"version": 1, "store_digest": "d", "inputs": 2, "targets": 6, "lengths": [10, 2, 10]}
+    skipped = {"1": "2 frames, residuals.inputs = 2 need 3"}
+    file.write_text(json.dumps({**document, "skipped": skipped, "windows": listed, "digest": windows.digest}))
+    assert WindowList.load(file) == windows
+    own = replace(windows, windows=(Window(0, (1, 2), (0, 3)), *windows.windows[1:]))
+    own.save(file)
+    assert WindowList.load(file) == own
+    assert json.loads(file.read_text())["version"] == 1

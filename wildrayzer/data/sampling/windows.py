@@ -9,7 +9,9 @@ first, then evenly between, so that targets lie between inputs as they do in tra
 other frames borrow the nearest ones from beside them. A clip needs K + 1 frames.
 """
 
+import json
 from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -21,13 +23,18 @@ from wildrayzer.config.sections.masks import ResidualsConfig
 from wildrayzer.data.frame_store.manifest import StorePart
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.io.digests import digest_json
-from wildrayzer.io.files import read_json, write_json
+from wildrayzer.io.files import read_json, write_bytes_atomic
 
 VERSION = 1
-"""Version of the file and of the rule."""
+"""Version of the rule."""
+FILE_VERSION = 2
+"""Version of the file: it lists the windows of each clip length once. Files of version 1 list those of each clip."""
+
+_Views = tuple[tuple[int, ...], tuple[int, ...]]
+"""Inputs and targets of a window."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Window:
     """Inputs and targets, as frame numbers within the clip of scene number `scene`."""
 
@@ -85,15 +92,41 @@ class WindowList:
     @classmethod
     def build(cls, store: FrameStore, config: ResidualsConfig) -> "WindowList":
         """Enumerate the windows of all clips of a store."""
-        lengths = tuple(store.length(scene) for scene in range(len(store)))
-        windows: list[Window] = []
-        skipped: dict[int, str] = {}
-        for scene, length in enumerate(lengths):
-            if length < config.inputs + 1:
-                skipped[scene] = f"{length} frames, residuals.inputs = {config.inputs} need {config.inputs + 1}"
-            else:
-                windows += clip_windows(scene, length, inputs=config.inputs, targets=config.targets)
-        return cls(store.digest, config.inputs, config.targets, lengths, tuple(windows), skipped)
+        lengths = tuple(np.diff(store.offsets).tolist())
+        by_length = {
+            length: [
+                (one.inputs, one.targets)
+                for one in clip_windows(0, length, inputs=config.inputs, targets=config.targets)
+            ]
+            for length in set(lengths)
+            if length > config.inputs
+        }
+        return cls._of_lengths(store.digest, config.inputs, config.targets, lengths, by_length)
+
+    @classmethod
+    def _of_lengths(
+        cls, store_digest: str, inputs: int, targets: int, lengths: tuple[int, ...],
+        by_length: Mapping[int, Sequence[_Views]],
+    ) -> "WindowList":  # fmt: skip
+        """The list in which all clips of a length have the same windows; clips of other lengths are skipped."""
+        windows = tuple(
+            Window(scene, *views) for scene, length in enumerate(lengths) for views in by_length.get(length, ())
+        )
+        skipped = {
+            scene: f"{length} frames, residuals.inputs = {inputs} need {inputs + 1}"
+            for scene, length in enumerate(lengths)
+            if length not in by_length
+        }
+        return cls(store_digest, inputs, targets, lengths, windows, skipped)
+
+    def _by_length(self) -> dict[int, list[_Views]]:
+        """Windows of the first clip of each length that has some."""
+        found: dict[int, tuple[int, list[_Views]]] = {}
+        for window in self.windows:
+            scene, views = found.setdefault(self.lengths[window.scene], (window.scene, []))
+            if scene == window.scene:
+                views.append((window.inputs, window.targets))
+        return {length: views for length, (_, views) in found.items()}
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -150,7 +183,14 @@ class WindowList:
 
     def save(self, path: str | Path) -> None:
         """Write the list as JSON."""
-        write_json(path, {**self._document(), "digest": self.digest})
+        by_length = self._by_length()
+        whole: dict[str, Any] = self._document()
+        if self._of_lengths(self.store_digest, self.inputs, self.targets, self.lengths, by_length) == self:
+            for name in ("windows", "skipped"):
+                del whole[name]
+            whole |= {"version": FILE_VERSION, "by_length": by_length}
+        text = json.dumps({**whole, "digest": self.digest}, separators=(",", ":"))
+        write_bytes_atomic(path, f"{text}\n".encode())
 
     @classmethod
     def load(cls, path: str | Path) -> "WindowList":
@@ -161,14 +201,20 @@ class WindowList:
         """
         document = read_json(path)
         version = document.get("version") if isinstance(document, dict) else None
-        if version != VERSION:
-            raise ValueError(f"{path}: window list of version {version}, not {VERSION}; make it again")
+        if version not in (1, FILE_VERSION):
+            raise ValueError(f"{path}: window list of version {version}, not {FILE_VERSION}; make it again")
         try:
-            windows = tuple(Window(scene, tuple(ins), tuple(outs)) for scene, ins, outs in document["windows"])
-            skipped = {int(scene): reason for scene, reason in document["skipped"].items()}
-            lengths = tuple(document["lengths"])
-            made = cls(document["store_digest"], document["inputs"], document["targets"], lengths, windows, skipped)
-        except (KeyError, TypeError, AttributeError) as error:
+            head = document["store_digest"], document["inputs"], document["targets"], tuple(document["lengths"])
+            if version == FILE_VERSION:
+                by_length = {
+                    int(length): [(tuple(ins), tuple(outs)) for ins, outs in listed]
+                    for length, listed in document["by_length"].items()
+                }
+                made = cls._of_lengths(*head, by_length)
+            else:
+                windows = tuple(Window(scene, tuple(ins), tuple(outs)) for scene, ins, outs in document["windows"])
+                made = cls(*head, windows, {int(scene): reason for scene, reason in document["skipped"].items()})
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"{path}: the window list is damaged ({error!r}); make it again") from None
         if made.digest != document.get("digest"):
             raise ValueError(f"{path}: the window list does not fit its digest; make it again")
