@@ -8,9 +8,13 @@ import yaml
 
 from wildrayzer.config import ConfigError, RunConfig, load_config, parse_config
 from wildrayzer.config.variants import ablations_of
+from wildrayzer.datasets.required import to_fetch
+from wildrayzer.datasets.table import load_table
 from wildrayzer.evaluation.tables.tables import TableContext
 from wildrayzer.run.expected import ExpectedScores, training_runs
 from wildrayzer.run.layout import RunLayout
+from wildrayzer.tools.planning.jobs import planned_stages
+from wildrayzer.tools.planning.split_sizes import split_sizes
 
 ROOT = Path(__file__).parents[2]
 DEMO = yaml.safe_load((ROOT / "config" / "demo.yaml").read_text(encoding="utf-8"))
@@ -114,6 +118,49 @@ def test_a_run_can_train_open_rayzers_network():
         assert f"model.{option}" in found
 
 
-def test_shipped_configurations_load():
-    for path in sorted((ROOT / "config").glob("*.yaml")):
-        assert load_config(path).name
+RE10K, DL3DV = {"re10k", "index_re10k"}, {"dl3dv", "dl3dv_benchmark", "index_dl3dv"}
+
+
+@pytest.mark.parametrize(
+    ("name", "sizes", "views", "fetched", "scored"),
+    [
+        ("rayzer_dl3dv", (8, 12, 12, 3072), ([16], 8), DL3DV, {("dl3dv_test", 16), ("dl3dv_random", 16)}),
+        ("rayzer_re10k", (8, 12, 12, 3072), ([5], 5), RE10K, {("re10k_test", 5), ("re10k_index", 2)}),
+        ("open_rayzer_re10k", (8, 8, 8, 512), ([5], 5), RE10K, {("re10k_test", 5), ("re10k_index", 2)}),
+        ("open_rayzer_dl3dv", (8, 8, 8, 512), ([16], 8), DL3DV,
+         {("dl3dv_10k_test", 16), ("dl3dv_test", 16), ("dl3dv_random", 16)}),
+        ("lvsm_re10k", (0, 0, 24, 0), ([2], 6), RE10K, {("re10k_test", 2), ("re10k_five", 5)}),
+    ],
+)  # fmt: skip
+def test_published_configurations_have_their_sizes_data_and_plan(name, sizes, views, fetched, scored, tmp_path):
+    config = load_config(ROOT / "config" / f"{name}.yaml")
+    model, stage = config.model, config.pretrain
+    assert (model.camera_blocks, model.scene_blocks, model.decoder_blocks, model.scene_tokens) == sizes
+    assert (list(stage.views.inputs), stage.views.targets) == views
+    assert stage.batch // stage.micro_batch % config.world_size == 0, "the batch divides over the published GPUs"
+    assert set(to_fetch(config, load_table(), tmp_path)) == fetched | {"vgg16", "vgg19"}
+    jobs = expected(config).view_jobs()
+    assert {(where, count) for _, where, count in jobs} == scored
+    assert {row for row, _, _ in jobs} == {"nearest", "blend", model.renderer_row}
+    planned = {
+        stage.name: stage for stage in planned_stages(config, split_sizes(config, RunLayout(name, str(tmp_path))))
+    }
+    assert planned["pretrain"].gpus == config.compute.gpus
+    assert not {"residuals", "distill", "joint"} & set(planned)
+
+
+def test_rayzers_batch_is_one_number_of_gpus_away():
+    raw = yaml.safe_load((ROOT / "config" / "rayzer_dl3dv.yaml").read_text(encoding="utf-8"))
+    for gpus, nodes in ((32, 4), (8, 1), (4, 1)):
+        config = parse_config(merged(raw, {"compute": {"gpus": gpus}}))
+        assert (config.compute.nodes, config.pretrain.batch) == (nodes, 256)
+
+
+def test_every_value_of_a_published_configuration_has_its_source():
+    for name in ("rayzer_dl3dv", "rayzer_re10k", "open_rayzer_re10k", "open_rayzer_dl3dv", "lvsm_re10k"):
+        lines = (ROOT / "config" / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+        start, stop = lines.index("model:"), next(n for n, line in enumerate(lines) if line.startswith("benchmark:"))
+        numbers = [line for line in lines[start:stop] if any(digit in line.partition("#")[0] for digit in "0123456789")]
+        own = ("workers", "weights")
+        bare = [line for line in numbers if "# [" not in line and not line.strip().startswith(own)]
+        assert bare == [], name

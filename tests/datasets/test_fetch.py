@@ -261,6 +261,48 @@ def test_listings_give_scenes_and_frames(tmp_path):
         scene_names(tmp_path, "pixelsplat")
 
 
+def joining(tmp_path) -> SourceTable:
+    parts = {"1K": {"layout": "pixelsplat"}, "2K": {"layout": "pixelsplat"}, "10K": {"layout": "pixelsplat"},
+             "train": {"layout": "pixelsplat", "joins": ["1K", "2K"]}}  # fmt: skip
+    source = {"title": "A", "home": "https://example.org", "folder": "data/set", "provide": "ask", "parts": parts}
+    for number, name in enumerate(("1K", "2K", "10K")):
+        folder = tmp_path / "data/set" / name
+        folder.mkdir(parents=True)
+        (folder / "000000.torch").write_text(name)
+        (folder / "index.json").write_text(json.dumps({f"scene{number}": "000000.torch"}))
+    return SourceTable.model_validate({"sources": {"set": source}})
+
+
+def test_a_part_that_joins_others_holds_their_chunks_as_links(tmp_path):
+    table = joining(tmp_path)
+    place = tmp_path / "data/set/train"
+    assert fetch_source(table, "set", parts=["train"], root=tmp_path) == [place]
+    assert json.loads((place / "index.json").read_text()) == {"scene0": "1K-000000.torch", "scene1": "2K-000000.torch"}
+    assert [(place / f"{name}-000000.torch").read_text() for name in ("1K", "2K")] == ["1K", "2K"]
+    assert (place / "1K-000000.torch").readlink().as_posix() == "../1K/000000.torch"
+    assert scene_names(place, "pixelsplat") == ["scene0", "scene1"]
+    assert fetch_source(table, "set", parts=["train"], root=tmp_path) == []
+
+
+def test_a_scene_in_two_joined_parts_is_refused_by_name(tmp_path):
+    table = joining(tmp_path)
+    (tmp_path / "data/set/2K/index.json").write_text('{"scene0": "000000.torch"}')
+    with pytest.raises(ValueError, match=r"2K: scene scene0 is in 1K-000000\.torch as well"):
+        fetch_source(table, "set", root=tmp_path)
+    assert not (tmp_path / "data/set/train").exists()
+    (tmp_path / "data/set/2K/index.json").unlink()
+    with pytest.raises(ValueError, match=r"2K has no index\.json"):
+        fetch_source(table, "set", root=tmp_path)
+
+
+def test_a_part_can_join_only_chunks_of_parts_that_exist(tmp_path):
+    plain = joining(tmp_path).sources["set"].model_dump()
+    for joins, layout, message in ((["3K"], "pixelsplat", "joins \\['3K'\\]"), (["1K"], "lvsm", "joins lvsm")):
+        parts = {**plain["parts"], "train": {"layout": layout, "joins": joins}}
+        with pytest.raises(ValueError, match=message):
+            SourceTable.model_validate({"sources": {"set": {**plain, "parts": parts}}})
+
+
 def test_the_table_of_the_repository_is_valid_and_knows_the_published_counts():
     sources = load_table().sources
     parts = sources["dre10k"].parts

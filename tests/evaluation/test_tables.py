@@ -23,7 +23,7 @@ from wildrayzer.evaluation.metrics.bootstrap import (
 from wildrayzer.evaluation.metrics.cameras import camera_r2, camera_spread, relative_motion
 from wildrayzer.evaluation.tables.claims import check_claims, judge
 from wildrayzer.evaluation.tables.published import PUBLISHED, published_for
-from wildrayzer.evaluation.tables.rows import health_tables
+from wildrayzer.evaluation.tables.rows import health_tables, published_lines
 from wildrayzer.evaluation.tables.scores import read_manifests, read_scores, write_scores
 from wildrayzer.evaluation.tables.tables import TableContext, build_tables, intersect
 from wildrayzer.evaluation.tables.text import PIPED_WIDTH, latex, markdown, print_tables, table_console
@@ -437,10 +437,21 @@ def test_published_figures_show_beside_their_own_set_alone():
     of_five = {f.value for f in published_for("re10k_test", inputs=5) if f.metric == "psnr"}
     assert of_five == {25.80, 25.88, 24.30, 26.32}
     assert len({f.method for f in published_for("dl3dv_even", inputs=16)}) == 6
-    for split, counts in (("re10k_test", (2, 3, 4, 16)), ("dl3dv_test", (2, 5, 8))):
+    of_two = {f.method: f.value for f in published_for("re10k_index", inputs=2) if f.metric == "psnr"}
+    assert of_two == {"LVSM, decoder-only": 29.67, "LVSM, encoder-decoder": 28.60, "Efficient-LVSM": 29.86}
+    for split, counts in (("re10k_test", (3, 4, 16)), ("dl3dv_test", (2, 5, 8))):
         assert all(published_for(split, inputs=count) == [] for count in counts)
     assert [f.value for f in published_for("dre10k", masks=True)] == [0.182, 0.539, 0.539]
     assert len(PUBLISHED) == len(set(PUBLISHED))
+
+
+def test_withdrawn_figures_are_marked_beside_the_corrected_ones():
+    own = [one for one in published_for("dl3dv_test", inputs=16) if one.method == "RayZer, reproduced"]
+    lines = published_lines(own, [("full", "psnr"), ("full", "lpips")], lambda one: (one.region, one.metric))
+    assert lines == [
+        ("RayZer, reproduced (published, Open-RayZer, January 2026)", "22.14", "0.289"),
+        ("RayZer, reproduced (published, Open-RayZer, September 2025; withdrawn)", "20.84", "0.354"),
+    ]
 
 
 def poses(rng, scenes=40, views=4):

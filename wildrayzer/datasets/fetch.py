@@ -9,6 +9,7 @@ from typing import NoReturn
 
 from wildrayzer.datasets.download import Patience, alone, download
 from wildrayzer.datasets.hub import fetch_repository
+from wildrayzer.datasets.join import join_part
 from wildrayzer.datasets.on_disk import broken_link, locate, problem_of
 from wildrayzer.datasets.table import MANIFEST, Source, SourceTable
 from wildrayzer.datasets.unpack import is_archive, unpack
@@ -50,10 +51,21 @@ def fetch_source(
             or a failed download.
     """
     source = table.source(name)
-    wanted = list(source.parts if parts is None else parts)
-    for part in wanted:
+    asked = list(source.parts if parts is None else parts)
+    for part in asked:
         if part not in source.parts:
             raise ValueError(f"source {name} has no part {part!r}; known: {', '.join(source.parts)}")
+    joined = [part for part in _missing(source, asked, root) if source.parts[part].joins]
+    plain = [part for part in asked if not source.parts[part].joins]
+    wanted = list(dict.fromkeys([*plain, *(one for part in joined for one in source.parts[part].joins)]))
+    filled = _fetch_plain(source, name, wanted, root, patience)
+    return filled + [place for part in joined if (place := join_part(source, name, part, root=root)) is not None]
+
+
+def _fetch_plain(
+    source: Source, name: str, wanted: list[str], root: str | Path, patience: Patience | None
+) -> list[Path]:
+    """The same for parts that are downloaded, not joined from others."""
     if not _missing(source, wanted, root):  # no lock, since folders that several users read may be read-only
         logger.info("%s: everything is in its place", name)
         return []
@@ -71,7 +83,8 @@ def fetch_source(
         logger.info("%s: fetching %s; a source is downloaded whole", name, ", ".join(missing))
         version = _download(source, work, patience)
         found = {part: locate(work / "content", part, source.parts[part]) for part in missing}
-        found |= _others(source, work / "content", _missing(source, source.parts.keys() - found.keys(), root))
+        others = [part for part, entry in source.parts.items() if part not in found and not entry.joins]
+        found |= _others(source, work / "content", _missing(source, others, root))
         filled = []
         for part, path in found.items():
             if _put(path, place := Path(root) / source.place(part), name, source, version):

@@ -64,6 +64,8 @@ class Part(Record):
     """Layout that it must have."""
     find: tuple[str, ...] = ()
     """Patterns of its path in the download, of which the first that fits is taken; empty looks for its own name."""
+    joins: tuple[str, ...] = ()
+    """Parts of the same source whose chunks make up this one, as links; layout `pixelsplat` only."""
     scenes: int | None = Field(None, ge=1)
     """Published number of scenes."""
     frames: int | None = Field(None, ge=1)
@@ -110,6 +112,9 @@ class Source(Record):
             if not path or PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
                 raise ValueError(f"{path!r} must be a relative path without '..'")
         for name, part in self.parts.items():
+            unknown = sorted(set(part.joins) - {other for other, entry in self.parts.items() if not entry.joins})
+            if unknown or (part.joins and part.layout != "pixelsplat"):
+                raise ValueError(f"part {name!r} joins {unknown or part.layout}; join parts of layout pixelsplat")
             if part.layout == "file" and self.files and not any(part.find) and not self._holds(name):
                 raise ValueError(f"part {name!r} is no downloaded file and no archive could hold it")
         return self

@@ -95,6 +95,7 @@ def windows_of(store: FrameStore, split: str, inputs: int, config: BenchmarkConf
         inputs=inputs,
         targets=config.targets,
         min_distance=config.min_distance,
+        max_distance=config.max_distance,
         seed=config.seed,
         index_file=index,
     )

@@ -106,6 +106,8 @@ class BenchmarkConfig(Section):
     """Target views."""
     min_distance: int = Field(8, ge=1)
     """Least distance of the end frames in an evaluation window drawn without an index file."""
+    max_distance: int | None = Field(None, ge=1)
+    """Largest distance of the end frames in such a window; null takes clips as long as they are."""
     index: dict[str, FilePath] = Field(default_factory=dict)
     """Frozen index file for a split: {scene: {"context": [...], "target": [...]} or null}; `{inputs}` in its path
     stands for the number of input views."""
@@ -141,6 +143,10 @@ class BenchmarkConfig(Section):
                         "rename it"
                     )
                 taken += list(dict.fromkeys([name, row]))
+        if self.max_distance is not None and self.max_distance < self.min_distance:
+            raise ValueError(
+                f"benchmark.max_distance = {self.max_distance} is below benchmark.min_distance = {self.min_distance}"
+            )
         for name in self.sets:
             if not re.fullmatch(_NAME, name):
                 raise ValueError(
@@ -166,7 +172,16 @@ class BenchmarkConfig(Section):
     def for_set(self, name: str) -> "BenchmarkConfig":
         """The options that scoring the set `name` depends on: other rows and sets are of no consequence to it."""
         own = self.set_of(name)
-        kept = {"coseg", "force_inputs", "lpips_weights", "mask_threshold", "min_distance", "panels", "seed"}
+        kept = {
+            "coseg",
+            "force_inputs",
+            "lpips_weights",
+            "mask_threshold",
+            "max_distance",
+            "min_distance",
+            "panels",
+            "seed",
+        }
         return BenchmarkConfig(
             **{option: getattr(self, option) for option in kept},
             targets=own.targets or self.targets,

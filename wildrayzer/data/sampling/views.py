@@ -212,6 +212,7 @@ def evaluation_windows(
     inputs: int,
     targets: int,
     min_distance: int,
+    max_distance: int | None = None,
     seed: int,
     index_file: str | Path | None = None,
 ) -> EvaluationWindows:
@@ -224,8 +225,9 @@ def evaluation_windows(
     """
     if index_file is not None:
         return read_index(store, index_file)
-    # The largest distance of training does not bind an evaluation: clips are taken as long as they are.
-    longest = max([min_distance, inputs + targets, *np.diff(store.offsets).tolist()])
+    # The largest distance of training does not bind an evaluation: without one of its own, clips are taken as long as
+    # they are.
+    longest = max_distance or max([min_distance, inputs + targets, *np.diff(store.offsets).tolist()])
     views = ViewsConfig(
         inputs=(inputs,), targets=targets, min_distance=min_distance, max_distance=longest, shuffle=False
     )

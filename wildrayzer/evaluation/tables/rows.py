@@ -168,10 +168,10 @@ def published_lines(
         place_of: column of a published metric.
     """
     lines = []
-    for method, paper in dict.fromkeys((one.method, one.paper) for one in published):
+    for method, paper, withdrawn in dict.fromkeys((one.method, one.paper, one.withdrawn) for one in published):
         values = {place_of(one): one.value for one in published if (one.method, one.paper) == (method, paper)}
         texts = ("–" if place not in values else number(values[place], place[1]) for place in places)
-        lines.append((f"{method} (published, {paper})", *texts))
+        lines.append((f"{method} (published, {paper}{'; withdrawn' if withdrawn else ''})", *texts))
     return lines
 
 

@@ -13,6 +13,8 @@ from wildrayzer.tools.planning.stage import START_SECONDS, STORED, PlannedStage,
 from wildrayzer.tools.planning.work import backbone_cost, backbone_sizes, vgg19_cost
 from wildrayzer.training.objective import RECIPES, workload
 
+_POSES = ("image tokenizer", "camera encoder", "camera head")
+"""Parts of the network that the crop pretext runs; with given cameras there are none."""
 RESUME_STATES = 2
 """Number of resume states that are kept."""
 
@@ -40,7 +42,7 @@ def training_operations(config: RunConfig, recipe_name: str, stage: StageConfig)
             step += backbone_cost(sizes, micro * work.head_views, model.grid**2).forward
         operations += step / len(stage.views.inputs)
     pair = model_cost(model, Workload(batch=micro, inputs=1, targets=1))
-    pretext = total({part: pair[part] for part in ("image tokenizer", "camera encoder", "camera head")}).total
+    pretext = total({part: pair[part] for part in _POSES if part in pair}).total
     return passes * operations + pretext * min(stage.crop_pretext.steps, stage.steps) * stage.batch / micro
 
 

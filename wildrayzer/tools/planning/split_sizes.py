@@ -16,6 +16,8 @@ STATED_FRAMES = {
     ("lvsm", "test"): (1_541 / 76, "as D-RE10K's mask test"),
 }
 """Mean number of frames of a clip, and the origin of the number; D-RE10K's follow from its published sizes."""
+_STATED = {"pixelsplat": "re10k", "lvsm": "dre10k"}
+"""Source whose sizes are stated for a layout; a split of another source has no stated size."""
 ASSUMED_CLIPS, ASSUMED_FRAMES = 1_000, 10.0
 """For splits of unknown size."""
 
@@ -46,7 +48,8 @@ def _size(name: str, split: SplitConfig, config: RunConfig, layout: RunLayout) -
         clips = embedded.splits[name].scenes
         return SplitSize(clips, clips * embedded.frames, "data.embedded")
     use = "train" if split.purpose == "train" else "test"
-    published = STATED_CLIPS.get((split.layout, use))
+    known = split.source is None or split.source.startswith(_STATED[split.layout])
+    published = STATED_CLIPS.get((split.layout, use)) if known else None
     if split.expected_scenes is not None:
         origin, clips = "data.splits.expected_scenes", split.expected_scenes
     elif published is not None:
@@ -55,5 +58,7 @@ def _size(name: str, split: SplitConfig, config: RunConfig, layout: RunLayout) -
         origin, clips = "assumed, set data.splits.expected_scenes", ASSUMED_CLIPS
     if split.limit is not None and split.limit < clips:
         origin, clips = "data.splits.limit", split.limit
-    frames, basis = STATED_FRAMES.get((split.layout, use), (ASSUMED_FRAMES, "assumed"))
+    frames, basis = (ASSUMED_FRAMES, "assumed")
+    if known:
+        frames, basis = STATED_FRAMES.get((split.layout, use), (ASSUMED_FRAMES, "assumed"))
     return SplitSize(clips, round(clips * frames), f"{clips} clips ({origin}), {frames:.1f} frames per clip ({basis})")
