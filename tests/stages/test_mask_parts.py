@@ -1,4 +1,4 @@
-"""Masks of a split that grows: what is there stays, only new parts are made, and how clips are divided does not matter."""
+"""Masks of a split that grows: only new parts are made, all others stay, and how clips are divided does not matter."""
 
 import dataclasses
 import json
@@ -265,7 +265,9 @@ def test_a_damaged_part_is_made_again_and_the_others_stay(grown):
     first, second = (part.path for part in PixelMasks(grown / "pixel_masks.json").parts)
     before = {file: file.stat().st_mtime_ns for file in first.rglob("*")}
     (second / "mask" / "c" / "0" / "0" / "0").unlink()
-    with pytest.raises(ValueError, match=rf"{second.name} lacks the file mask/c/0/0/0; delete the part and .*json, and"):
+    with pytest.raises(
+        ValueError, match=rf"{second.name} lacks the file mask/c/0/0/0; delete the part and .*json, and"
+    ):
         PixelMasks(grown / "pixel_masks.json").read(np.array([20]))
     refined(grown)
     assert {file: file.stat().st_mtime_ns for file in first.rglob("*")} == before
