@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import Field, ValidationError
+from pydantic import Field
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -16,11 +16,13 @@ from wildrayzer.config.sections.model import ModelConfig
 from wildrayzer.io.digests import digest_file, digest_json
 from wildrayzer.io.files import read_json, replacing, write_json
 from wildrayzer.io.provenance import code_versions
+from wildrayzer.io.validated import validated
 from wildrayzer.models import WildRayZer
 
 FORMAT_VERSION = 1
 WEIGHTS_NAME = "model.safetensors"
 MANIFEST_NAME = "manifest.json"
+_FIX = "write the checkpoint again"
 
 
 class CheckpointManifest(Record):
@@ -109,7 +111,7 @@ def write_checkpoint(directory: str | Path, tensors: dict[str, Tensor], **manife
             weights_digest=digest_file(temporary), versions=dict(code_versions()), **manifest
         ).model_dump(mode="json")
     # a kill between the two renames leaves a manifest whose digest does not fit: readers refuse it
-    write_json(directory / MANIFEST_NAME, written)
+    write_json(directory / MANIFEST_NAME, written, checksum=True)
 
 
 def read_manifest(directory: str | Path) -> CheckpointManifest:
@@ -121,15 +123,11 @@ def read_manifest(directory: str | Path) -> CheckpointManifest:
     path = Path(directory) / MANIFEST_NAME
     if not path.is_file():
         raise ValueError(f"{directory}: no checkpoint here, {MANIFEST_NAME} is missing; name a checkpoint folder")
-    raw = read_json(path)
+    raw = read_json(path, fix=_FIX)
     version = raw.get("format_version") if isinstance(raw, dict) else None
     if version != FORMAT_VERSION:
-        raise ValueError(f"{path}: format version {version!r}, this version reads {FORMAT_VERSION}; write it again")
-    try:
-        return CheckpointManifest.model_validate(raw)
-    except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-        raise ValueError(f"{path}: damaged manifest ({faults}); write the checkpoint again") from None
+        raise ValueError(f"{path}: format version {version!r}, this version reads {FORMAT_VERSION}; {_FIX}")
+    return validated(raw, CheckpointManifest, source=path, fix=_FIX)
 
 
 def check_weights(directory: str | Path) -> Path:

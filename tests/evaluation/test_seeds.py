@@ -30,9 +30,13 @@ def make_run(folder, *, psnr=20.0, iou=0.3, r2="shift", more=(), claims=("better
         "note": "",
     }
     pd.DataFrame([{"claim": text, **claim} for text in claims]).to_csv(folder / "tables" / "claims.csv", index=False)
+    means = {"psnr": 20.0, "reordered": 0.0, "swapped": -4.0}
+    figure = {"low": 0.0, "high": 0.0, "error": 0.0, "scenes": 1, "frames": 1, "skipped": 0}
     health = {
-        "schema": 1, "camera_r2": r2 and {r2: psnr / 100},
-        "figures": {"reordered": {"mean": 0.0}, "swapped": {"mean": -4.0}},
+        "schema": 1, "kind": "health", "split": "s", "inputs": 2, "windows": 1, "camera_spread": 0.1,
+        "camera_r2": r2 and {r2: psnr / 100},
+        "figures": {name: {"mean": mean, **figure} for name, mean in means.items()},
+        "definitions": dict.fromkeys(means, "text"),
     }  # fmt: skip
     (folder / "scores" / "renderer.json").write_text(json.dumps(health))
     return folder

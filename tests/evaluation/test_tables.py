@@ -22,9 +22,10 @@ from wildrayzer.evaluation.metrics.bootstrap import (
 )
 from wildrayzer.evaluation.metrics.cameras import camera_r2, camera_spread, relative_motion
 from wildrayzer.evaluation.tables.claims import check_claims, judge
+from wildrayzer.evaluation.tables.manifests import read_healths, read_manifests
 from wildrayzer.evaluation.tables.published import PUBLISHED, published_for
 from wildrayzer.evaluation.tables.rows import health_tables, published_lines
-from wildrayzer.evaluation.tables.scores import read_manifests, read_scores, write_scores
+from wildrayzer.evaluation.tables.scores import read_scores, write_scores
 from wildrayzer.evaluation.tables.tables import TableContext, build_tables, intersect
 from wildrayzer.evaluation.tables.text import PIPED_WIDTH, latex, markdown, print_tables, table_console
 from wildrayzer.io.files import read_json, write_json
@@ -129,6 +130,7 @@ def health_file(folder):
         "schema": 1, "kind": "health", "split": "dynamic_test", "inputs": 2, "windows": 30, "camera_spread": 0.12,
         "camera_r2": {"tx": 0.4, "shift": 0.87}, "pose_accuracy": {"rpa_5": 0.125, "auc_20": 0.5},
         "figures": {"psnr": {**figure, "mean": 25.0}, "reordered": figure, "swapped": {**figure, "mean": -5.0}},
+        "definitions": dict.fromkeys(("psnr", "reordered", "swapped"), "text"),
     })  # fmt: skip
     return folder / "health.json"
 
@@ -376,7 +378,8 @@ def test_scores_of_another_run_or_without_a_value_are_refused():
 
 def test_scores_survive_the_file(tmp_path):
     rows = [("joint", "d", 2, "007", 1, "static", "psnr", 1 / 3), ("joint", "d", 2, "007", 0, "static", "psnr", np.nan)]
-    write_scores(rows, tmp_path / "s.csv", tmp_path / "s.json", {"kind": "views"})
+    about = {"kind": "views", "method": "joint", "split": "d", "inputs": 2, **COMMON}
+    write_scores(rows, tmp_path / "s.csv", tmp_path / "s.json", about)
     table = read_scores([tmp_path / "s.csv"])
     assert table["scene"].tolist() == ["007", "007"]
     np.testing.assert_allclose(table["value"], [np.nan, 1 / 3], atol=1e-6)
@@ -523,3 +526,30 @@ def test_table_of_the_renderer_has_pose_accuracy_where_it_was_measured():
     assert any("RPA@τ" in note for note in table.notes)
     (table,) = health_tables([old])
     assert not any("RPA" in text for text in (*table.columns, *table.notes))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "fault"),
+    [
+        ("manifest", lambda about: about.pop("method"), "method: Field required"),
+        ("manifest", lambda about: about["counts"].update(nan=[1]), "counts.nan: Input should be a valid dictionary"),
+        ("manifest", lambda about: about.update(digests="x"), "digests: Input should be a valid dictionary"),
+        ("health", lambda about: about["figures"].update(psnr=3), "figures.psnr: "),
+        (
+            "health",
+            lambda about: about.update(camera_r2={"tx": "much"}),
+            "camera_r2.tx: Input should be a valid number",
+        ),
+        ("health", lambda about: about["definitions"].pop("swapped"), "figures or definitions lack swapped"),
+        ("health", lambda about: about["figures"].pop("reordered"), "figures or definitions lack reordered"),
+    ],
+)
+def test_renamed_and_retyped_fields_of_manifests_are_named(tmp_path, name, change, fault):
+    rows = [("static", "dynamic_test", 2, "room", 0, "static", "psnr", 20.0)]
+    file = write_job(tmp_path, rows)[1] if name == "manifest" else health_file(tmp_path)
+    read = read_manifests if name == "manifest" else read_healths
+    about = read_json(file)
+    change(about)
+    write_json(file, about)
+    with pytest.raises(ValueError, match=re.escape(f"{file} is damaged or of another version ({fault}")):
+        read([file])

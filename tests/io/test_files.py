@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -55,3 +56,14 @@ def test_what_a_killed_writer_left_is_removed_and_a_live_ones_file_is_kept(tmp_p
     live.touch()
     write_json(file, {"whole": True})
     assert sorted(tmp_path.iterdir()) == sorted([file, live])
+
+
+def test_a_checksum_in_json_is_compared_and_taken_away(tmp_path):
+    content = {"a": [1, 2.5, float("inf")], "b": {"c": None}, "d": Path("x")}
+    write_json(tmp_path / "a.json", content, checksum=True)
+    assert read_json(tmp_path / "a.json") == {**content, "d": "x"}
+    text = (tmp_path / "a.json").read_text()
+    for old, new in (("2.5", "2.4"), ('"c"', '"e"'), ("null", "0"), ("Infinity", "NaN")):
+        (tmp_path / "a.json").write_text(text.replace(old, new))
+        with pytest.raises(ValueError, match=r"a\.json has changed since it was written: .*; mend it"):
+            read_json(tmp_path / "a.json", fix="mend it")

@@ -7,6 +7,7 @@ from safetensors.torch import load_file, save_file
 from wildrayzer.checkpoint import load_checkpoint, load_tensors, read_manifest, save_checkpoint
 from wildrayzer.config.sections.model import ModelConfig
 from wildrayzer.io.digests import digest_file
+from wildrayzer.io.files import read_json
 from wildrayzer.models import WildRayZer
 
 CONFIG = ModelConfig(
@@ -86,7 +87,7 @@ def test_a_failing_write_leaves_the_old_checkpoint(saved, monkeypatch):
 
 def edit(directory, **changes):
     path = directory / "manifest.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    path.write_text(json.dumps(read_json(path) | changes))  # without a checksum, as earlier versions wrote it
 
 
 def test_faults_are_named(saved, tmp_path):
@@ -97,8 +98,15 @@ def test_faults_are_named(saved, tmp_path):
     with pytest.raises(ValueError, match="format version 99, this version reads 1"):
         load_checkpoint(directory)
     edit(directory, format_version=1, step="many")
-    with pytest.raises(ValueError, match=r"damaged manifest \(step: "):
+    with pytest.raises(ValueError, match=r"manifest\.json is damaged or of another version \(step: "):
         load_checkpoint(directory)
+
+
+def test_a_changed_digit_of_the_manifest_is_noticed(saved):
+    path = saved[0] / "manifest.json"
+    path.write_text(path.read_text().replace('"step": 7', '"step": 8'))
+    with pytest.raises(ValueError, match=r"manifest\.json has changed since it was written"):
+        read_manifest(saved[0])
 
 
 def test_damaged_or_exchanged_weights_are_refused(saved):

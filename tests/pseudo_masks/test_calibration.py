@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from wildrayzer.config.sections.masks import PseudoMasksConfig
+from wildrayzer.io.files import read_json, write_json
 from wildrayzer.pseudo_masks.calibration import (
     AbsoluteThresholds,
     apply_threshold,
@@ -123,4 +124,8 @@ def test_bad_calibration_input(tmp_path):
         calibrate(d_dino * np.float16("nan"), d_ssim, psnr, clusters, PATCH)
     (tmp_path / "t.json").write_text("[1, 2]")
     with pytest.raises(ValueError, match="these are no thresholds of the absolute test"):
+        AbsoluteThresholds.load(tmp_path / "t.json")
+    calibrate(*static_maps(0), PATCH).save(tmp_path / "t.json")
+    write_json(tmp_path / "t.json", read_json(tmp_path / "t.json") | {"patch": "high", "weighting": None})
+    with pytest.raises(ValueError, match=r"t\.json is damaged or of another version \(patch: .*; weighting: "):
         AbsoluteThresholds.load(tmp_path / "t.json")

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from wildrayzer.io.digests import digest_json
+
 
 def umask() -> int:
     """Permission bits that new files of this process do not get."""
@@ -82,24 +84,42 @@ def write_bytes_atomic(path: str | Path, payload: bytes) -> None:
         temporary.write_bytes(payload)
 
 
-def write_json(path: str | Path, value: Any) -> None:
-    """Write readable JSON atomically."""
-    write_bytes_atomic(path, (json.dumps(value, indent=2, sort_keys=False, default=str) + "\n").encode())
+_CHECKSUM = "file_checksum"
+"""Last entry of a JSON file that states its own digest."""
+
+
+def write_json(path: str | Path, value: Any, *, checksum: bool = False) -> None:
+    """Write readable JSON atomically.
+
+    Args:
+        path: the file.
+        value: anything like JSON; other objects are written as their text.
+        checksum: add the digest of the content, which `read_json` compares and takes away; for mappings only, and for
+            files that nobody edits.
+    """
+    text = json.dumps(value, indent=2, sort_keys=False, default=str)
+    if checksum:
+        content = json.loads(text)
+        text = json.dumps({**content, _CHECKSUM: digest_json(content)}, indent=2)
+    write_bytes_atomic(path, f"{text}\n".encode())
 
 
 def read_json(path: str | Path, *, fix: str = "delete it and run the stage again") -> Any:
-    """Read JSON, with or without a byte-order mark.
+    """Read JSON, with or without a byte-order mark; a checksum of `write_json` is compared.
 
     Args:
         path: the file.
         fix: what to do about a broken file; the default is for files that a stage has written.
 
     Raises:
-        ValueError: the file is not valid JSON; it is named.
+        ValueError: the file is not valid JSON, or has changed since it was written; it is named.
         FileNotFoundError: there is no such file.
     """
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not valid JSON ({error}); {fix}") from None
+    if isinstance(content, dict) and (recorded := content.pop(_CHECKSUM, None)) not in (None, digest_json(content)):
+        raise ValueError(f"{path} has changed since it was written: its checksum is {recorded}; {fix}")
+    return content

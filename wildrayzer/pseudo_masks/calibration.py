@@ -17,6 +17,7 @@ from scipy import ndimage
 from wildrayzer.config.sections.masks import PseudoMasksConfig
 from wildrayzer.io.digests import digest_json
 from wildrayzer.io.files import read_json, write_json
+from wildrayzer.io.validated import validated
 from wildrayzer.pseudo_masks.fusion import dino_weight
 
 _LEAST_SCALE = 1e-6
@@ -66,7 +67,7 @@ class AbsoluteThresholds:
 
     def save(self, path: str | Path) -> None:
         """Write JSON atomically."""
-        write_json(path, dataclasses.asdict(self))
+        write_json(path, dataclasses.asdict(self), checksum=True)
 
     @classmethod
     def load(cls, path: str | Path) -> "AbsoluteThresholds":
@@ -77,12 +78,19 @@ class AbsoluteThresholds:
             FileNotFoundError: there is no such file.
         """
         raw = read_json(path)
+<<<<<<< HEAD
         fields = {field.name for field in dataclasses.fields(cls)}
         if not isinstance(raw, dict) or set(raw) | {"parts"} != fields:
             raise ValueError(
                 f"{path}: these are no thresholds of the absolute test; delete the file and calibrate again"
             )
         return cls(**raw)
+=======
+        fix = "delete the file and calibrate again"
+        if not isinstance(raw, dict) or set(raw) != {field.name for field in dataclasses.fields(cls)}:
+            raise ValueError(f"{path}: these are no thresholds of the absolute test; {fix}")
+        return validated(raw, cls, source=path, fix=fix)
+>>>>>>> ceb78f7 (JSON of stages states its checksum and is read through models that name file and field: checkpoints, scores, health, thresholds, identities)
 
     def check(self, config: PseudoMasksConfig) -> None:
         """Refuse thresholds that were calibrated for other options.

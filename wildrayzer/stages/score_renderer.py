@@ -64,4 +64,4 @@ def score_renderer_health(
     about_split = describe_split(
         len(store), windows.skipped, {"store": store.digest, "checkpoint": about.weights_digest}
     )
-    write_json(out, {"schema": 1, **code_versions(), **extra, **about_split, **health})
+    write_json(out, {"schema": 1, **code_versions(), **extra, **about_split, **health}, checksum=True)

@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from wildrayzer.evaluation.tables.files import write_named
-from wildrayzer.evaluation.tables.scores import read_manifests, read_scores
+from wildrayzer.evaluation.tables.manifests import read_healths, read_manifests
+from wildrayzer.evaluation.tables.scores import read_scores
 from wildrayzer.evaluation.tables.tables import TableContext, Tables, build_tables
 from wildrayzer.evaluation.tables.text import latex, markdown
 from wildrayzer.io.digests import digest_folder
@@ -39,9 +40,7 @@ def load_tables(
     about = read_manifests(sorted(map(str, manifests)))
     for manifest in about:
         _warn_of_replaced_files(manifest)
-    return build_tables(
-        read_scores(sorted(map(str, scores))), about, read_manifests(sorted(map(str, healths))), context
-    )
+    return build_tables(read_scores(sorted(map(str, scores))), about, read_healths(sorted(map(str, healths))), context)
 
 
 def _warn_of_replaced_files(manifest: Mapping[str, Any]) -> None:

@@ -18,13 +18,27 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import BaseModel, Field
 
-from wildrayzer.io.files import read_json, write_bytes_atomic, write_json
+from wildrayzer.io.files import write_bytes_atomic, write_json
+from wildrayzer.io.validated import read_validated
 
 logger = logging.getLogger(__name__)
 _NAME = re.compile(r"step-(\d{9})\.pt$")
 _KEPT = 2
 _DIGEST_BYTES = 32
+
+
+class _Rounding(BaseModel):
+    step: int
+    options: dict[str, Any]
+
+
+class _Marker(BaseModel):
+    """What `identity.json` holds; the first versions recorded no rounding options."""
+
+    identity: str
+    rounding: list[_Rounding] = Field(default_factory=list)
 
 
 class ResumeFolder:
@@ -96,7 +110,7 @@ class ResumeFolder:
         return self.folder / "identity.json"
 
     def _write_marker(self) -> None:
-        write_json(self._marker, {"identity": self.identity, "rounding": self.history})
+        write_json(self._marker, {"identity": self.identity, "rounding": self.history}, checksum=True)
 
     def save(self, step: int, state: dict[str, Any]) -> None:
         """Write the state after `step` optimiser steps, led by its SHA-256, and drop all but the newest two."""
@@ -145,11 +159,9 @@ class ResumeFolder:
 def _read_marker(path: Path) -> dict[str, Any]:
     """Which run the states belong to; empty without a marker, or with one that cannot be read."""
     try:
-        marker = read_json(path)
+        return read_validated(path, _Marker, fix="").model_dump()
     except (OSError, ValueError):
         return {}
-    whole = isinstance(marker, dict) and isinstance(marker.get("rounding", []), list)
-    return marker if whole else {}
 
 
 def _read(path: Path, step: int) -> dict[str, Any] | None:

@@ -14,8 +14,8 @@ import pandas as pd
 from wildrayzer.config import RunConfig
 from wildrayzer.evaluation.metrics.bootstrap import MIN_SCENES
 from wildrayzer.evaluation.tables.files import read_claims, read_summary
+from wildrayzer.evaluation.tables.manifests import read_healths
 from wildrayzer.evaluation.tables.tables import TableContext
-from wildrayzer.io.files import read_json
 from wildrayzer.run.layout import RunLayout
 
 _PLURAL = {"holds": "hold", "does not hold": "do not hold"}
@@ -72,7 +72,7 @@ class RunHighlights:
             ValueError: there are none yet, or they are damaged.
         """
         kinds = TableContext.from_config(config).kinds
-        health = read_json(layout.renderer_scores) if Path(layout.renderer_scores).is_file() else None
+        (health,) = read_healths([layout.renderer_scores]) if Path(layout.renderer_scores).is_file() else (None,)
         summary, claims = read_summary(layout.tables), read_claims(layout.tables)
         return cls(tuple(highlights(summary, kinds, health)), verdicts(claims))
 

@@ -12,15 +12,15 @@ import numpy as np
 import pandas as pd
 
 from wildrayzer.evaluation.tables.files import read_named, write_named
+from wildrayzer.evaluation.tables.manifests import SCHEMA, read_manifests
 from wildrayzer.io.digests import digest_file
-from wildrayzer.io.files import read_json, write_bytes_atomic, write_json
+from wildrayzer.io.files import write_bytes_atomic, write_json
 from wildrayzer.io.provenance import code_versions
 
 logger = logging.getLogger(__name__)
 
 COLUMNS = ("method", "split", "inputs", "scene", "frame", "region", "metric", "value")
 KEYS = COLUMNS[:-1]
-SCHEMA = 1
 _FIX = "delete it and run the benchmark stage again"
 
 
@@ -81,7 +81,7 @@ def write_scores(
     }
     write_bytes_atomic(scores, write_named(table).encode())
     about = {"schema": SCHEMA, **code_versions(), **extra, "counts": counts, "scores_digest": digest_file(scores)}
-    write_json(manifest, about)
+    write_json(manifest, about, checksum=True)
 
 
 def read_scores(paths: Iterable[str | Path]) -> pd.DataFrame:
@@ -148,20 +148,3 @@ def _read_one(path: Path) -> pd.DataFrame:
     if table.duplicated(list(KEYS)).any():
         raise ValueError(f"{path}: holds a score twice; {_FIX}")
     return table.astype({"inputs": int, "frame": int, "value": float})
-
-
-def read_manifests(paths: Iterable[str | Path]) -> list[dict[str, Any]]:
-    """Read the manifests beside score files.
-
-    Raises:
-        ValueError: a file is missing, broken or of another schema.
-    """
-    manifests = []
-    for path in paths:
-        if not Path(path).is_file():
-            raise ValueError(f"{path}: no such manifest; run the benchmark stage first")
-        manifest = read_json(path)
-        if not isinstance(manifest, dict) or manifest.get("schema") != SCHEMA:
-            raise ValueError(f"{path}: not a score manifest of schema {SCHEMA}; run the benchmark stage again")
-        manifests.append(manifest)
-    return manifests

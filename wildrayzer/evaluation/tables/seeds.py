@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from wildrayzer.evaluation.tables.files import read_claims, read_summary
-from wildrayzer.evaluation.tables.scores import read_manifests
+from wildrayzer.evaluation.tables.manifests import read_healths
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def _row(topic: Topic, method: str, summaries: dict[str, pd.DataFrame]) -> tuple
 
 
 def _cameras(folders: Mapping[str, Path]) -> str:
-    healths = read_manifests(folder / "scores" / "renderer.json" for folder in folders.values())
+    healths = read_healths(folder / "scores" / "renderer.json" for folder in folders.values())
     known = [set(health["camera_r2"]) for health in healths if health["camera_r2"]]  # null without true cameras
     rows = []
     for name in sorted(set.intersection(*known)) if known else []:

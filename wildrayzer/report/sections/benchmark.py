@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from wildrayzer.config import RunConfig
+from wildrayzer.evaluation.tables.manifests import read_healths
 from wildrayzer.evaluation.tables.rows import Table, number
 from wildrayzer.evaluation.tables.text import read_tables
-from wildrayzer.io.files import read_json
 from wildrayzer.report.page.page import Block, KeyValues, Note, TextTable
 from wildrayzer.run.layout import RunLayout
 
@@ -32,7 +32,7 @@ def health_block(layout: RunLayout) -> Block:
     file = Path(layout.renderer_scores)
     if not file.is_file():
         return Note("The static renderer's cameras are not examined yet, so they are left out.")
-    health = read_json(file)
+    (health,) = read_healths([file])
     rows = [("Measured on", f"{health['split']}, {health['inputs']} inputs, {health['windows']} windows")]
     for name, metric in health["figures"].items():
         mean, low, high = (number(metric[key], "psnr") for key in ("mean", "low", "high"))
