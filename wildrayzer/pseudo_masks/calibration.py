@@ -78,19 +78,10 @@ class AbsoluteThresholds:
             FileNotFoundError: there is no such file.
         """
         raw = read_json(path)
-<<<<<<< HEAD
-        fields = {field.name for field in dataclasses.fields(cls)}
-        if not isinstance(raw, dict) or set(raw) | {"parts"} != fields:
-            raise ValueError(
-                f"{path}: these are no thresholds of the absolute test; delete the file and calibrate again"
-            )
-        return cls(**raw)
-=======
         fix = "delete the file and calibrate again"
-        if not isinstance(raw, dict) or set(raw) != {field.name for field in dataclasses.fields(cls)}:
+        if not isinstance(raw, dict) or set(raw) | {"parts"} != {field.name for field in dataclasses.fields(cls)}:
             raise ValueError(f"{path}: these are no thresholds of the absolute test; {fix}")
         return validated(raw, cls, source=path, fix=fix)
->>>>>>> ceb78f7 (JSON of stages states its checksum and is read through models that name file and field: checkpoints, scores, health, thresholds, identities)
 
     def check(self, config: PseudoMasksConfig) -> None:
         """Refuse thresholds that were calibrated for other options.
