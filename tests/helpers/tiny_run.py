@@ -2,12 +2,13 @@
 
 import json
 import os
-import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 from wildrayzer.run.layout import RunLayout
+from wildrayzer.tools.reruns import TRIGGERS
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "resources" / "tiny.yaml"
@@ -26,13 +27,24 @@ def snakemake(folder, *arguments, check=True):
 
 
 def planned(folder, *arguments):
-    """Rules, and how often each, of a dry run."""
-    result = snakemake(folder, "--dry-run", *arguments)
-    table = re.search(r"Job stats:\n.*\n[- ]+\n(.*?)\ntotal", result.stdout + result.stderr, re.DOTALL)
-    if table is None:
-        assert "Nothing to be done" in result.stdout + result.stderr
-        return {}
-    return {name: int(count) for name, count in (line.split() for line in table[1].splitlines())}
+    """Rules, and how often each, that a call of Snakemake with these arguments would run; evaluated in this process."""
+    from snakemake.api import SnakemakeApi
+    from snakemake.cli import get_argument_parser, parse_config
+    from snakemake.settings.enums import RerunTrigger
+    from snakemake.settings.types import ConfigSettings, DAGSettings, OutputSettings, Quietness, ResourceSettings
+
+    chosen = get_argument_parser().parse_args(["--cores", "2", "--configfile", str(TINY), *map(str, arguments)])
+    triggers = frozenset(RerunTrigger.parse_choice(name) for name in TRIGGERS)
+    with SnakemakeApi(OutputSettings(dryrun=True, quiet=frozenset({Quietness.ALL}))) as api:
+        workflow = api.workflow(
+            resource_settings=ResourceSettings(cores=2),
+            config_settings=ConfigSettings(config=parse_config(chosen.config), configfiles=chosen.configfile),
+            snakefile=ROOT / "Snakefile",
+            workdir=Path(folder),
+        )
+        graph = workflow.dag(DAGSettings(targets=frozenset(chosen.targets), rerun_triggers=triggers))
+        graph.printrulegraph()  # after a dry run, no job would need to run
+        return dict(Counter(job.rule.name for job in workflow._workflow.dag.needrun_jobs()))
 
 
 def another_runs_cache(folder):
