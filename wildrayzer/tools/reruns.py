@@ -4,12 +4,14 @@ import contextlib
 import io
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from wildrayzer.checkpoint import check_weights
 from wildrayzer.config import load_config
+from wildrayzer.data.frame_store.manifest import find_store
+from wildrayzer.data.frame_store.store import adopt_store
 from wildrayzer.run.expected import ExpectedScores, training_runs
 from wildrayzer.run.layout import RunLayout
 from wildrayzer.run.origins import foreign_caches
@@ -77,11 +79,19 @@ def difference(config: Path, *, snakefile: Path) -> list[str]:
     ]
 
 
+def _list_earlier_stores(layout: RunLayout, splits: Iterable[str]) -> None:
+    """Give frame stores of one folder, as earlier versions made them, a manifest."""
+    for manifest in map(Path, map(layout.store, splits)):
+        found = find_store(manifest)
+        if found is not None and found != manifest:
+            adopt_store(found, manifest)
+
+
 def adopt(config: Path, *, snakefile: Path, keep: bool = False) -> int:
     """Take the results of a run that was copied, moved or made by an earlier version as they are.
 
     Outputs are compared with what their jobs recorded, caches and checkpoints by digest. Then Snakemake is told that
-    they are up to date.
+    they are up to date. Frame stores of earlier versions become splits of one part; no frame is copied.
 
     Args:
         config: configuration file of the run.
@@ -99,6 +109,7 @@ def adopt(config: Path, *, snakefile: Path, keep: bool = False) -> int:
     layout = RunLayout(options.name)
     if not Path(layout.base).is_dir():
         raise ValueError(f"{layout.base}: no such folder; call this where results/ of the run {options.name} lies")
+    _list_earlier_stores(layout, options.data.splits)
     wrong = damaged_outputs(str(layout.base))
     masks = ExpectedScores(options, layout).cached_masks()
     wrong += foreign_caches(layout, rounds=options.rounds, masks=masks)

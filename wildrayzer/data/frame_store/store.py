@@ -175,6 +175,6 @@ def adopt_store(store: str | Path, path: str | Path) -> None:
     """
     manifest = PartReader(Path(store), OpenShards()).manifest
     folder = parts_folder(path)
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     Path(store).rename(folder / f"{manifest.digest}.zarr")
     manifest.save(path)
