@@ -22,7 +22,7 @@ from wildrayzer.run.layout import RunLayout
 from wildrayzer.training.resume import ResumeFolder
 
 
-def _read_store(path: Path) -> list[bytes]:
+def read_store(path: Path) -> list[bytes]:
     store = FrameStore(path)
     everything = np.arange(store.num_frames)
     about = [store.digest, store.scenes, store.attributes, store.image_size]
@@ -34,29 +34,29 @@ def _about(group: CacheGroup) -> bytes:
     return repr([group.digest, group.digests, group.scenes, group.sizes, group.about]).encode()
 
 
-def _read_residuals(path: Path) -> list[bytes]:
+def read_residuals(path: Path) -> list[bytes]:
     maps = ResidualMaps(path)
-    names = ("d_dino", "d_ssim", "clusters", "psnr", "window", "offsets")
-    return [_about(maps), *(maps.all(name).tobytes() for name in names)]
+    names = ("d_dino", "d_ssim", "clusters", "psnr", "window")
+    return [_about(maps), maps.offsets.tobytes(), *(maps.all(name).tobytes() for name in names)]
 
 
-def _read_patches(path: Path) -> list[bytes]:
+def read_patches(path: Path) -> list[bytes]:
     masks = PatchMasks(path)
     return [_about(masks), masks.all("mask").tobytes(), masks.offsets.tobytes()]
 
 
-def _read_pixels(path: Path) -> list[bytes]:
+def read_pixels(path: Path) -> list[bytes]:
     masks = PixelMasks(path)
     return [_about(masks), masks.read(np.arange(masks.num_frames)).tobytes(), masks.offsets.tobytes()]
 
 
-def _read_checkpoint(path: Path) -> list[bytes]:
+def read_checkpoint(path: Path) -> list[bytes]:
     model, manifest = load_checkpoint(path)
     weights = [tensor.numpy().tobytes() for tensor in model.state_dict().values()]
     return [*weights, manifest.model_dump_json(exclude={"extra"}).encode()]
 
 
-def _read_state(path: Path) -> list[bytes]:
+def read_state(path: Path) -> list[bytes]:
     """The newest whole state; the one before it counts as the same, because a run goes on from either alike."""
     state = ResumeFolder(path, identity="").load()
     if state is None:
@@ -81,13 +81,13 @@ class Artefact:
 
 
 ARTEFACTS = (
-    Artefact("frame store", "prepare_split", _read_store),
-    Artefact("frame store as JPEG", "prepare_split", _read_store, run="jpeg"),
-    Artefact("residuals", "join_residuals", _read_residuals),
-    Artefact("patch masks", "vote_masks", _read_patches),
-    Artefact("pixel masks", "refine_masks", _read_pixels),
-    Artefact("checkpoint", "train_pretrain", _read_checkpoint, "model.safetensors"),
-    Artefact("resume state", "train_pretrain", _read_state, "step-*.pt", RunLayout("tiny").state("pretrain")),
+    Artefact("frame store", "prepare_split", read_store),
+    Artefact("frame store as JPEG", "prepare_split", read_store, run="jpeg"),
+    Artefact("residuals", "join_residuals", read_residuals),
+    Artefact("patch masks", "vote_masks", read_patches),
+    Artefact("pixel masks", "refine_masks", read_pixels),
+    Artefact("checkpoint", "train_pretrain", read_checkpoint, "model.safetensors"),
+    Artefact("resume state", "train_pretrain", read_state, "step-*.pt", RunLayout("tiny").state("pretrain")),
 )
 
 
@@ -100,7 +100,7 @@ def damage(made: Path, folder: Path, artefact: Artefact, *, times: int, seed: in
     files = sorted(file for file in place.glob(artefact.pattern) if file.is_file() and file.stat().st_size)
     chosen = random.Random(f"{seed}-{artefact.name}")
     counts: dict[str, Counter[str]] = {}
-    for kind, harm in (("cut short", _cut), ("bit turned", _flip)):
+    for kind, harm in (("cut short", _cut), ("bit turned", flipped)):
         counts[kind] = Counter()
         for _ in range(times):
             file = chosen.choice(files)
@@ -113,7 +113,7 @@ def damage(made: Path, folder: Path, artefact: Artefact, *, times: int, seed: in
 
 
 def _verdict(artefact: Artefact, place: Path, whole: list[bytes]) -> str:
-    with _warnings() as said:
+    with warnings_of_the_package() as said:
         try:
             found = artefact.read(place)
         except (ValueError, OSError, RuntimeError, LookupError, TypeError, AttributeError) as error:
@@ -124,7 +124,7 @@ def _verdict(artefact: Artefact, place: Path, whole: list[bytes]) -> str:
 
 
 @contextlib.contextmanager
-def _warnings() -> Iterator[list[str]]:
+def warnings_of_the_package() -> Iterator[list[str]]:
     """What the package logs meanwhile."""
     said: list[str] = []
     handler = logging.Handler(logging.WARNING)
@@ -143,6 +143,6 @@ def _cut(content: bytes, chosen: random.Random) -> bytes:
     return content[: chosen.randrange(len(content))]
 
 
-def _flip(content: bytes, chosen: random.Random) -> bytes:
+def flipped(content: bytes, chosen: random.Random) -> bytes:
     place, bit = chosen.randrange(len(content)), chosen.randrange(8)
     return content[:place] + bytes([content[place] ^ 1 << bit]) + content[place + 1 :]
