@@ -72,7 +72,7 @@ def run(
     for reason in made.report.skipped.values():
         warn(printable(f"skipped  {reason}"))
     typer.echo(f"marked   {made.coverage:.1%} of the frame on average, over {made.report.totals['clips']} clips")
-    typer.echo(f"written  {folder / 'masks'}: {made.masks} masks; {folder / 'overlays'}: {len(made.videos)} videos")
+    typer.echo(f"written  {folder / 'masks'}: {made.masks} masks; {', '.join(map(str, made.videos))}")
     typer.echo(f"look at  {folder / 'index.html'}")
     typer.echo("For better masks:")
     for line in made.advice:

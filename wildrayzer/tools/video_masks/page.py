@@ -5,9 +5,9 @@ from pathlib import Path
 
 import numpy as np
 
+from wildrayzer.checkpoint import read_manifest
 from wildrayzer.config import RunConfig
 from wildrayzer.data.ingest.report import IngestedSource, IngestReport
-from wildrayzer.io.files import read_json
 from wildrayzer.report.page.page import KeyValues, Note, Section, Video, render_page
 from wildrayzer.report.run_files import MaskFiles
 from wildrayzer.report.sections.gallery import colour_scales, how_masks_are_made, mask_gallery
@@ -16,6 +16,11 @@ from wildrayzer.tools.video_masks.workspace import CHECKPOINT
 _POOR, _CROWDED = 0.5, 0.4
 """Shares from which on advice is given: of frames that are rendered badly, and of the frame that masks cover."""
 _FEW_PIXELS = 128
+
+
+def weights_digest(checkpoint: str | Path) -> str:
+    """Digest of the weights in a checkpoint folder, as its manifest has it."""
+    return read_manifest(checkpoint).weights_digest
 
 
 @dataclass(frozen=True)
@@ -48,15 +53,15 @@ def advice(numbers: MaskNumbers, config: RunConfig) -> list[str]:
     """What the masks would need to be better, the most important first."""
     found = []
     assert config.pretrained is not None, "own videos start from a checkpoint"
-    if Path(config.pretrained).resolve() == CHECKPOINT.resolve():
+    if weights_digest(config.pretrained) == weights_digest(CHECKPOINT):
         found.append(
             "A renderer that has seen real scenes. This one learned procedural rooms for a few minutes, and marks "
             "whatever it renders badly. Import a released checkpoint and name it by --checkpoint (docs/checkpoints.md)."
         )
     if config.features.backbone == "descriptor":
         found.append(
-            "Learned features. The descriptor stands in for DINOv3: name a configuration with `features.backbone: "
-            "dinov3` by --base (needs its weights, better a GPU)."
+            "Learned features. The descriptor stands in for DINOv3: name a configuration with features.backbone: "
+            "dinov3 by --base. It needs these weights, and better a GPU."
         )
     if config.model.image_size < _FEW_PIXELS:
         found.append(
@@ -76,7 +81,7 @@ def advice(numbers: MaskNumbers, config: RunConfig) -> list[str]:
     if config.pseudo_masks.absolute_test != "off":
         found.append(
             "Thresholds of your own. They were calibrated on the clips of the configuration; recordings in which "
-            "nothing moves, as a split of purpose `calibration`, fit better (docs/own-videos.md)."
+            "nothing moves, as a split of purpose calibration, fit better (docs/own-videos.md)."
         )
     return found
 
@@ -126,13 +131,14 @@ def _about(source: IngestedSource) -> str:
 
 def _facts(numbers: MaskNumbers, config: RunConfig) -> KeyValues:
     assert config.pretrained is not None
-    digest = read_json(Path(config.pretrained) / "manifest.json").get("weights_digest", "not recorded")
+    lost = numbers.frames - numbers.computed
+    outside = f"; {lost} are in no residual window" if lost else ""
     limit = f"{config.distill.psnr_filter:g} dB"
     return KeyValues((
-        ("frames with a mask", f"{numbers.computed} of {numbers.frames}; the others are in no window"),
+        ("frames with a mask", f"{numbers.computed} of {numbers.frames}{outside}"),
         ("rendering PSNR", f"{numbers.psnr:.1f} dB on average; {numbers.kept:.0%} of the frames over {limit}"),
         ("marked", f"{numbers.coverage:.1%} of the square on average"),
-        ("renderer", f"{config.pretrained}, weights {digest}"),
+        ("renderer", f"{config.pretrained}, weights {weights_digest(config.pretrained)}"),
         ("features", config.features.backbone),
         ("size", f"{config.model.image_size} px, patches of {config.model.patch_size} px"),
     ))  # fmt: skip
