@@ -98,6 +98,11 @@ def make_store(config: RunConfig, layout: RunLayout, split: str, *, scenes: Sequ
     write_json(layout.data_report(split), report)
 
 
+def one_part(path: str) -> Path:
+    """Where a version without manifests kept what is one part: such caches stay readable."""
+    return Path(path).with_suffix(".zarr")
+
+
 def make_masks(config: RunConfig, layout: RunLayout, split: str) -> None:
     """A window list and a pseudo-mask cache whose maps fire at the true masks."""
     store, rng = FrameStore(layout.store(split)), np.random.default_rng(1)
@@ -112,7 +117,9 @@ def make_masks(config: RunConfig, layout: RunLayout, split: str) -> None:
     common: dict[str, Any] = {"frames": store.num_frames, "scenes": store.scenes, "offsets": store.offsets}
     sizes = {"patch_row": grid, "patch_column": grid}
     origin = {"store": store.digest, "windows": windows.digest}
-    with CacheWriter(layout.residuals(1, split), "residuals", sizes=sizes, digests=origin, **common) as writer:
+    with CacheWriter(
+        one_part(layout.residuals(1, split)), "residuals", sizes=sizes, digests=origin, **common
+    ) as writer:
         writer.append(
             d_dino=(share + 0.1 * rng.random(share.shape)).astype(np.float16),
             d_ssim=(share + 0.2 * rng.random(share.shape)).astype(np.float16),
@@ -122,11 +129,15 @@ def make_masks(config: RunConfig, layout: RunLayout, split: str) -> None:
         )
     marked = (share > 0.3).astype(np.uint8)
     origin = {"store": store.digest, "residuals": ResidualMaps(layout.residuals(1, split)).digest}
-    with CacheWriter(layout.patch_masks(1, split), "patch_masks", sizes=sizes, digests=origin, **common) as writer:
+    with CacheWriter(
+        one_part(layout.patch_masks(1, split)), "patch_masks", sizes=sizes, digests=origin, **common
+    ) as writer:
         writer.append(mask=marked)
     origin = {"store": store.digest, "patch_masks": PatchMasks(layout.patch_masks(1, split)).digest}
     sizes = {"row": SIZE, "column": SIZE}
-    with CacheWriter(layout.pixel_masks(1, split), "pixel_masks", sizes=sizes, digests=origin, **common) as writer:
+    with CacheWriter(
+        one_part(layout.pixel_masks(1, split)), "pixel_masks", sizes=sizes, digests=origin, **common
+    ) as writer:
         writer.append(mask=marked.repeat(PATCH, 1).repeat(PATCH, 2))
 
 

@@ -16,7 +16,7 @@ import yaml
 from typer.testing import CliRunner
 
 from tests.helpers.browser import MISSING, Browser
-from tests.helpers.report_run import make_run, small_config, svg_texts
+from tests.helpers.report_run import make_run, one_part, small_config, svg_texts
 from wildrayzer.cli.main import app
 from wildrayzer.evaluation.tables.text import read_tables
 from wildrayzer.report.sections.relations import binned
@@ -304,8 +304,8 @@ def test_masks_of_another_split_are_refused(run, tmp_path):
     config, layout = run
     other = RunLayout(config.name, str(tmp_path))
     shutil.copytree(layout.base, other.base)
-    shutil.rmtree(other.residuals(1, "dynamic_test"))
-    shutil.copytree(layout.residuals(1, "frozen_test"), other.residuals(1, "dynamic_test"))
+    shutil.rmtree(one_part(other.residuals(1, "dynamic_test")))
+    shutil.copytree(one_part(layout.residuals(1, "frozen_test")), one_part(other.residuals(1, "dynamic_test")))
     with pytest.raises(ValueError, match="made from something else: store is"):
         write_report(config=config, layout=other, out=tmp_path / "page.html")
 
