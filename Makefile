@@ -36,11 +36,11 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 demo: setup ## the whole workflow on the embedded data set, on the CPU
 	$(SNAKEMAKE) --rerun-incomplete --prioritize train_joint -- all
-	$(BIN)/wildrayzer run summary $(CONFIG) $(SUMMARY)
+	@$(BIN)/wildrayzer run summary $(CONFIG) $(SUMMARY)
 
 report: setup ## the HTML report of the last run
 	$(SNAKEMAKE) -- report
-	$(BIN)/wildrayzer run summary $(CONFIG) $(SUMMARY)
+	@$(BIN)/wildrayzer run summary $(CONFIG) $(SUMMARY)
 
 test: setup ## the tests, a tiny run of the whole workflow included
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --no-loadscope-reorder

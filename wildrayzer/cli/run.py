@@ -124,7 +124,7 @@ def summary(
     report = Path(layout.report)
     typer.echo(f"Report:  {report if report.is_file() else f'not written yet; `snakemake report` writes {report}'}")
     if not tables:
-        typer.echo(f"Next:    {_program()} masks run VIDEO, for the masks of a video of your own (docs/own-videos.md)")
+        typer.echo(f"Next:    {_program()} masks run VIDEO, for a video of your own; docs/demo.md, to change an option")
 
 
 def _program() -> str:
