@@ -357,4 +357,4 @@ def test_the_command_names_what_is_missing(tmp_path):
     file.write_text(yaml.safe_dump(small_config().model_dump(mode="json")))
     result = CliRunner().invoke(app, ["run", "summary", str(file), "--results", str(tmp_path)])
     assert result.exit_code == 2
-    assert "run the stage benchmark_tables first" in result.output
+    assert "summary.csv is missing; finish the run first" in result.output
