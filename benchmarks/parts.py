@@ -1,6 +1,6 @@
 """Splits of many clips on paper: manifests, records, window lists and the dry run of the workflow, without any frames.
 
-Usage: python benchmarks/parts.py [--clips N] [--folder DIR]
+Usage: python benchmarks/parts.py [--only NAME] [--folder DIR]
 
 Prints a table for D-RE10K, RealEstate10K and a million clips: parts, files on disk of frames, seconds to plan a second
 preparation of unchanged clips (their files are looked at, here by a reader that only names them), to open the split,
@@ -57,7 +57,7 @@ def files_of_part(frames: int, store: StoreConfig) -> int:
     return -(-frames // store.frames_per_shard) + 1 + 5 + 4 + 1
 
 
-def simulate(folder: Path, clips: int, length: int) -> tuple[Path, int, int]:
+def simulate(folder: Path, clips: int, length: int, *, records: bool = True) -> tuple[Path, int, int]:
     """Write manifest, records and empty parts of a split; returns the manifest, and numbers of parts and files."""
     names = [f"clip{number:07d}" for number in range(clips)]
     store = StoreConfig()
@@ -69,12 +69,14 @@ def simulate(folder: Path, clips: int, length: int) -> tuple[Path, int, int]:
         key = digest_json(number)
         (parts_folder(path) / f"{key}.zarr").mkdir()
         (parts_folder(path) / f"{key}.zarr" / "zarr.json").touch()
-        facts = {"frames": length, "size": "640×360", "turn": 11.111, "travel": 1.111}
-        stamps = {name: list(vars(looked._look(name)).values()) for name in part}
-        PartRecord(key, "options", {name: {"stamp": stamps[name], **facts} for name in part}).save(parts_folder(path))
         entries.append(PartEntry(key, seed, part, (length,) * len(part)))
         seed += length * len(part)
         files += files_of_part(length * len(part), store)
+        if not records:
+            continue
+        facts = {"frames": length, "size": "640×360", "turn": 11.111, "travel": 1.111}
+        stamps = {name: list(vars(looked._look(name)).values()) for name in part}
+        PartRecord(key, "options", {name: {"stamp": stamps[name], **facts} for name in part}).save(parts_folder(path))
     SplitManifest(256, "zstd", ("frames", "cameras"), {}, tuple(entries)).save(path)
     return path, len(divided), files
 
@@ -124,7 +126,7 @@ def dry_run(folder: Path, clips: int, length: int) -> tuple[float, float, int]:
     file = folder / "run.yaml"
     file.write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
     (folder / "simulated").mkdir()
-    manifest = SplitManifest.load(simulate(folder / "simulated", clips, length)[0])
+    manifest = SplitManifest.load(simulate(folder / "simulated", clips, length, records=False)[0])
     for split in config["data"]["splits"]:
         manifest.save(folder / RunLayout(config["name"]).store(split))
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
@@ -140,12 +142,12 @@ def dry_run(folder: Path, clips: int, length: int) -> tuple[float, float, int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--clips", type=int, help="only splits up to this size")
+    parser.add_argument("--only", choices=[name for name, _, _ in SIZES], help="one of the splits")
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
     context = multiprocessing.get_context("fork")
     print("| " + " | ".join(COLUMNS) + " |\n|" + " --- |" * len(COLUMNS))
-    sizes = [one for one in SIZES if options.clips is None or one[1] <= options.clips]
+    sizes = [one for one in SIZES if options.only in (None, one[0])]
     for name, clips, length in sizes:
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             parts, files, *values = in_process(context, measure, Path(folder), clips, length)
