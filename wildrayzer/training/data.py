@@ -38,7 +38,9 @@ class SampleRef:
 
 
 class BatchSampler:
-    """Which samples make up the batch of a step: a function of (seed, step) only.
+    """Which samples make up the batch of a step: a function of seed, step, and the splits' scenes in their order.
+
+    Scenes follow from the list of a split's parts, so the order changes only with that list.
 
     The choice is global: every process computes the same one and takes its own share. So any number of processes, and a
     run resumed at any step, see the same samples.
