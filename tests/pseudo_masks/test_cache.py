@@ -1,5 +1,6 @@
 """The pseudo-mask cache: round trips, sizes, provenance, manifests of parts, damage."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -11,7 +12,6 @@ import numpy as np
 import pytest
 import zarr
 
-from wildrayzer.io.digests import digest_json
 from wildrayzer.io.folders import private_folder
 from wildrayzer.pseudo_masks.cache.arrays import ARRAYS
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks, PixelMasks, ResidualMaps
@@ -100,9 +100,8 @@ def cache(tmp_path):
 
 def change(path, **values):
     """Write other values into a manifest, with a checksum that fits."""
-    document = {**json.loads(path.read_text()), **values}
-    del document["checksum"]
-    path.write_text(json.dumps({"manifest": document["manifest"], **document, "checksum": digest_json(document)}))
+    text = json.dumps({**json.loads(path.read_text()), **values, "checksum": "0" * 16})
+    path.write_text(text.replace("0" * 16, hashlib.sha256(text.encode()).hexdigest()[:16], 1))
 
 
 def test_parts_are_read_as_one(cache):
@@ -180,7 +179,7 @@ def test_a_part_and_a_scene_listed_twice_are_refused(cache):
     with pytest.raises(ValueError, match=f"lists the part {one['key']} twice; delete the manifest and run the stage"):
         ResidualMaps(cache)
     change(cache, parts=[one, {**two, "scenes": ["a", "short"]}])
-    with pytest.raises(ValueError, match=f"lists the scene a twice, in parts {one['key']} and {two['key']}"):
+    with pytest.raises(ValueError, match="lists the scene a twice; delete the manifest"):
         ResidualMaps(cache)
     change(cache, parts=[{**one, "digests": {**one["digests"], "store": "another"}}, two])
     with pytest.raises(ValueError, match=f"the part {one['key']} was made from something else"):

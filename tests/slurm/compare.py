@@ -44,7 +44,14 @@ def _without_times(value: Any) -> Any:
     return [_without_times(inner) for inner in value] if isinstance(value, list) else value
 
 
+def with_parts(output: str) -> list[str]:
+    """An output and, in case it is a manifest, the folder beside it that holds its parts."""
+    path = Path(output)
+    return [output, str(path.with_suffix(""))] if path.suffix == ".json" else [output]
+
+
 def _files(root: Path, output: str) -> list[str]:
-    place = root / output
-    files = [place] if place.is_file() else place.rglob("*") if place.is_dir() else []
+    files: list[Path] = []
+    for place in (root / name for name in with_parts(output)):
+        files += [place] if place.is_file() else place.rglob("*") if place.is_dir() else []
     return [str(f.relative_to(root)) for f in files if f.is_file() and f.name != ".snakemake_timestamp"]

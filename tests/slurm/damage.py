@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tests.slurm.compare import with_parts
 from wildrayzer.checkpoint import load_checkpoint
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.pseudo_masks.cache.cache import CacheGroup, PatchMasks, PixelMasks, ResidualMaps
@@ -36,7 +37,7 @@ def _about(group: CacheGroup) -> bytes:
 
 def read_residuals(path: Path) -> list[bytes]:
     maps = ResidualMaps(path)
-    names = ("d_dino", "d_ssim", "clusters", "psnr", "window")
+    names = ("d_dino", "d_ssim", "clusters", "psnr", "window", "disagreement")
     return [_about(maps), maps.offsets.tobytes(), *(maps.all(name).tobytes() for name in names)]
 
 
@@ -83,7 +84,7 @@ class Artefact:
 ARTEFACTS = (
     Artefact("frame store", "prepare_split", read_store),
     Artefact("frame store as JPEG", "prepare_split", read_store, run="jpeg"),
-    Artefact("residuals", "join_residuals", read_residuals),
+    Artefact("residuals", "list_residuals", read_residuals),
     Artefact("patch masks", "vote_masks", read_patches),
     Artefact("pixel masks", "refine_masks", read_pixels),
     Artefact("checkpoint", "train_pretrain", read_checkpoint, "model.safetensors"),
@@ -93,11 +94,15 @@ ARTEFACTS = (
 
 def damage(made: Path, folder: Path, artefact: Artefact, *, times: int, seed: int = 0) -> dict[str, Counter[str]]:
     """Cut and flip files of a copy so often each, one at a time, and count what its reader says."""
-    place = folder / "damaged"
-    shutil.rmtree(place, ignore_errors=True)
-    shutil.copytree(made, place)
+    shutil.rmtree(folder / "damaged", ignore_errors=True)
+    place = folder / "damaged" / made.name
+    copies = {Path(name): folder / "damaged" / Path(name).name for name in with_parts(str(made)) if Path(name).exists()}
+    for source, copy in copies.items():
+        copy.parent.mkdir(exist_ok=True)
+        shutil.copytree(source, copy) if source.is_dir() else shutil.copy(source, copy)
     whole = artefact.read(place)
-    files = sorted(file for file in place.glob(artefact.pattern) if file.is_file() and file.stat().st_size)
+    found = (file for copy in copies.values() for file in ([copy] if copy.is_file() else copy.glob(artefact.pattern)))
+    files = sorted(file for file in found if file.is_file() and file.stat().st_size)
     chosen = random.Random(f"{seed}-{artefact.name}")
     counts: dict[str, Counter[str]] = {}
     for kind, harm in (("cut short", _cut), ("bit turned", flipped)):
@@ -117,10 +122,10 @@ def _verdict(artefact: Artefact, place: Path, whole: list[bytes]) -> str:
         try:
             found = artefact.read(place)
         except (ValueError, OSError, RuntimeError, LookupError, TypeError, AttributeError) as error:
-            return "named" if str(place) in str(error) else "refused without its name"
+            return "named" if str(place.with_suffix("")) in str(error) else "refused without its name"
     if found != whole:
         return "silent"
-    return "named" if any(str(place) in line for line in said) else "harmless"
+    return "named" if any(str(place.with_suffix("")) in line for line in said) else "harmless"
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tests.slurm import cluster_faults, damage, fetched, full_disk, jobs, kills, loopback
@@ -92,6 +92,10 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+_MAKES_PARTS = ("prepare_split", "vote_masks", "refine_masks")
+"""Rules whose output is the manifest of the parts that they make."""
+
+
 def _parts(options: argparse.Namespace) -> Iterator[tuple[str, Callable[[], Row]]]:
     yield "job fetch_stills", lambda: _fetch(options)
     for rule in rules():
@@ -118,16 +122,20 @@ def _fetch(options: argparse.Namespace) -> Row:
 def _job(rule: str, options: argparse.Namespace) -> Row:
     job = options.reference.job(rule)
     state = job.given.params.get("state")
-    return _killed(job, options.reference.folder, options, leavings=[state] if state else [])
+    manifest = job.given.params.get("manifest") or (job.given.output[0] if rule in _MAKES_PARTS else None)
+    parts = [str(Path(manifest).with_suffix(""))] if manifest else []
+    return _killed(job, options.reference.folder, options, leavings=[state] if state else [], parts=parts)
 
 
-def _killed(job: jobs.Job, reference: Path, options: argparse.Namespace, *, leavings: list[str]) -> Row:
+def _killed(
+    job: jobs.Job, reference: Path, options: argparse.Namespace, *, leavings: list[str], parts: Sequence[str] = ()
+) -> Row:
     here = options.work / "killed"
     jobs.remove(here)
     shutil.copytree(reference, here, symlinks=True)
     chosen = random.Random(f"{options.seed}-{job.rule}")
     with contextlib.chdir(here):
-        seen = jobs.disturb(job, reference, kills=options.kills, states=leavings, chosen=chosen)
+        seen = jobs.disturb(job, reference, kills=options.kills, states=leavings, parts=parts, chosen=chosen)
     result = f"differs: {', '.join(seen.wrong[:3])}" if seen.wrong else "same"
     return {"fault": f"SIGKILL in {job.rule}", "times": str(seen.killed), "result": result, "ok": _word(not seen.wrong)}
 

@@ -144,7 +144,9 @@ class Outcome:
     wrong: list[str]
 
 
-def disturb(job: Job, reference: Path, *, kills: int, states: Sequence[str], chosen: random.Random) -> Outcome:
+def disturb(
+    job: Job, reference: Path, *, kills: int, states: Sequence[str], parts: Sequence[str] = (), chosen: random.Random
+) -> Outcome:
     """In a copy of the reference, which is the working directory: kill the job so often, run it again after each kill.
 
     After a kill the job runs to its end and is compared; every other time it is killed once more before, so that the
@@ -152,9 +154,10 @@ def disturb(job: Job, reference: Path, *, kills: int, states: Sequence[str], cho
 
     Args:
         states: folders that the job resumes from, removed before each fresh start.
+        parts: folders of parts that it makes; removed as well, and compared.
     """
     here, outcome = Path.cwd(), Outcome(0, 0, [])
-    outputs = list(job.given.output)
+    outputs, states = [*job.given.output, *parts], [*states, *parts]
     _fresh(states)
     length = job.run()
     outcome.wrong += [f"undisturbed: {name}" for name in differences(reference, here, outputs)]

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.slurm.compare import differences
+from tests.slurm.compare import differences, with_parts
 from tests.slurm.jobs import remove
 from tests.slurm.run import ROOT, TINY, command, environment
 from wildrayzer.run.layout import RunLayout
@@ -38,7 +38,7 @@ class Stage:
     def reset(self, folder: Path) -> None:
         """As if the stage had never run."""
         for path in [
-            *(folder / name for name in self.outputs),
+            *(folder / name for output in self.outputs for name in with_parts(output)),
             *(p for name in self.others for p in folder.glob(name)),
         ]:
             remove(path)
@@ -56,10 +56,9 @@ STAGES = (
         "frames",
         "prepare_split",
         (STORE, RUN.data_report("static_train"), RUN.data_sheet("static_train")),
-        (f"{Path(STORE).parent}/.{Path(STORE).name}.*",),
     ),
     _training("pretrain", None),
-    Stage("residuals", "join_residuals", (RUN.residuals(1, SPLIT),), (f"{RUN.masks(1, SPLIT)}/residuals.part-*",)),
+    Stage("residuals", "list_residuals", (RUN.residuals(1, SPLIT),), (f"{RUN.masks(1, SPLIT)}/residuals.job-*",)),
     Stage("refine", "refine_masks", (RUN.pixel_masks(1, SPLIT),)),
 )
 """Some of each kind; `tests.slurm.jobs` kills the jobs of all. Outputs are named in full: nothing else is made."""

@@ -23,7 +23,7 @@ VARIANTS: dict[str, tuple[dict[str, Any], list[str]]] = {
     "jpeg": ({"data": {"store": {"train_codec": "jpeg"}}}, ["frames"]),
 }
 """Runs by name: the options that differ from the tiny run's, and the targets."""
-_ELSEWHERE = {"adopt_pretrained": "adopted", "refine_part": "scattered", "join_masks": "scattered"}
+_ELSEWHERE = {"adopt_pretrained": "adopted", "refine_part": "scattered"}
 """Rules that the tiny run has no job of, and the run that has some."""
 
 

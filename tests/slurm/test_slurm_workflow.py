@@ -31,9 +31,9 @@ def run(cluster, tmp_path_factory):
     """Frames made here, everything up to the refined masks of the training split on the cluster."""
     folder = tmp_path_factory.mktemp("run")
     snakemake(
-        folder, "--", *(f"{BASE}/frames/{name}.zarr" for name in ("static_train", "static_test", "dynamic_train"))
+        folder, "--", *(f"{BASE}/frames/{name}.json" for name in ("static_train", "static_test", "dynamic_train"))
     )
-    masks = f"{BASE}/round1/masks/dynamic_train/renderer/pixel_masks.zarr"
+    masks = f"{BASE}/round1/masks/dynamic_train/renderer/pixel_masks.json"
     snakemake(folder, "--retries", "0", "--config", "refine={shards: 2}", "--", masks, cluster=cluster)
     return folder
 
@@ -48,20 +48,20 @@ def test_training_ran_on_both_nodes(run):
     assert manifest["step"] == 6
 
 
-def test_residuals_were_scattered_and_joined(run, cluster):
-    parts = list((run / "results" / "slurm-logs" / "rule_residual_part").rglob("*.log"))
-    assert len(parts) == 2
-    assert not list((run / BASE).glob("round1/masks/*/*/residuals.part-*"))
-    assert (run / BASE / "round1/masks/dynamic_train/renderer/residuals.zarr/zarr.json").is_file()
+def test_residuals_were_scattered_and_listed(run, cluster):
+    jobs = list((run / "results" / "slurm-logs" / "rule_residual_part").rglob("*.log"))
+    assert len(jobs) == 2
+    assert not list((run / BASE).glob("round1/masks/*/*/residuals.job-*"))
+    assert (run / BASE / "round1/masks/dynamic_train/renderer/residuals.json").is_file()
     assert set(cluster.jobs().values()) == {"COMPLETED"}
 
 
-def test_refinement_was_scattered_and_joined(run):
+def test_refinement_was_scattered_and_listed(run):
     logs = run / "results" / "slurm-logs"
-    assert [len(list((logs / f"rule_{rule}").rglob("*.log"))) for rule in ("refine_part", "join_masks")] == [2, 1]
+    assert [len(list((logs / f"rule_{rule}").rglob("*.log"))) for rule in ("refine_part", "refine_masks")] == [2, 1]
     masks = run / BASE / "round1/masks/dynamic_train/renderer"
-    assert not list(masks.glob("pixel_masks.part-*"))
-    assert json.loads((masks / "pixel_masks.json").read_text())["frames"] == 48
+    assert not list(masks.glob("pixel_masks.job-*"))
+    assert json.loads((masks / "pixel_masks.json").read_text())["summary"]["frames"] == 48
 
 
 @pytest.mark.parametrize(

@@ -5,13 +5,15 @@ in the same way. The key of a part is a digest of everything that the part was m
 split that grows gets new parts, and a part that another option decides has another key.
 """
 
+import hashlib
 import json
 import logging
 import shutil
 import socket
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 VERSION = 1
 """Version of the file."""
+_NO_CHECKSUM = "0" * 16
+"""Stands in for the checksum while it is computed."""
 _STALE = 24 * 3600
 """Seconds after which what another host has not finished is removed."""
 
@@ -118,9 +122,9 @@ class Manifest:
 
     def _text(self) -> str:
         """JSON with one line per part."""
-        parts = [asdict(part) for part in self.parts]
         head = {
             "manifest": VERSION,
+            "checksum": _NO_CHECKSUM,
             "layout": self.kind,
             "digest": self.digest,
             "summary": self.summary,
@@ -129,10 +133,10 @@ class Manifest:
             "about": self.about,
             "versions": self.versions,
         }
-        checksum = {"checksum": digest_json({**head, "parts": parts})}
-        lines = ",\n".join(f"    {json.dumps(part)}" for part in parts)
-        opened = json.dumps({**head, **checksum}, indent=2).removesuffix("\n}")
-        return f'{opened},\n  "parts": [\n{lines}\n  ]\n}}\n'
+        lines = ",\n".join(f"    {json.dumps(vars(part))}" for part in self.parts)
+        opened = json.dumps(head, indent=2).removesuffix("\n}")
+        text = f'{opened},\n  "parts": [\n{lines}\n  ]\n}}\n'
+        return text.replace(_NO_CHECKSUM, _checksum(text), 1)
 
     @classmethod
     def load(cls, path: Path, kind: str, *, fix: str) -> "Manifest":
@@ -151,8 +155,8 @@ class Manifest:
         version = document.get("manifest") if isinstance(document, dict) else None
         if version != VERSION:
             raise ValueError(f"cache {path}: manifest of version {version}, this version reads {VERSION}; {fix}")
-        recorded = document.pop("checksum", None)
-        if recorded != digest_json(document):
+        text, recorded = path.read_text(encoding="utf-8"), str(document.get("checksum"))
+        if recorded != _checksum(text.replace(recorded, _NO_CHECKSUM, 1)):
             raise ValueError(f"cache {path}: the manifest does not fit its checksum; {fix}")
         if document["layout"] != kind:
             raise ValueError(f"cache {path} lists {document['layout']}, not {kind}; name the right manifest")
@@ -166,21 +170,24 @@ class Manifest:
         """Refuse parts and scenes that are listed twice, parts that are missing, and keys that do not fit."""
         folder = path.with_suffix("")
         present = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
-        parts: set[str] = set()
-        owners: dict[str, str] = {}
+        _refuse_twice(path, "part", [part.key for part in self.parts], fix)
+        _refuse_twice(path, "scene", [scene for part in self.parts for scene in part.scenes], fix)
         for part in self.parts:
-            if part.key in parts:
-                raise ValueError(f"cache {path} lists the part {part.key} twice; {fix}")
-            parts.add(part.key)
-            for scene in part.scenes:
-                if scene in owners:
-                    where = f"part {part.key}" if owners[scene] == part.key else f"parts {owners[scene]} and {part.key}"
-                    raise ValueError(f"cache {path} lists the scene {scene} twice, in {where}; {fix}")
-                owners[scene] = part.key
             if part.key != part_key(self.kind, {**self.digests, **part.digests}):
                 raise ValueError(f"cache {path}: the part {part.key} was made from something else; {fix}")
             if f"{part.key}.zarr" not in present:
                 raise ValueError(f"cache {path} lists {part_path(path, part.key)}, which does not exist; {fix}")
+
+
+def _refuse_twice(path: Path, what: str, names: Sequence[str], fix: str) -> None:
+    if len(set(names)) < len(names):
+        name = next(name for name, count in Counter(names).items() if count > 1)
+        raise ValueError(f"cache {path} lists the {what} {name} twice; {fix}")
+
+
+def _checksum(text: str) -> str:
+    """Checksum of the text of a manifest that has none yet."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def part_path(manifest: str | Path, key: str) -> Path:
