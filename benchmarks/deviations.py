@@ -93,12 +93,15 @@ def figures(config: RunConfig, run: RunLayout, folder: Path) -> dict[str, float]
     )
     health = json.loads((folder / "health.json").read_text())
     last = read_metrics(Path(job.metrics), "validation")[-1]
+    records = read_metrics(Path(job.metrics), "train")
+    timed = records[-1]["step"] - records[0]["step"]
     return {
         "psnr": last["psnr"],
         "above_nearest": last["above_nearest"],
-        "r2": health["camera_r2"]["shift"],
+        "r2": (health["camera_r2"] or {}).get("shift", float("nan")),
         "swapped": health["figures"]["swapped"]["mean"],
         "minutes": minutes,
+        "milliseconds": 1e3 * (records[-1]["time"] - records[0]["time"]) / timed if timed else float("nan"),
     }
 
 

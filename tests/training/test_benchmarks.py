@@ -5,13 +5,15 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
-from wildrayzer.config import ModelConfig
+from wildrayzer.config import ModelConfig, parse_config
 from wildrayzer.models import WildRayZer
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import attention_kernels
+import systems
 import training_step
 from released_step import ReleasedRenderer, released_update
 
@@ -48,6 +50,19 @@ def test_the_reference_renders_and_learns_the_same(recompute):
     assert gradients[0].keys() == gradients[1].keys()
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradient, gradients[1][name], atol=1e-6, rtol=1e-3, msg=name)
+
+
+def test_every_row_of_the_systems_is_a_network_that_can_be_trained():
+    demo = yaml.safe_load((Path(__file__).parents[2] / "config" / "demo.yaml").read_text(encoding="utf-8"))
+    raw = systems.renderer_alone(demo)
+    rows = {(group, name): parse_config(systems.variant(raw, changes)).model
+            for group, members in systems.GROUPS.items() for name, changes in members.items()}  # fmt: skip
+    assert len({model.model_dump_json() for model in rows.values()}) == len(rows) == 16
+    names = ("camera_attention", "camera_head", "patch_positions", "token_fusion", "image_range", "output_norm")
+    shown = {f"{name}: {getattr(model, name)}" for model in rows.values() for name in names}
+    assert {"camera_attention: alternating", "camera_head: pi3", "patch_positions: rope2d", "token_fusion: pixel",
+            "token_fusion: residual", "image_range: unit", "output_norm: plain"} <= shown  # fmt: skip
+    assert {model.width for model in rows.values()} == {96}
 
 
 def test_the_reference_refuses_another_architecture():

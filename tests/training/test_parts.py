@@ -14,8 +14,16 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wildrayzer.config import CropPretextConfig, StageConfig, ViewsConfig, control_stage
-from wildrayzer.training.augmentation import _crop, crop_offsets, draw_token_mask, offsets_to_translation
+from wildrayzer.config import CropPretextConfig, ModelConfig, StageConfig, ViewsConfig, control_stage
+from wildrayzer.geometry.cameras import Cameras
+from wildrayzer.models import WildRayZer
+from wildrayzer.training.augmentation import (
+    _crop,
+    crop_offsets,
+    crop_pretext_loss,
+    draw_token_mask,
+    offsets_to_translation,
+)
 from wildrayzer.training.data import BatchSampler
 from wildrayzer.training.logging import MetricsLog, read_metrics
 from wildrayzer.training.optimizer import learning_rate, parameter_groups
@@ -113,6 +121,21 @@ def test_crop_offsets_become_translations_by_hand():
     offsets[1, 0, 0] = 0.5
     translation = offsets_to_translation(offsets, zoom=0.5)
     assert translation[0].tolist() == pytest.approx([0.5 / 0.5 * 0.5 / 1.25 * 3.0, 0.0, 0.0])
+
+
+def test_the_crop_pretext_is_blind_to_the_frame_of_cameras_without_reference(monkeypatch):
+    sizes = {"camera_blocks": 1, "scene_blocks": 1, "decoder_blocks": 1, "scene_tokens": 2, "motion_head": None}
+    model = WildRayZer(ModelConfig(image_size=8, patch_size=4, width=16, head_width=8, camera_head="pi3", **sizes))
+    c2w = torch.eye(4).repeat(1, 2, 1, 1)
+    c2w[0, 1, :3, 3] = torch.tensor([0.3, 0.1, -0.2])
+    turn = torch.tensor([[0.0, -1, 0, 5], [1, 0, 0, 6], [0, 0, 1, 7], [0, 0, 0, 1]])
+    found = []
+    for frame in (torch.eye(4), turn):
+        cameras = Cameras(c2w=frame @ c2w, intrinsics=torch.ones(1, 2, 4))
+        monkeypatch.setattr(model, "predict_cameras", lambda *_, cameras=cameras, **__: cameras)
+        arguments = (torch.rand(1, 2, 3, 8, 8), torch.tensor([0]), torch.zeros(1, 2, 2))
+        found.append(crop_pretext_loss(model, *arguments, zoom=0.5).item())
+    assert found == pytest.approx([0.14, 0.14])
 
 
 def test_crop_shows_what_lies_right_of_the_centre():

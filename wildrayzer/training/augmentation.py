@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from wildrayzer.config import CropPretextConfig
+from wildrayzer.geometry.cameras import relative_to
 from wildrayzer.models import WildRayZer
 
 _DEPTH = 3.0
@@ -94,8 +95,12 @@ def crop_pretext_loss(
     frames = images[torch.arange(len(images), device=images.device), views]
     pairs = offsets.transpose(0, 1)
     crops = torch.stack([_crop(frames, offset, zoom) for offset in pairs], dim=1)
-    cameras = model.predict_cameras(crops, model.tokenize(crops), num_inputs=1)
-    c2w = cameras.c2w[:, 1].float()
+    c2w = model.predict_cameras(crops, model.tokenize(crops), num_inputs=1).c2w.float()
+    if model.config.camera_head == "pi3":
+        # Its cameras have a free frame; in the others the first crop's camera is the identity already.
+        with torch.autocast(c2w.device.type, enabled=False):
+            c2w = relative_to(c2w, 0)
+    c2w = c2w[:, 1]
     translation = (c2w[:, :3, 3] - offsets_to_translation(pairs, zoom)).square().sum(1).mean()
     rotation = (c2w[:, :3, :3] - torch.eye(3, device=c2w.device)).square().sum((1, 2)).mean()
     return translation + rotation
