@@ -144,3 +144,11 @@ def test_help_loads_nothing_slow():
     code += "CliRunner().invoke(app, ['--help']); print({'torch', 'pandas', 'transformers', 'zarr'} & set(sys.modules))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
+
+
+def test_signs_that_the_locale_does_not_have_stop_nothing():
+    environment = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    code = "from rich.console import Console; from wildrayzer.cli.main import app; "
+    code += "app.command('say')(lambda: Console().print(chr(0x2586) + ' 1')); app(['say'])"
+    result = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False)
+    assert (result.returncode, result.stdout) == (0, b"? 1\n"), result.stderr

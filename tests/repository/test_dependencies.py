@@ -9,6 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+CONTAINER_LOCK = "resources/container/requirements-cuda.lock"
+_PIN = re.compile(r"^([\w.-]+)==([^\s;]+)", re.MULTILINE)
 NOT_IMPORTED = {
     "scikit-image": "its photographs are the textures of the embedded data set",
     "scikit-learn": "its photographs are the textures of the embedded data set",
@@ -59,3 +61,17 @@ def test_the_lock_has_every_declared_package():
         [line for line in (ROOT / "requirements.lock").read_text(encoding="utf-8").splitlines()[1:] if line]
     )
     assert named_in(PROJECT["dependencies"]) - locked == set()
+
+
+def test_the_containers_lock_has_the_same_pins_and_a_digest_of_every_file():
+    texts = [(ROOT / name).read_text(encoding="utf-8") for name in ("requirements.lock", CONTAINER_LOCK)]
+    pins, own = ({normalised(name): pin for name, pin in _PIN.findall(text)} for text in texts)
+    added = {name for name in own if name not in pins}
+    assert {name: pin for name, pin in own.items() if name not in added} == {
+        name: pins[name] for name in own if name in pins
+    }
+    assert all(name.startswith(("nvidia-", "cuda-")) or name in ("triton", "xformers") for name in added)
+    assert named_in(PROJECT["dependencies"]) - own.keys() == set()
+    entries = [entry for entry in texts[1].split("\n") if entry and not entry.startswith("#")]
+    assert len(own) == sum(not entry.startswith(" ") for entry in entries)
+    assert all("--hash=sha256:" in block for block in re.split(r"^(?=[\w.-]+==)", texts[1], flags=re.MULTILINE)[1:])

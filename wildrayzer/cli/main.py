@@ -3,7 +3,9 @@
 Commands import what is slow to load (torch, transformers) in their bodies, so that help stays fast.
 """
 
+import io
 import re
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -93,3 +95,6 @@ def root(
 
     The workflow itself is started with `snakemake`. These commands prepare a run, show its results and use its models.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # bars and signs that the locale's encoding does not have
