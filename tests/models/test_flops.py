@@ -34,6 +34,8 @@ CONFIGS = {
     "roles": PAPER | {"view_type_embedding": True, "canonical_view": "middle", "pose": "quaternion"},
     "type": PAPER | {"view_embedding": "type"},
     "cross_view": PAPER | {"motion_head": {"blocks": 2, "cross_view": True, "use_features": False}},
+    "cross_residual": PAPER | {"motion_head": PAPER["motion_head"] | {"cross_residual": True, "ssim_size": 5}},
+    "demo_cross_residual": DEMO | {"motion_head": DEMO["motion_head"] | {"cross_residual": True, "ssim_size": 5}},
     "demo": DEMO,
     "open_rayzer": PAPER | OPEN_RAYZER,
     "open_rayzer_recomputed": PAPER | OPEN_RAYZER | {"token_fusion": "residual", "checkpoint_every": 2},
@@ -103,6 +105,7 @@ def workload(recipe, *, batch=2, inputs=2, targets=3):
 
 CASES = [(recipe, name) for name in CONFIGS for recipe in ("distill", "joint")]
 CASES += [(recipe, name) for name in ("paper", "demo_recomputed") for recipe in ("pretrain", "masked")]
+CASES += [("masked", "demo_cross_residual")]
 
 
 @pytest.mark.parametrize(("recipe", "name"), CASES)

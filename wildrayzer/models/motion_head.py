@@ -75,8 +75,29 @@ class MaskDecoder(nn.Module):
         return logits
 
 
+class ResidualEncoder(nn.Module):
+    """Leave-one-out maps to tokens, each from its patch and the eight around it."""
+
+    TYPICAL = (0.05, 0.25, 0.15)
+    """Scale of the maps (L1, 1 − SSIM, feature dissimilarity) over whole data sets: constants, so that the maps of a
+    view in which nothing moves stay small."""
+
+    def __init__(self, width: int, maps: int) -> None:
+        super().__init__()
+        self.register_buffer("typical", torch.tensor(self.TYPICAL[:maps]).view(-1, 1, 1), persistent=False)
+        self.layers = nn.Sequential(
+            nn.Conv2d(maps, width, 3, padding=1, padding_mode="replicate"),
+            nn.GELU(),
+            nn.Conv2d(width, width, 1),
+        )
+
+    def forward(self, maps: Float[Tensor, "n c g g2"]) -> Float[Tensor, "n p d"]:
+        """Tokens in row-major order."""
+        return self.layers(maps / self.typical).flatten(2).transpose(1, 2)
+
+
 class MotionHead(nn.Module):
-    """Backbone features, image tokens and ray tokens of views to motion logits (1 = transient)."""
+    """Backbone features, image tokens, ray tokens and leave-one-out maps of views to motion logits (1 = transient)."""
 
     def __init__(self, config: ModelConfig, options: MotionHeadConfig) -> None:
         super().__init__()
@@ -85,12 +106,18 @@ class MotionHead(nn.Module):
         self.features = _projection(options.feature_width, width) if options.use_features else None
         self.tokens = _projection(width, width)
         self.rays = _projection(width, width)
-        sources = 3 if options.use_features else 2
+        self.residuals: ResidualEncoder | None = None
+        self.residual_skip: nn.Linear | None = None
+        if options.cross_residual:
+            self.residuals = ResidualEncoder(width, 3 if options.use_features else 2)
+            self.residual_skip = nn.Linear(width, width)
+        sources = 2 + options.use_features + options.cross_residual
         self.fuse = nn.Sequential(*_projection(sources * width, width), nn.GELU(), nn.Linear(width, width))
         self.rotary = rotary_positions(config, options.head_width)
         self.blocks = build_stack(options.blocks, config, options.head_width)
         self.decoder = MaskDecoder(config)
-        for part in (self.features, self.tokens, self.rays, self.fuse, self.decoder):
+        added = (self.residuals, self.residual_skip)
+        for part in (self.features, self.tokens, self.rays, self.fuse, self.decoder, *added):
             if part is not None:
                 initialise(part, config.init_std)
 
@@ -99,23 +126,40 @@ class MotionHead(nn.Module):
         features: Float[Tensor, "b v fh fw c"] | None,
         tokens: Float[Tensor, "b v n d"],
         ray_tokens: Float[Tensor, "b v n d"],
+        residuals: Float[Tensor, "b v r g g2"] | None = None,
     ) -> Float[Tensor, "b v 1 h w"]:
-        """Motion logits of each view, independent of the other views unless `cross_view` is set.
+        """Motion logits of each view, from its own tokens and maps unless `cross_view` is set.
 
         With `cross_view` the transformer attends jointly over the views of this call. Differs from the paper.
 
         Raises:
-            ValueError: features missing, or of another width than configured.
+            ValueError: features missing, or of another width than configured; leave-one-out maps missing.
         """
         sources = [self.tokens(tokens), self.rays(ray_tokens)]
         if self.features is not None:
             sources.insert(0, self.features(self._on_grid(features)))
+        maps = self._residual_tokens(residuals)
+        if maps is not None:
+            sources.append(maps)
         x = self.fuse(torch.cat(sources, dim=-1))
         batch, views, patches = x.shape[:3]
         angles = None if self.rotary is None else self.rotary(0, views if self.cross_view else 1)
         x = self.blocks(x.flatten(1, 2) if self.cross_view else x.flatten(0, 1), angles=angles)
         x = x.reshape(batch * views, patches, -1)
+        if maps is not None and self.residual_skip is not None:
+            # Past the transformer once more, close to the output, where the maps need not compete with appearance.
+            x = x + self.residual_skip(maps).flatten(0, 1)
         return self.decoder(x).float().unflatten(0, (batch, views))
+
+    def _residual_tokens(self, maps: Float[Tensor, "b v r g g2"] | None) -> Float[Tensor, "b v n d"] | None:
+        if self.residuals is None:
+            return None
+        if maps is None:
+            raise ValueError(
+                "the motion head compares each input with what the other inputs predict "
+                "(model.motion_head.cross_residual); pass these maps"
+            )
+        return self.residuals(maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
 
     def _on_grid(self, features: Float[Tensor, "b v fh fw c"] | None) -> Float[Tensor, "b v n c"]:
         expected = self.feature_width

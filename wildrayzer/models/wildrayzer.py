@@ -1,6 +1,6 @@
 """The one model of all stages: cameras, static renderer and motion head."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +17,10 @@ from wildrayzer.models.matching import PairwiseCameraEncoder
 from wildrayzer.models.motion_head import MotionHead
 from wildrayzer.models.scene import CrossDecoder, Decoder, SceneEncoder
 from wildrayzer.models.tokens import ImageTokenizer, RayTokenizer
+
+Compare = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+"""Views, the same views rendered from others, and features of the views, to leave-one-out maps
+(`wildrayzer.pseudo_masks.cross_residuals`)."""
 
 
 @dataclass(frozen=True)
@@ -133,20 +137,79 @@ class WildRayZer(nn.Module):
         """Renderings in [0, 1], one per set of ray tokens, independent of each other (docs/network.md#decoder)."""
         return self.decoder(context, target_ray_tokens)
 
+    @torch.no_grad()
+    def leave_one_out(
+        self,
+        images: Float[Tensor, "b v 3 h w"],
+        tokens: Float[Tensor, "b v n e"],
+        cameras: Cameras,
+        num_inputs: int,
+        *,
+        views: int,
+    ) -> Float[Tensor, "b m 3 h w"]:
+        """The first `views` views, each rendered without itself (docs/network.md#leave-one-out-residuals).
+
+        An input is rendered from the other inputs. A target is rendered from all inputs but one, number j modulo K for
+        target j of K inputs, so that the maps of targets, which train the head, are like those of inputs.
+
+        Raises:
+            ValueError: fewer than two inputs.
+        """
+        if num_inputs < 2:
+            raise ValueError(
+                "model.motion_head.cross_residual predicts each input from the other inputs and needs at least 2 input "
+                f"views, got {num_inputs}; give more views, or use a checkpoint without this option"
+            )
+        rays_in = self.ray_tokens(cameras.select(slice(None, num_inputs)), for_targets=False)
+        rays_out = self.ray_tokens(cameras.select(slice(None, views)), for_targets=True)
+        left_out = [view if view < num_inputs else (view - num_inputs) % num_inputs for view in range(views)]
+        rendered = images.new_empty(images.shape[0], views, *images.shape[2:])
+        for view in range(num_inputs):
+            others = [other for other in range(num_inputs) if other != view]
+            seen = [number for number, out in enumerate(left_out) if out == view]
+            context = self.encode_scene(images[:, others], tokens[:, others], rays_in[:, others])
+            rendered[:, seen] = self.decode(context, rays_out[:, seen]).to(rendered.dtype)
+        return rendered
+
     def motion_logits(
         self,
         features: Float[Tensor, "b v fh fw c"] | None,
         tokens: Float[Tensor, "b v n e"],
         ray_tokens: Float[Tensor, "b v n d"],
+        residuals: Float[Tensor, "b v r g g2"] | None = None,
     ) -> Float[Tensor, "b v 1 h w"]:
         """Motion logits, positive = transient (docs/network.md#motion-head).
 
         Raises:
-            ValueError: the model has no motion head, or features are missing or of the wrong width.
+            ValueError: the model has no motion head, or features or leave-one-out maps are missing or of the wrong
+                width.
         """
         if self.motion_head is None:
             raise ValueError("motion asked for, but model.motion_head is null: this model has no motion head")
-        return self.motion_head(features, tokens, ray_tokens)
+        return self.motion_head(features, tokens, ray_tokens, residuals)
+
+    def cross_residuals(
+        self,
+        images: Float[Tensor, "b v 3 h w"],
+        tokens: Float[Tensor, "b v n e"],
+        cameras: Cameras,
+        num_inputs: int,
+        *,
+        views: int,
+        features: Float[Tensor, "b m fh fw c"] | None,
+        compare: Compare | None,
+    ) -> Float[Tensor, "b s r g g2"] | None:
+        """Leave-one-out maps of the first `views` views for the motion head; None for a head that takes none.
+
+        Raises:
+            ValueError: the head needs them and there is no `compare`, or fewer than two inputs.
+        """
+        if self.config.motion_head is None or not self.config.motion_head.cross_residual:
+            return None
+        if compare is None:
+            raise ValueError("the motion head takes leave-one-out residuals; pass compare, from CrossResiduals")
+        rendered = self.leave_one_out(images, tokens, cameras, num_inputs, views=views)
+        return compare(images[:, :views], rendered, None if features is None else features[:, :views])
 
     def token_mask_from_probability(self, probability: Float[Tensor, "b v 1 h w"]) -> Bool[Tensor, "b v n"]:
         """Tokens whose mean motion probability exceeds `motion_head.threshold`; 1 = transient.
@@ -174,6 +237,7 @@ class WildRayZer(nn.Module):
         render_inputs: bool = False,
         cameras: Cameras | None = None,
         normalised: bool = False,
+        compare: Compare | None = None,
     ) -> ViewSynthesis:
         """Cameras of all views and renderings of the target views.
 
@@ -189,6 +253,7 @@ class WildRayZer(nn.Module):
             cameras: cameras of all views to use in place of the predicted ones. With `cameras: given` they are needed,
                 in any frame and scale: they are normalised over the views of each sample.
             normalised: given cameras are normalised already, over views of which not all are among the images.
+            compare: makes leave-one-out maps; needed for the motion of a head with `cross_residual`.
 
         Raises:
             ValueError: impossible `num_inputs`, wrong image size, or something asked of a missing motion head.
@@ -215,9 +280,18 @@ class WildRayZer(nn.Module):
                 if gate_only
                 else [(inputs, rays_in), (targets, rays_out[:, num_inputs - views :])]
             )
+            maps = self.cross_residuals(
+                images, tokens, cameras, num_inputs,
+                views=num_inputs if gate_only else views, features=features, compare=compare,
+            )  # fmt: skip
             logits = torch.cat(
                 [
-                    self.motion_logits(None if features is None else features[:, part], seen[:, part], rays)
+                    self.motion_logits(
+                        None if features is None else features[:, part],
+                        seen[:, part],
+                        rays,
+                        None if maps is None else maps[:, part],
+                    )
                     for part, rays in parts
                 ],
                 dim=1,

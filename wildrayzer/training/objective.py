@@ -14,6 +14,7 @@ from wildrayzer.models.cost.flops import Workload
 from wildrayzer.models.cost.memory import checkpoint_every_within
 from wildrayzer.models.transformer import set_checkpointing
 from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone
+from wildrayzer.pseudo_masks.cross_residuals import cross_residuals_of
 from wildrayzer.training.augmentation import crop_pretext_loss
 from wildrayzer.training.batch import Batch
 
@@ -78,6 +79,7 @@ class Objective(nn.Module):
         self.stage = stage
         self.perceptual_weight = perceptual_weight
         self.backbone = backbone
+        self.compare = cross_residuals_of(model.config, backbone)
         for parameter in model.renderer_parameters():
             parameter.requires_grad_(recipe.trains_renderer)
         for parameter in model.frozen_parameters():
@@ -124,7 +126,12 @@ class Objective(nn.Module):
                 ],
                 dim=1,
             )
-        logits = model.motion_logits(self._features(batch), tokens, rays)
+            features = self._features(batch)
+            maps = model.cross_residuals(
+                batch.images, tokens, cameras, inputs,
+                views=batch.images.shape[1], features=features, compare=self.compare,
+            )  # fmt: skip
+        logits = model.motion_logits(features, tokens, rays, maps)
         motion = motion_bce(logits, batch.motion, batch.supervised)
         return self.stage.motion_weight * motion.value, self._motion_metrics(batch, logits, motion.value)
 
@@ -140,6 +147,7 @@ class Objective(nn.Module):
             extra_token_mask=batch.token_mask,
             cameras=batch.cameras,
             normalised=True,
+            compare=self.compare,
         )
         # Moving pixels of dynamic targets stay out of both losses: nothing in the inputs tells where things went.
         gate = self._gate(batch, result.motion_logits)

@@ -42,6 +42,11 @@ class MotionHeadConfig(Section):
     """Width of the backbone features; 4096 for DINOv3 ViT-7B/16, 1024 for ViT-L/16."""
     cross_view: Annotated[bool, _CHOICE] = False
     """Let the head's transformer attend across all input views (ours; the paper works per view)."""
+    cross_residual: Annotated[bool, _CHOICE] = False
+    """Show the head how badly the other input views predict each view: L1, 1 − SSIM and feature dissimilarity on the
+    patch grid. Needs two inputs or more. Differs from the paper, whose head cannot know whether something moves."""
+    ssim_size: int = Field(11, ge=3)
+    """Side of the SSIM window of `cross_residual`, in pixels; odd, at most the image side."""
     threshold: Annotated[float, Paper(RELEASE, listed=False)] = Field(0.1, gt=0.0, lt=1.0)
     """An input token is replaced by the noise token where the mean motion probability of its patch exceeds this."""
 
@@ -215,6 +220,16 @@ class ModelConfig(Section):
             raise ValueError("model.camera_encoder: pairwise sees two views at a time; set model.view_embedding: type")
         if self.camera_encoder == "pairwise" and self.canonical_view != "first":
             raise ValueError("model.camera_encoder: pairwise needs model.canonical_view: first")
+        return self
+
+    @model_validator(mode="after")
+    def _window_fits(self) -> "ModelConfig":
+        head = self.motion_head
+        if head is not None and head.cross_residual and (head.ssim_size % 2 == 0 or head.ssim_size > self.image_size):
+            raise ValueError(
+                f"model.motion_head.ssim_size = {head.ssim_size}: choose an odd number up to model.image_size = "
+                f"{self.image_size}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -18,6 +18,7 @@ from wildrayzer.evaluation.methods.render_method import head_features, load_back
 from wildrayzer.evaluation.window_batches import WindowBatch
 from wildrayzer.pseudo_masks.backbones.build import build_backbone
 from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone
+from wildrayzer.pseudo_masks.cross_residuals import cross_residuals_of
 
 
 def coseg_masks(batch: WindowBatch, backbone: FeatureBackbone, config: CosegConfig) -> UInt8[np.ndarray, "b k h w"]:
@@ -79,7 +80,14 @@ def head_masks(
     def masks(batch: WindowBatch) -> np.ndarray:
         count = batch.num_inputs
         own = head_features(model, batch.images[:, :count], backbone)
-        result = model(batch.images, count, features=own, motion=True, gate_only=True)
+        result = model(
+            batch.images,
+            count,
+            features=own,
+            motion=True,
+            gate_only=True,
+            compare=cross_residuals_of(model.config, backbone),
+        )
         assert result.motion_logits is not None
         marked = result.motion_logits[:, :, 0].float().sigmoid() > config.mask_threshold
         return marked.to(torch.uint8).cpu().numpy()

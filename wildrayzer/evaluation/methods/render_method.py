@@ -14,6 +14,7 @@ from wildrayzer.images.nearest import nearest_view
 from wildrayzer.models import ViewSynthesis, WildRayZer
 from wildrayzer.pseudo_masks.backbones.build import build_backbone
 from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone
+from wildrayzer.pseudo_masks.cross_residuals import cross_residuals_of
 from wildrayzer.run.row_specs import ROW_SPECS, RowSpec
 
 
@@ -81,7 +82,14 @@ def render_method(
         assert batch.clean is not None  # check_method
         images = torch.cat([batch.clean[:, :k], images[:, k:]], dim=1)
     if spec.gate == "own":
-        result = model(images, k, features=head_features(model, images[:, :k], backbone), motion=True, gate_only=True)
+        result = model(
+            images,
+            k,
+            features=head_features(model, images[:, :k], backbone),
+            motion=True,
+            gate_only=True,
+            compare=cross_residuals_of(model.config, backbone),
+        )
     else:
         result = model(images, k, token_mask=_token_mask(model, batch, spec, masks), cameras=batch.cameras)
     return result.render.float(), result

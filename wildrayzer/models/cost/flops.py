@@ -7,7 +7,7 @@ attention recomputes its scores in the backward pass, which makes that pass 2.5 
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from wildrayzer.config.sections.model import ModelConfig
 from wildrayzer.models.camera_encoder import camera_tokens, sees_all_views
@@ -104,6 +104,8 @@ def model_cost(config: ModelConfig, work: Workload, *, attention_backward: float
     if not work.trains_renderer:
         parts = {name: cost.frozen for name, cost in parts.items()}
     if work.motion:
+        if config.motion_head is not None and config.motion_head.cross_residual:
+            parts["leave-one-out views"] = counter.leave_one_out().frozen
         head = counter.motion_head()
         parts["motion head"] = head if work.trains_motion else head.frozen
     return parts
@@ -259,6 +261,16 @@ class _Counter:
         )
         return self._checkpointed([block] * self.config.decoder_blocks, [rows * self.patches]) + to_pixels
 
+    def leave_one_out(self) -> Cost:
+        """Each view that the head sees, rendered without itself (`WildRayZer.leave_one_out`)."""
+        work = self.work
+        cost = self.rays(work.inputs) + self.rays(work.head_views)
+        for left_out in range(work.inputs):
+            targets = len(range(left_out, work.head_views - work.inputs, work.inputs))
+            part = _Counter(self.config, replace(work, inputs=work.inputs - 1, targets=1 + targets), 0.0)
+            cost += part.scene_encoder() + part.decoder()
+        return cost
+
     def motion_head(self) -> Cost:
         options = self.config.motion_head
         assert options is not None
@@ -266,7 +278,12 @@ class _Counter:
         views = self.work.head_views
         sources = [width, width, *([options.feature_width] if options.use_features else [])]
         cost = sum((linear(batch * views * patches, source, width) for source in sources), Cost())
-        cost += _two_layers(batch * views * patches, len(sources) * width, width, width)
+        maps = 2 + options.use_features if options.cross_residual else 0
+        if maps:
+            # how the maps become tokens, and the way past the transformer; the maps themselves need no gradient
+            cost += linear(batch * views * patches, 9 * maps, width, first=True)
+            cost += linear(batch * views * patches, width, width) + linear(batch * views * patches, width, width)
+        cost += _two_layers(batch * views * patches, (len(sources) + bool(maps)) * width, width, width)
         # joint attention runs over the views of a call: all of them in distillation, else inputs and targets apart
         groups = [views] if self.work.gate_only or not self.work.renders else [self.work.inputs, self.work.targets]
         for group in groups:

@@ -97,7 +97,9 @@ def score_stages(expected: ExpectedScores, sizes: dict[str, SplitSize]) -> Itera
         work = Workload(1, inputs, targets, motion=spec.gate == "own", gate_only=True, trains_renderer=False)
         _add(operations, "float32", windows * total(model_cost(model, work)).forward)
         if backbone is not None and spec.gate in ("own", "coseg"):
-            features = backbone_cost(backbone, work.head_views, model.grid**2).forward
+            head = model.motion_head
+            passes = 1 + (spec.gate == "own" and head is not None and head.cross_residual)
+            features = backbone_cost(backbone, passes * work.head_views, model.grid**2).forward
             _add(operations, config.features.precision, windows * features)
     jobs = len(views) + len(expected.mask_jobs()) + len(expected.input_mask_jobs()) + 1
     yield PlannedStage(
