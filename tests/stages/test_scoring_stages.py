@@ -175,13 +175,13 @@ def test_score_views_writes_tidy_rows_manifest_and_panels(tmp_path, store_path, 
     paths = run_method(tmp_path, store_path, "joint", checkpoint)
     scores = read_scores([paths["csv"]])
     assert tuple(scores.columns) == COLUMNS
-    assert len(scores) == SCENES * CONFIG.targets * 4 * 2
+    assert len(scores) == SCENES * CONFIG.targets * 4 * 3
     (manifest,) = read_manifests([paths["json"]])
     assert manifest["counts"] == {"scenes": 3, "frames": 9, "nan": {}, "rows": len(scores)}
     assert (manifest["method"], manifest["split"], manifest["inputs"], manifest["forced"]) == (
         "joint", "pairs_test", 2, False,
     )  # fmt: skip
-    assert set(manifest["definitions"]) == {"psnr", "ssim"}
+    assert set(manifest["definitions"]) == {"psnr", "psnr_aligned", "ssim"}
     assert "no VGG-16 weights" in manifest["lpips"]
     assert manifest["digests"]["checkpoint_stage"] == "joint"
     with np.load(paths["npz"]) as panels:

@@ -15,7 +15,7 @@ STAGE_VERSIONS = MappingProxyType(
         "residuals": 2,
         "pseudo_masks": 1,
         "refine": 1,
-        "score_views": 3,
+        "score_views": 4,
         "score_masks": 1,
         "score_input_masks": 1,
         "score_renderer": 3,

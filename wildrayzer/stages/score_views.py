@@ -15,7 +15,12 @@ from wildrayzer.evaluation.methods.panels import Panels
 from wildrayzer.evaluation.methods.render_method import check_finite, check_method
 from wildrayzer.evaluation.methods.view_rows import ViewRow
 from wildrayzer.evaluation.metrics.lpips import NO_WEIGHTS, load_lpips
-from wildrayzer.evaluation.metrics.view_synthesis import IMAGE_DEFINITIONS, REGIONS, score_batch
+from wildrayzer.evaluation.metrics.view_synthesis import (
+    ALIGNED_DEFINITION,
+    IMAGE_DEFINITIONS,
+    REGIONS,
+    score_batch,
+)
 from wildrayzer.evaluation.scoring import ScoringJob, is_forced
 from wildrayzer.evaluation.tables.scores import describe_split, write_scores
 from wildrayzer.evaluation.window_batches import window_batches, windows_of
@@ -67,18 +72,21 @@ def score_views(job: ViewScoringJob) -> None:
         rendering, result = row.render(batch)
         check_finite(rendering, batch.scenes, job.label(job.row))
         values = score_batch(rendering, batch, lpips=lpips)
+        if (aligned := row.render_aligned(batch, rendering)) is not None:
+            for region, scores in score_batch(aligned, batch).items():
+                values[region]["psnr_aligned"] = scores["psnr"]
         targets = batch.frames[:, job.inputs :]
         # Values come window by window, the targets of a window together.
         scenes = [scene for scene in batch.scenes for _ in range(targets.shape[1])]
         rows += job.rows(job.row, values, scenes=scenes, frames=targets.ravel().tolist())
         panels.add(rendering, batch, values, result)
     panels.write(job.panels)
-    scored = {row[-2] for row in rows}
+    scored, definitions = {row[-2] for row in rows}, IMAGE_DEFINITIONS | ALIGNED_DEFINITION
     digests = {"store": store.digest, **row.digests}
     about = {
         **job.about(job.row, kind="views", stage_version=STAGE_VERSION),
         "forced": forced,
-        "definitions": {name: text for name, text in IMAGE_DEFINITIONS.items() if name in scored},
+        "definitions": {name: text for name, text in definitions.items() if name in scored},
         "regions": REGIONS,
         "lpips": "scored" if lpips else NO_WEIGHTS,
         **describe_split(len(store), windows.skipped, digests, without_files=without_files),

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from wildrayzer.config.sections.features import FeaturesConfig
 from wildrayzer.data.frame_store.store import FrameStore
+from wildrayzer.evaluation.methods.aligned import aligned_cameras
 from wildrayzer.evaluation.window_batches import WindowBatch
 from wildrayzer.images.nearest import nearest_view
 from wildrayzer.models import ViewSynthesis, WildRayZer
@@ -52,6 +53,7 @@ def render_method(
     backbone: FeatureBackbone | None = None,
     spec: RowSpec | None = None,
     masks: UInt8[np.ndarray, "b k h w"] | None = None,
+    aligned: bool = False,
 ) -> tuple[Float[Tensor, "b t 3 h w"], ViewSynthesis | None]:
     """Renderings of the targets in [0, 1], and the network's whole output where there is a network.
 
@@ -64,6 +66,8 @@ def render_method(
         backbone: for its motion head.
         spec: of an external row; None looks up a built-in one.
         masks: of the input views, 1 = transient, for the gates `coseg` and `file`.
+        aligned: take input cameras that the targets cannot leak into (`aligned_cameras`). Renderings of windows where
+            they are not determined are NaN.
 
     Raises:
         ValueError: the row needs a model or masks, or the model's head needs features and there is no backbone.
@@ -81,18 +85,16 @@ def render_method(
     if spec.clean:
         assert batch.clean is not None  # check_method
         images = torch.cat([batch.clean[:, :k], images[:, k:]], dim=1)
+    cameras, determined = aligned_cameras(model, images, k) if aligned else (batch.cameras, None)
     if spec.gate == "own":
-        result = model(
-            images,
-            k,
-            features=head_features(model, images[:, :k], backbone),
-            motion=True,
-            gate_only=True,
-            compare=cross_residuals_of(model.config, backbone),
-        )
+        own, compare = head_features(model, images[:, :k], backbone), cross_residuals_of(model.config, backbone)
+        result = model(images, k, features=own, motion=True, gate_only=True, cameras=cameras, compare=compare)
     else:
-        result = model(images, k, token_mask=_token_mask(model, batch, spec, masks), cameras=batch.cameras)
-    return result.render.float(), result
+        result = model(images, k, token_mask=_token_mask(model, batch, spec, masks), cameras=cameras)
+    rendering = result.render.float()
+    if determined is not None:
+        rendering = rendering.masked_fill(~determined[:, None, None, None, None], torch.nan)
+    return rendering, result
 
 
 def check_finite(renderings: Float[Tensor, "b t 3 h w"], scenes: Sequence[str], method: str) -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from wildrayzer.checkpoint import load_checkpoint
 from wildrayzer.config.sections.benchmark import CosegConfig
 from wildrayzer.config.sections.features import FeaturesConfig
+from wildrayzer.evaluation.methods.aligned import sees_only_its_own_views
 from wildrayzer.evaluation.methods.external import ExternalFiles
 from wildrayzer.evaluation.methods.input_masks import coseg_masks, file_masks
 from wildrayzer.evaluation.methods.render_method import load_backbone, render_method
@@ -92,9 +93,32 @@ class ViewRow:
         """
         if self.spec.finished:
             return self._read(batch), None
+        return self._render(batch)
+
+    def _render(
+        self, batch: WindowBatch, *, aligned: bool = False
+    ) -> tuple[Float[Tensor, "b t 3 h w"], ViewSynthesis | None]:
+        masks = self._masks(batch)
         return render_method(
-            self.method, batch, model=self.model, backbone=self.backbone, spec=self.spec, masks=self._masks(batch)
-        )
+            self.method, batch,
+            model=self.model, backbone=self.backbone, spec=self.spec, masks=masks, aligned=aligned,
+        )  # fmt: skip
+
+    def render_aligned(
+        self, batch: WindowBatch, ordinary: Float[Tensor, "b t 3 h w"]
+    ) -> Float[Tensor, "b t 3 h w"] | None:
+        """Renderings with input cameras that the targets cannot leak into; None for a row without predicted cameras.
+
+        Args:
+            batch: windows.
+            ordinary: renderings of `render`, which these are by construction where no target moves an input's camera.
+
+        Returns:
+            Renderings in [0, 1], NaN for windows whose input cameras coincide.
+        """
+        if self.model is None or self.spec.finished or self.takes_cameras or batch.num_inputs < 2:
+            return None
+        return ordinary if sees_only_its_own_views(self.model) else self._render(batch, aligned=True)[0]
 
     def _masks(self, batch: WindowBatch) -> UInt8[np.ndarray, "b k h w"] | None:
         if self.spec.gate == "coseg":

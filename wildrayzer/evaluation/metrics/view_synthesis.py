@@ -15,6 +15,10 @@ IMAGE_DEFINITIONS = {
     **LPIPS_DEFINITIONS,
 }
 """What the metrics of the view-synthesis tables mean."""
+ALIGNED_DEFINITION = {
+    "psnr_aligned": "PSNR with input cameras from the inputs only; a similarity carries target cameras into their frame"
+}
+"""The metric of rows with predicted cameras."""
 REGIONS = {
     "full": "whole frame",
     "static": "pixels of the target without a transient (the ˢ of the paper)",

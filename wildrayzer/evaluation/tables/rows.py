@@ -14,11 +14,12 @@ from wildrayzer.evaluation.tables.notes import MASK_METRICS, notes_of
 from wildrayzer.evaluation.tables.published import Published, published_for
 
 VIEW_REGIONS = ("full", "static", "transient", "ghost")
-VIEW_METRICS = ("psnr", "ssim", "lpips", "lpips_released")
+VIEW_METRICS = ("psnr", "psnr_aligned", "ssim", "lpips", "lpips_released")
 MASK_METHODS = ("pseudo", "refined", "residual", "coseg", "file", "head")
 FIELDS = list(Interval.__dataclass_fields__)
 HEADINGS = {
     "psnr": "PSNR ↑",
+    "psnr_aligned": "PSNR, aligned ↑",
     "ssim": "SSIM ↑",
     "lpips": "LPIPS (Eq. 7) ↓",
     "lpips_released": "LPIPS (release) ↓",
@@ -74,7 +75,7 @@ def interval_cell(interval: Interval, metric: str) -> str:
 
 def number(value: float, metric: str) -> str:
     """One value of a metric as text, without its unit."""
-    scale, digits = (1, 2) if metric == "psnr" else (100, 1) if metric in MASK_METRICS else (1, 3)
+    scale, digits = (1, 2) if metric.startswith("psnr") else (100, 1) if metric in MASK_METRICS else (1, 3)
     return f"{round(value * scale, digits) + 0.0:.{digits}f}"
 
 

@@ -1,0 +1,68 @@
+"""Renderings whose input cameras the targets cannot leak into."""
+
+import numpy as np
+import pytest
+import torch
+
+from wildrayzer.config import ModelConfig
+from wildrayzer.evaluation.methods.aligned import aligned_cameras, sees_only_its_own_views
+from wildrayzer.evaluation.methods.render_method import render_method
+from wildrayzer.evaluation.window_batches import WindowBatch
+from wildrayzer.geometry.cameras import Cameras
+from wildrayzer.models import WildRayZer
+
+SMALL = {
+    "image_size": 16, "patch_size": 8, "width": 32, "head_width": 16, "camera_blocks": 2, "scene_blocks": 1,
+    "decoder_blocks": 1, "scene_tokens": 3, "init_std": 0.15, "motion_head": None,
+}  # fmt: skip
+PAIRWISE = SMALL | {"camera_encoder": "pairwise", "view_embedding": "type"}
+
+
+def build(config):
+    torch.manual_seed(0)
+    return WildRayZer(ModelConfig(**config)).eval()
+
+
+def windows(seed=0, *, inputs_of=None, k=3):
+    images = torch.rand(2, k + 2, 3, 16, 16, generator=torch.Generator().manual_seed(seed))
+    if inputs_of is not None:
+        images[:, :k] = inputs_of.images[:, :k]
+    return WindowBatch(
+        frames=np.tile(np.arange(k + 2), (2, 1)), scenes=["a", "b"], images=images, clean=None, masks=None, num_inputs=k
+    )
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_with_the_pairwise_encoder_aligned_is_ordinary(k):
+    model, batch = build(PAIRWISE), windows(k=k)
+    assert sees_only_its_own_views(model)
+    ordinary, aligned = (render_method("static", batch, model=model, aligned=flag)[0] for flag in (False, True))
+    torch.testing.assert_close(aligned, ordinary, atol=1e-3, rtol=0)
+
+
+def test_with_the_joint_encoder_targets_move_ordinary_input_cameras_only():
+    model, batch = build(SMALL), windows()
+    other = windows(1, inputs_of=batch)
+    assert not sees_only_its_own_views(model)
+    plain = [model.predict_cameras(b.images, model.tokenize(b.images), num_inputs=3).c2w[:, :3] for b in (batch, other)]
+    assert (plain[0] - plain[1]).abs().max() > 1e-4, "targets leak into the cameras of the inputs"
+    (first, sure), (second, _) = (aligned_cameras(model, b.images, 3) for b in (batch, other))
+    assert sure.all()
+    torch.testing.assert_close(first.c2w[:, :3], second.c2w[:, :3], atol=0, rtol=0)
+    # What the targets' cameras are relative to the inputs' changes by no more than the similarity leaves over.
+    assert torch.linalg.det(first.c2w[..., :3, :3]).sub(1).abs().max() < 1e-4
+
+
+def test_a_window_whose_input_cameras_coincide_has_no_aligned_rendering(monkeypatch):
+    model, batch = build(SMALL), windows()
+
+    def in_one_place(images, tokens, *, num_inputs):
+        views = images.shape[1]
+        c2w = torch.eye(4).repeat(2, views, 1, 1)
+        c2w[1, :, 0, 3] = torch.arange(views).float()  # only the first window's centres coincide
+        return Cameras(c2w=c2w, intrinsics=torch.tensor([1.0, 1.0, 0.5, 0.5]).expand(2, views, 4))
+
+    monkeypatch.setattr(model, "predict_cameras", in_one_place)
+    rendering, _ = render_method("static", batch, model=model, aligned=True)
+    assert rendering[0].isnan().all()
+    assert rendering[1].isfinite().all()
