@@ -63,7 +63,14 @@ def test_a_checksum_in_json_is_compared_and_taken_away(tmp_path):
     write_json(tmp_path / "a.json", content, checksum=True)
     assert read_json(tmp_path / "a.json") == {**content, "d": "x"}
     text = (tmp_path / "a.json").read_text()
-    for old, new in (("2.5", "2.4"), ('"c"', '"e"'), ("null", "0"), ("Infinity", "NaN")):
+    for old, new in (
+        ("2.5", "2.4"),
+        ('"c"', '"e"'),
+        ("null", "0"),
+        ("Infinity", "NaN"),
+        ("file_c", "file_b"),
+        ("sha2", "sha3"),
+    ):
         (tmp_path / "a.json").write_text(text.replace(old, new))
         with pytest.raises(ValueError, match=r"a\.json has changed since it was written: .*; mend it"):
             read_json(tmp_path / "a.json", fix="mend it")

@@ -84,7 +84,7 @@ def write_bytes_atomic(path: str | Path, payload: bytes) -> None:
         temporary.write_bytes(payload)
 
 
-_CHECKSUM = "file_checksum"
+_CHECKSUM, _MARK = "file_checksum", "sha256 "
 """Last entry of a JSON file that states its own digest."""
 
 
@@ -100,7 +100,7 @@ def write_json(path: str | Path, value: Any, *, checksum: bool = False) -> None:
     text = json.dumps(value, indent=2, sort_keys=False, default=str)
     if checksum:
         content = json.loads(text)
-        text = json.dumps({**content, _CHECKSUM: digest_json(content)}, indent=2)
+        text = json.dumps({**content, _CHECKSUM: f"{_MARK}{digest_json(content)}"}, indent=2)
     write_bytes_atomic(path, f"{text}\n".encode())
 
 
@@ -120,6 +120,9 @@ def read_json(path: str | Path, *, fix: str = "delete it and run the stage again
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not valid JSON ({error}); {fix}") from None
-    if isinstance(content, dict) and (recorded := content.pop(_CHECKSUM, None)) not in (None, digest_json(content)):
-        raise ValueError(f"{path} has changed since it was written: its checksum is {recorded}; {fix}")
+    # the mark finds the checksum also where its name has changed
+    last = next(reversed(content.values()), None) if isinstance(content, dict) else None
+    stated = isinstance(last, str) and (_CHECKSUM in content or last.startswith(_MARK))
+    if stated and content.pop(_CHECKSUM, None) != f"{_MARK}{digest_json(content)}":
+        raise ValueError(f"{path} has changed since it was written: its checksum is {last}; {fix}")
     return content
