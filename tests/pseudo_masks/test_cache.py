@@ -13,6 +13,7 @@ import pytest
 import zarr
 
 from wildrayzer.io.folders import private_folder
+from wildrayzer.pseudo_masks.cache.adoption import adopt_cache
 from wildrayzer.pseudo_masks.cache.arrays import ARRAYS
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks, PixelMasks, ResidualMaps
 from wildrayzer.pseudo_masks.cache.manifest import Manifest, part_path
@@ -152,6 +153,25 @@ def test_a_part_alone_and_a_group_of_an_earlier_version_are_read(cache, tmp_path
         maps = ResidualMaps(earlier / name)
         assert (maps.path.name, maps.digest, maps.num_frames) == ("residuals.zarr", part.digest, 9)
     assert ResidualMaps(cache.with_suffix(".zarr")).path == cache, "and the old name finds the manifest"
+
+
+def test_a_group_of_an_earlier_version_becomes_the_only_part(cache, tmp_path):
+    earlier = tmp_path / "earlier"
+    part = ResidualMaps(ResidualMaps(cache).parts[0].path)
+    shutil.copytree(part.path, earlier / "residuals.zarr")
+    means = {"windows": 2, "clips_skipped": 0, "mean_psnr": 20.0, "psnr_filter": 17.0, "digests": dict(part.digests)}
+    (earlier / "residuals.json").write_text(json.dumps(means))
+    adopt_cache(earlier)
+    adopt_cache(earlier)  # what has a manifest stays
+    maps = ResidualMaps(earlier / "residuals.json")
+    assert maps.path.suffix == ".json"
+    assert (maps.digest, maps.digests, maps.summary["mean_psnr"]) == (part.digest, part.digests, 20.0)
+    for name in ARRAYS["residuals"]:
+        np.testing.assert_array_equal(maps.all(name.name), part.all(name.name))
+    counts = maps.parts[0].entry.summary
+    assert (counts["windows"], counts["frames_computed"]) == (2, 6)
+    assert counts["psnr_sum"] == pytest.approx(part.psnr.sum())
+    assert sorted(entry.name for entry in earlier.iterdir()) == ["residuals", "residuals.json"]
 
 
 def test_a_missing_a_foreign_and_a_damaged_part_are_refused(cache):

@@ -12,6 +12,7 @@ from wildrayzer.checkpoint import check_weights
 from wildrayzer.config import load_config
 from wildrayzer.data.frame_store.manifest import find_store
 from wildrayzer.data.frame_store.store import adopt_store
+from wildrayzer.pseudo_masks.cache.adoption import adopt_cache
 from wildrayzer.run.expected import ExpectedScores, training_runs
 from wildrayzer.run.layout import RunLayout
 from wildrayzer.run.origins import foreign_caches
@@ -79,19 +80,23 @@ def difference(config: Path, *, snakefile: Path) -> list[str]:
     ]
 
 
-def _list_earlier_stores(layout: RunLayout, splits: Iterable[str]) -> None:
-    """Give frame stores of one folder, as earlier versions made them, a manifest."""
+def _list_earlier_results(layout: RunLayout, splits: Iterable[str]) -> None:
+    """Give frame stores and mask caches of one folder, as earlier versions made them, a manifest."""
     for manifest in map(Path, map(layout.store, splits)):
         found = find_store(manifest)
         if found is not None and found != manifest:
             adopt_store(found, manifest)
+    for residuals in sorted(Path(layout.base).glob("**/masks/*/*/residuals.zarr")):
+        adopt_cache(residuals.parent)
+    for later in sorted(Path(layout.base).glob("**/masks/*/*/*_masks.zarr")):  # of ablations, which share residuals
+        adopt_cache(later.parent)
 
 
 def adopt(config: Path, *, snakefile: Path, keep: bool = False) -> int:
     """Take the results of a run that was copied, moved or made by an earlier version as they are.
 
     Outputs are compared with what their jobs recorded, caches and checkpoints by digest. Then Snakemake is told that
-    they are up to date. Frame stores of earlier versions become splits of one part; no frame is copied.
+    they are up to date. Frame stores and mask caches of earlier versions become splits of one part; no frame is copied.
 
     Args:
         config: configuration file of the run.
@@ -109,7 +114,6 @@ def adopt(config: Path, *, snakefile: Path, keep: bool = False) -> int:
     layout = RunLayout(options.name)
     if not Path(layout.base).is_dir():
         raise ValueError(f"{layout.base}: no such folder; call this where results/ of the run {options.name} lies")
-    _list_earlier_stores(layout, options.data.splits)
     wrong = damaged_outputs(str(layout.base))
     masks = ExpectedScores(options, layout).cached_masks()
     wrong += foreign_caches(layout, rounds=options.rounds, masks=masks)
@@ -121,6 +125,7 @@ def adopt(config: Path, *, snakefile: Path, keep: bool = False) -> int:
                 wrong.append(str(error))
     if wrong:
         raise ValueError("the run was not adopted:\n" + "\n".join(wrong))
+    _list_earlier_results(layout, options.data.splits)
     with evaluated_workflow(config, snakefile=snakefile) as graph:
         jobs = finished_jobs(graph)
     differing = [line for job in jobs for line in job.differences]
