@@ -81,6 +81,7 @@ class ResidualEncoder(nn.Module):
     TYPICAL = (0.05, 0.25, 0.15)
     """Scale of the maps (L1, 1 − SSIM, feature dissimilarity) over whole data sets: constants, so that the maps of a
     view in which nothing moves stay small."""
+    typical: Tensor
 
     def __init__(self, width: int, maps: int) -> None:
         super().__init__()
