@@ -5,13 +5,6 @@ out the parts of the training split.
 """
 
 
-def mask_receipts(wildcards):
-    """Receipts of the jobs that make a split's parts before they are listed; none where one job does both."""
-    where = (wildcards.round, wildcards.split, wildcards.predictor)
-    jobs = job_names(wildcards.split, "refine")
-    return [RUN.mask_receipt(*where, *job) for job in jobs] if len(jobs) > 1 else []
-
-
 rule refine_masks:
     input:
         receipts=mask_receipts,
