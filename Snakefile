@@ -25,7 +25,6 @@ if CFG.learns_motion:
 
     include: "workflow/rules/residuals.smk"
     include: "workflow/rules/pseudo_masks.smk"
-    include: "workflow/rules/refine_common.smk"
     include: "workflow/rules/refine.smk"
     include: "workflow/rules/distill.smk"
     include: "workflow/rules/masked.smk"

@@ -158,3 +158,10 @@ def job_names(split, stage="residuals"):
     """Wildcards `job` and `jobs` of each of these jobs."""
     count = jobs_of(split, stage)
     return [(f"{job:05d}", f"{count:05d}") for job in range(count)]
+
+
+def mask_receipts(wildcards):
+    """Receipts of the jobs that make a split's parts before they are listed; none where one job does both."""
+    where = (wildcards.round, wildcards.split, wildcards.predictor)
+    jobs = job_names(wildcards.split, "refine")
+    return [RUN.mask_receipt(*where, *job) for job in jobs] if len(jobs) > 1 else []
