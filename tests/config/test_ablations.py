@@ -94,7 +94,7 @@ def test_paths_of_shared_stages_are_the_runs():
     assert layout.state("joint", 1) == "results/tiny/ablations/pseudo_only/state/round1-joint"
     votes = ablation_scores(run(), "dino_only").layout
     assert votes.residuals(1, "pairs_test") == RunLayout("tiny").residuals(1, "pairs_test")
-    assert votes.patch_masks(1, "a") == "results/tiny/ablations/dino_only/round1/masks/a/renderer/patch_masks.zarr"
+    assert votes.patch_masks(1, "a") == "results/tiny/ablations/dino_only/round1/masks/a/renderer/patch_masks.json"
     assert votes.thresholds(1) == "results/tiny/ablations/dino_only/round1/masks/thresholds-renderer.json"
 
 
@@ -154,7 +154,7 @@ def test_an_ablation_scored_on_fewer_scenes_is_compared_on_those():
 
 def write_files(rows, file):
     about = {"kind": "masks", "method": rows[0][0], "split": rows[0][1], "inputs": 2}
-    about |= {"scenes_of_split": 5, "skipped_scenes": {}}
+    about |= {"scenes_of_split": 5, "skipped_scenes": {}, "digests": {}}
     write_scores(rows, file, Path(file).with_suffix(".json"), about)
     return file
 

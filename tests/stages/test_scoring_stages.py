@@ -287,23 +287,23 @@ def write_caches(folder, store, mask):
     patches[-1] = 255
     from wildrayzer.pseudo_masks.cache.cache import PatchMasks, ResidualMaps
 
-    with CacheWriter(folder / "r", "residuals", digests={"store": store.digest}, **common) as writer:
+    with CacheWriter(folder / "r.zarr", "residuals", digests={"store": store.digest}, **common) as writer:
         writer.append(
             d_dino=maps, d_ssim=maps, psnr=psnr, clusters=np.zeros(mask.shape, np.uint8),
             window=np.zeros(store.num_frames, np.int32),
         )  # fmt: skip
-    digest = ResidualMaps(folder / "r").digest
-    with CacheWriter(folder / "p", "patch_masks", digests={"residuals": digest}, **common) as writer:
+    digest = ResidualMaps(folder / "r.zarr").digest
+    with CacheWriter(folder / "p.zarr", "patch_masks", digests={"residuals": digest}, **common) as writer:
         writer.append(mask=patches)
-    digest = PatchMasks(folder / "p").digest
-    with CacheWriter(folder / "x", "pixel_masks", digests={"patch_masks": digest}, **common) as writer:
+    digest = PatchMasks(folder / "p.zarr").digest
+    with CacheWriter(folder / "x.zarr", "pixel_masks", digests={"patch_masks": digest}, **common) as writer:
         writer.append(mask=patches.repeat(4, 1).repeat(4, 2))
 
 
 def run_masks(tmp_path, store_path, **paths):
     job = MaskScoringJob(
-        split="pairs_test", predictor="renderer", store_path=store_path, residuals_path=paths.get("r", tmp_path / "r"),
-        patch_masks_path=tmp_path / "p", pixel_masks_path=tmp_path / "x", config=PseudoMasksConfig(), inputs=2,
+        split="pairs_test", predictor="renderer", store_path=store_path, residuals_path=paths.get("r", tmp_path / "r.zarr"),
+        patch_masks_path=tmp_path / "p.zarr", pixel_masks_path=tmp_path / "x.zarr", config=PseudoMasksConfig(), inputs=2,
         scores=tmp_path / "m.csv", manifest=tmp_path / "m.json",
     )  # fmt: skip
     score_masks(job)

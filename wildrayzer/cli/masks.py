@@ -13,9 +13,7 @@ from wildrayzer.cli.options import Device, Overwrite
 from wildrayzer.io.printable import printable
 from wildrayzer.run.logs import ignore_time_stamps
 
-app = typer.Typer(
-    no_args_is_help=True, help="Make masks of videos; inspect cached pseudo-masks; tune the options that make them."
-)
+app = typer.Typer(no_args_is_help=True, help="Make masks of videos; inspect cached pseudo-masks; tune their options.")
 NO_RENDER = "Renderings are left out: --no-render."
 
 

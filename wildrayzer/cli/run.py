@@ -103,7 +103,7 @@ def summary(
     tables: Annotated[bool, typer.Option("--tables", help="Show all benchmark tables instead")] = False,
     results: Results = Path("results"),
 ) -> None:
-    """Say in a few lines what a run has shown, what did not hold, and where its report is."""
+    """Say in a few lines what a run has shown and what did not hold."""
     from wildrayzer.config import load_config
     from wildrayzer.evaluation.tables.highlights import RunHighlights
     from wildrayzer.evaluation.tables.text import print_tables, read_tables, summary_lines, table_console
