@@ -302,10 +302,17 @@ def write_caches(folder, store, mask):
 
 def run_masks(tmp_path, store_path, **paths):
     job = MaskScoringJob(
-        split="pairs_test", predictor="renderer", store_path=store_path, residuals_path=paths.get("r", tmp_path / "r.zarr"),
-        patch_masks_path=tmp_path / "p.zarr", pixel_masks_path=tmp_path / "x.zarr", config=PseudoMasksConfig(), inputs=2,
-        scores=tmp_path / "m.csv", manifest=tmp_path / "m.json",
-    )  # fmt: skip
+        split="pairs_test",
+        predictor="renderer",
+        store_path=store_path,
+        residuals_path=paths.get("r", tmp_path / "r.zarr"),
+        patch_masks_path=tmp_path / "p.zarr",
+        pixel_masks_path=tmp_path / "x.zarr",
+        config=PseudoMasksConfig(),
+        inputs=2,
+        scores=tmp_path / "m.csv",
+        manifest=tmp_path / "m.json",
+    )
     score_masks(job)
 
 
