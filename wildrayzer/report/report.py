@@ -78,7 +78,7 @@ def build_report(config: RunConfig, layout: RunLayout) -> str:
 _LEAD = (
     "A renderer learned from unposed clips in which nothing moves. On clips with moving objects it fails where "
     "something moves: its failures are the labels of a motion head, so that a second renderer leaves out what moves. "
-    "No label was given, and every figure stands beside what a shortcut reaches."
+    "No label was given, and every number stands beside what a shortcut reaches."
 )
 _CLAIMS = (
     "Right of the line at 0, or of the dashed mark where a claim names another limit, speaks for the claim. A claim "
