@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from wildrayzer.io.files import read_json, replacing, umask, write_bytes_atomic, write_json
+from wildrayzer.io.files import has_ended, read_json, replacing, umask, write_bytes_atomic, write_json
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_beside_it(tmp_path):
@@ -56,6 +56,17 @@ def test_what_a_killed_writer_left_is_removed_and_a_live_ones_file_is_kept(tmp_p
     live.touch()
     write_json(file, {"whole": True})
     assert sorted(tmp_path.iterdir()) == sorted([file, live])
+
+
+def test_a_killed_process_has_ended_before_its_parent_asks_for_it():
+    process = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(1000)"])
+    assert not has_ended(str(process.pid))
+    process.kill()
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # it is a zombie now, and stays one
+    assert has_ended(str(process.pid))
+    process.wait()
+    assert has_ended(str(process.pid))
+    assert not has_ended("no number")
 
 
 def test_a_checksum_in_json_is_compared_and_taken_away(tmp_path):

@@ -22,7 +22,15 @@ def umask() -> int:
 
 def has_ended(process: str) -> bool:
     """Whether the process of this host with this number has ended; False where that cannot be told."""
-    return process.isdigit() and Path("/proc/self").exists() and not Path("/proc", process).exists()
+    if not process.isdigit() or not Path("/proc/self").exists():
+        return False
+    try:
+        status = Path("/proc", process, "stat").read_text(encoding="utf-8", errors="replace")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    # The state follows the name, which is in brackets and may hold any character. A killed process stays as a zombie
+    # until its parent asks for it.
+    return status.rpartition(")")[2].split()[0] in ("Z", "X")
 
 
 _searched: set[Path] = set()
