@@ -134,14 +134,17 @@ def test_outputs_that_were_copied_in_part_are_named(tmp_path):
 def test_parts_that_were_not_copied_are_noticed(tmp_path):
     manifest, part = tmp_path / "own.json", tmp_path / "own" / "0123456789abcdef.zarr"
     part.mkdir(parents=True)
-    manifest.write_text("{}")
+    manifest.write_text('{"parts": [{"key": "0123456789abcdef"}]}')
     (part / "zarr.json").write_text("{}")
     record_job(tmp_path / "logs" / "prepare_split" / "own.log", {}, [str(manifest)])
     (part.parent / ".lock").write_text("process 1")
+    other = part.with_name("fedcba9876543210.zarr")  # of a growth that was stopped
+    other.mkdir()
+    (other / "zarr.json").write_text("{}")
     assert damaged_outputs(tmp_path) == []
     (part / "zarr.json").unlink()
     (line,) = damaged_outputs(tmp_path)
-    assert line.startswith(f"{manifest} has 1 files of 2 bytes, but 2 files of 4 bytes when its job finished")
+    assert line.startswith(f"{manifest} has 1 files of 40 bytes, but 2 files of 42 bytes when its job finished")
 
 
 def test_a_damaged_record_is_named(tmp_path):

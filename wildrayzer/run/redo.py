@@ -279,10 +279,19 @@ def _extent(path: str | Path) -> list[int]:
     Hidden files, such as Snakemake's time stamps, do not count.
     """
     root = Path(path)
-    parts = root.with_suffix("") if root.suffix == ".json" else root
-    files = [*parts.rglob("*"), root] if parts.is_dir() else [root]
+    files = [root, *(file for folder in _folders(root) for file in folder.rglob("*"))]
     sizes = [file.stat().st_size for file in files if file.is_file() and not file.name.startswith(".")]
     return [len(sizes), sum(sizes)]
+
+
+def _folders(path: Path) -> list[Path]:
+    """The output itself, or the parts that it lists; other parts may lie beside those, of a run that was stopped."""
+    beside = path.with_suffix("")
+    if path.suffix != ".json" or not beside.is_dir():
+        return [path]
+    manifest = read_json(path)
+    parts = manifest.get("parts") if isinstance(manifest, dict) else None
+    return [beside / f"{part['key']}.zarr" for part in parts] if isinstance(parts, list) else []
 
 
 def _shown(extent: Sequence[int]) -> str:
