@@ -12,7 +12,7 @@ from wildrayzer.io.files import read_json
 from wildrayzer.pseudo_masks.cache.arrays import arrays_of
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks
 from wildrayzer.pseudo_masks.cache.location import CacheLocation
-from wildrayzer.pseudo_masks.cache.manifest import Manifest, again, find_group, part_path
+from wildrayzer.pseudo_masks.cache.manifest import Manifest, again, is_manifest, part_path
 from wildrayzer.pseudo_masks.cache.part import CachePart
 from wildrayzer.pseudo_masks.cache.statistics import mask_summary, refinement_disagreement
 from wildrayzer.pseudo_masks.cache.writer import CacheWriter
@@ -36,16 +36,24 @@ def adopt_cache(folder: str | Path) -> None:
     """
     for kind, stage in _STAGES.items():
         manifest = Path(folder) / f"{kind}.json"
-        group = find_group(manifest)
-        if group.suffix != ".zarr" or not group.exists():
-            continue
-        part = CachePart(group, kind, fix=again(stage, group))
-        means = {name: value for name, value in read_json(manifest).items() if name != "digests"}
-        path = part_path(manifest, part.key)
-        _copy(part, kind, path, means)
-        made = CachePart(path, kind, fix=part.fix)
-        Manifest.of_parts(kind, [made], digests={}, summary=means).save(manifest)
-        shutil.rmtree(group)
+        group = manifest.with_suffix(".zarr")
+        if group.exists() and not is_manifest(manifest):
+            part = CachePart(group, kind, fix=again(stage, group))
+            means = _earlier_means(manifest)
+            path = part_path(manifest, part.key)
+            _copy(part, kind, path, means)
+            made = CachePart(path, kind, fix=part.fix)
+            # All digests are those of the whole split, and each later part has its own.
+            Manifest.of_parts(kind, [made], digests=part.digests, summary=means).save(manifest)
+        # also where an earlier call was stopped before this
+        shutil.rmtree(group, ignore_errors=True)
+
+
+def _earlier_means(path: Path) -> dict[str, Any]:
+    """The summary that lay beside a group."""
+    if not path.is_file():
+        raise ValueError(f"{path}: the summary of {path.stem}.zarr is missing; copy it too")
+    return {name: value for name, value in read_json(path).items() if name != "digests"}
 
 
 def _copy(part: CachePart, kind: str, path: Path, means: Mapping[str, Any]) -> None:
@@ -84,9 +92,14 @@ def _counts(blocks: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 def _counts_of_means(kind: str, means: Mapping[str, Any], counts: Mapping[str, Any]) -> dict[str, Any]:
     """The other counts, from the summary that lay beside the group."""
-    if kind == "residuals":
-        return {name: means[name] for name in ("windows", "clips_skipped")}
-    if kind == "patch_masks":
-        voted = round(means["coverage_of_voting_alone"] * counts["values"])
-        return {"voted": voted, "psnr_sum": (means["mean_psnr"] or 0.0) * counts["frames_computed"]}
+    try:
+        if kind == "residuals":
+            return {name: int(means[name]) for name in ("windows", "clips_skipped")}
+        if kind == "patch_masks":
+            voted = round(means["coverage_of_voting_alone"] * counts["values"])
+            return {"voted": voted, "psnr_sum": (means["mean_psnr"] or 0.0) * counts["frames_computed"]}
+    except (KeyError, TypeError) as error:
+        raise ValueError(
+            f"{kind}.json: the summary of an earlier version lacks or changes {error}; copy it again"
+        ) from None
     return {}
