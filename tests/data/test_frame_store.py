@@ -184,7 +184,7 @@ def test_a_damaged_shard_and_another_schema_are_refused(tmp_path):
         FrameStore(path, preload_mb=10)
     shard.unlink()
     for preload_mb in (0, 10):
-        with pytest.raises(ValueError, match="the shard is missing; delete the store"):
+        with pytest.raises(ValueError, match="the shard is missing; delete the part"):
             FrameStore(path, preload_mb=preload_mb).read(np.array([4]))
     zarr.open_group(path, mode="r+").attrs["schema"] = 99
     with pytest.raises(ValueError, match="has schema 99, this version reads 2"):
@@ -226,7 +226,7 @@ def test_damage_of_an_array_without_shards_is_named(tmp_path, key, preload_mb):
     assert len(said) >= 20, "a bit or two of a chunk carry nothing"
     assert all(f"{path / key}: the array is damaged" in line for line in said)
     file.unlink()
-    with pytest.raises(ValueError, match="the file is missing; delete the store and run its stage again"):
+    with pytest.raises(ValueError, match="the file is missing; delete the part"):
         everything(path, preload_mb=preload_mb)
 
 

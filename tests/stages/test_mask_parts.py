@@ -14,6 +14,7 @@ from wildrayzer.config.sections.masks import RefineConfig
 from wildrayzer.data.frame_store.manifest import PartEntry, SplitManifest
 from wildrayzer.data.frame_store.store import FrameStore, FrameStoreWriter, StoreForm
 from wildrayzer.data.sampling.windows import WindowList
+from wildrayzer.pseudo_masks.cache.adoption import adopt_cache
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks, PixelMasks, ResidualMaps
 from wildrayzer.pseudo_masks.cache.chunks import ChunkReader
 from wildrayzer.pseudo_masks.calibration import AbsoluteThresholds
@@ -266,7 +267,7 @@ def test_a_damaged_part_is_made_again_and_the_others_stay(grown):
     before = {file: file.stat().st_mtime_ns for file in first.rglob("*")}
     (second / "mask" / "c" / "0" / "0" / "0").unlink()
     with pytest.raises(
-        ValueError, match=rf"{second.name} lacks the file mask/c/0/0/0; delete the part and .*json, and"
+        ValueError, match=rf"{second.name} lacks the file mask/c/0/0/0; delete .* and run the stage refine again"
     ):
         PixelMasks(grown / "pixel_masks.json").read(np.array([20]))
     refined(grown)
@@ -292,3 +293,30 @@ def test_a_summary_reads_neither_maps_nor_masks(made, monkeypatch):
     for name in ("maps", "patch", "pixel", "masks"):
         np.testing.assert_allclose(getattr(found, name), measured[name], rtol=1e-6, atol=1e-6)
     assert opened.psnr_filter == 17.0
+
+
+def test_masks_of_an_adopted_cache_are_made_again_with_other_options(made, tmp_path):
+    """What later stages take from a part must be in the manifest that adoption writes."""
+    folder = tmp_path / "split"
+    make_split(folder, ["abde"])
+    shutil.copytree(made / "renderer", tmp_path / "renderer")
+    make_masks(folder, tmp_path / "thresholds.json")
+    for kind in ("residuals", "patch_masks", "pixel_masks"):
+        manifest = json.loads((folder / f"{kind}.json").read_text(encoding="utf-8"))
+        means = {**manifest["summary"], "digests": manifest["digests"]}
+        (folder / f"{kind}.json").write_text(json.dumps(means), encoding="utf-8")
+        (folder / kind / f"{manifest['digest']}.zarr").rename(folder / f"{kind}.zarr")
+    expected = arrays(folder)
+    adopt_cache(folder)
+    adopted = arrays(folder)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(adopted[name], values)
+    options = VOTE.model_copy(update={"top_share": 0.9})
+    vote_masks(
+        residuals_path=folder / "residuals.json", config=options, thresholds_path=tmp_path / "thresholds.json",
+        out_path=folder / "patch_masks.json",
+    )  # fmt: skip
+    refined(folder)
+    assert (
+        PixelMasks(folder / "pixel_masks.json").digests["patch_masks"] == PatchMasks(folder / "patch_masks.json").digest
+    )

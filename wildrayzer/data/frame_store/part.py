@@ -11,11 +11,10 @@ from jaxtyping import Int
 
 from wildrayzer.data.frame_store.codecs import codec_of
 from wildrayzer.data.frame_store.manifest import PartEntry, SplitManifest
-from wildrayzer.data.frame_store.shards import OpenShards, ShardReader, shard_file
+from wildrayzer.data.frame_store.shards import AGAIN, OpenShards, ShardReader, shard_file
 from wildrayzer.data.frame_store.writer import SCHEMA
 from wildrayzer.io.metadata_checksum import check_metadata, has_checksum, read_attributes
 
-_AGAIN = "delete it and run the stage `frames` again"
 _CAMERAS = ("c2w", "intrinsics")
 
 
@@ -66,7 +65,7 @@ class PartReader:
             if found[name] != expected:
                 short = name in ("scenes", "lengths of scenes")
                 values = "" if short else f": {found[name]}, the manifest has {expected}"
-                raise ValueError(f"{self.path} is not the part that {path} lists, its {name} differ{values}; {_AGAIN}")
+                raise ValueError(f"{self.path} is not the part that {path} lists, its {name} differ{values}; {AGAIN}")
 
     def read(self, key: str, frames: Int[np.ndarray, " n"], out: np.ndarray, places: Int[np.ndarray, " n"]) -> None:
         """Fill `out[places]` with the frames of an array, in the order asked for."""
@@ -99,9 +98,9 @@ class PartReader:
             raise ValueError(f"frame store {self.path} is unfinished; run the stage `frames` again")
         if attributes.get("schema") not in (1, SCHEMA):
             raise ValueError(
-                f"frame store {self.path} has schema {attributes.get('schema')}, this version reads {SCHEMA}; {_AGAIN}"
+                f"frame store {self.path} has schema {attributes.get('schema')}, this version reads {SCHEMA}; {AGAIN}"
             )
-        check_metadata(self.path, fix=_AGAIN)
+        check_metadata(self.path, fix=AGAIN)
         return attributes
 
     def _check_files(self, arrays: Mapping[str, Any]) -> None:
@@ -111,7 +110,7 @@ class PartReader:
             for number in range(-(-array.shape[0] // array.chunks[0])):
                 file = shard_file(self.path / key, number, array.ndim)
                 if not file.is_file():
-                    raise ValueError(f"{file}: the file is missing; delete the store and run its stage again")
+                    raise ValueError(f"{file}: the file is missing; {AGAIN}")
 
     def _small(self, array: Any, where: Any = slice(None)) -> np.ndarray:
         """Content of an array without shards: all of it, or the rows `where`.
@@ -123,9 +122,7 @@ class PartReader:
             return np.asarray(array.oindex[where])
         except (ValueError, RuntimeError) as error:
             place = self.path / array.basename
-            raise ValueError(
-                f"{place}: the array is damaged ({error}); delete the store and run its stage again"
-            ) from None
+            raise ValueError(f"{place}: the array is damaged ({error}); {AGAIN}") from None
 
     def _reader(self, key: str, array: Any, empty: list[int] | None, opened: OpenShards) -> ShardReader:
         shape, chunks = array.shape[1:], array.shards[0]

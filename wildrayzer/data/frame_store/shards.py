@@ -22,6 +22,11 @@ from wildrayzer.data.frame_store.codecs import FrameCodec
 
 EMPTY = np.uint64(2**64 - 1)
 """Offset and length of a chunk that holds the fill value alone."""
+AGAIN = (
+    "delete the part (the folder KEY.zarr) and run the stage `frames` again (snakemake --forcerun prepare_split); all "
+    "other parts stay"
+)
+"""What to do about a damaged part, for messages: its manifest is up to date for Snakemake, so the rule is named."""
 _OPEN_FILES = 64
 """Shards that the readers of a store keep open, each with its index."""
 
@@ -60,7 +65,7 @@ def _checked_index(tail: bytes, *, chunks: int, file: Path) -> UInt64[np.ndarray
     try:
         CRC32C(location="end").decode(tail)
     except (RuntimeError, ValueError) as error:
-        raise ValueError(f"{file}: the shard is damaged ({error}); delete the store and run its stage again") from None
+        raise ValueError(f"{file}: the shard is damaged ({error}); {AGAIN}") from None
     return np.frombuffer(tail, "<u8", count=2 * chunks).reshape(chunks, 2)
 
 
@@ -68,7 +73,7 @@ def _decode(codec: FrameCodec, payload: bytes, out: np.ndarray, file: Path) -> N
     try:
         codec.decode(payload, out)
     except ValueError as error:
-        raise ValueError(f"{file}: the shard is damaged: {error}; delete the store and run its stage again") from None
+        raise ValueError(f"{file}: the shard is damaged: {error}; {AGAIN}") from None
 
 
 _Held = tuple[FileIO, UInt64[np.ndarray, "n 2"]]
@@ -130,7 +135,7 @@ class ShardReader:
             return True
         if self.empty is None or number in self.empty:
             return False
-        raise ValueError(f"{self.file(number)}: the shard is missing; delete the store and run its stage again")
+        raise ValueError(f"{self.file(number)}: the shard is missing; {AGAIN}")
 
     def read(self, row: int, out: UInt8[np.ndarray, "h w *c"]) -> None:
         """Fill `out`, contiguous, with the frame in this row.

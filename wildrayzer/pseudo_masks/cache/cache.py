@@ -110,7 +110,7 @@ class CacheGroup:
         """
         if number not in self._opened:
             listed = self.parts[number]
-            fix = again(self.stage, listed.path, self.path)
+            fix = again(self.stage, listed.path)
             part = CachePart(listed.path, self.kind, fix=fix)
             if (part.key, part.scenes, part.lengths) != (listed.entry.key, listed.entry.scenes, listed.entry.lengths):
                 raise ValueError(

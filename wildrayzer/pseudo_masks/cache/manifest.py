@@ -215,11 +215,10 @@ def made_part(manifest: str | Path, kind: str, digests: Mapping[str, str], *, st
     return part if part.key == path.stem else None
 
 
-def again(stage: str, path: Path, manifest: Path | None = None) -> str:
-    """What to do about a damaged group, for messages."""
-    if manifest is None:
-        return f"delete {path.name} and run the stage {stage} again"
-    return f"delete the part and {manifest}, and run the stage {stage} again; all other parts stay"
+def again(stage: str, path: Path) -> str:
+    """What to do about a damaged part, for messages: its manifest is up to date for Snakemake, so the rule is named."""
+    rule = {"residuals": "residual_part", "pseudo_masks": "vote_masks", "refine": "refine_masks"}[stage]
+    return f"delete {path} and run the stage {stage} again (snakemake --forcerun {rule}); all other parts stay"
 
 
 def is_manifest(path: Path) -> bool:
@@ -263,8 +262,8 @@ def _tidy(folder: Path, kept: set[str]) -> None:
     for entry in folder.iterdir():
         _, mark, rest = entry.name.partition(".zarr.unfinished-")
         if mark:
-            host, _, process = rest.rpartition(f"{socket.gethostname()}-")
-            ended = not host and has_ended(process.partition("-")[0])
+            own = f"{socket.gethostname()}-"
+            ended = rest.startswith(own) and has_ended(rest.removeprefix(own).partition("-")[0])
             if ended or time.time() - entry.stat().st_mtime > _STALE:
                 shutil.rmtree(entry, ignore_errors=True)
         elif entry.suffix == ".zarr" and entry.stem not in kept:
