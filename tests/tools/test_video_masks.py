@@ -1,5 +1,6 @@
 """`masks run`: its folder, what it exports, and its page; the stages themselves are stood in for."""
 
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -97,9 +98,41 @@ def test_a_second_call_keeps_the_options_and_makes_the_exports_again(inputs, sta
     assert run(inputs / "walk.mp4", "--out", out, *OPTIONS).exit_code == 0
     assert load_config(out / "config.yaml").distill.psnr_filter == 9.0
     assert not (out / "masks" / "walk_000" / "stale.png").exists()
+    assert run(inputs / "walk.mp4", "--out", out).exit_code == 0, "options of an earlier call need not be repeated"
     other = run(inputs / "walk.mp4", "--out", out, "--clip-length", 9)
     assert other.exit_code == 2
     assert "--clip-length" in other.output
+
+
+def test_a_named_checkpoint_or_base_leaves_the_rest_of_the_configuration(inputs, tmp_path):
+    workspace = Workspace(tmp_path)
+    workspace.data.mkdir()
+    workspace.configure(inputs / "base.yaml", inputs / "checkpoint")
+    first = workspace.config()
+    edited = workspace.config_file.read_text(encoding="utf-8").replace("psnr_filter: 17.0", "psnr_filter: 9.0")
+    workspace.config_file.write_text(edited, encoding="utf-8")
+    shutil.copytree(inputs / "checkpoint", tmp_path / "other")
+    workspace.configure(None, tmp_path / "other")
+    assert workspace.config().pretrained == str((tmp_path / "other").resolve())
+    assert workspace.config().distill.psnr_filter == 9.0
+    assert workspace.config().data == first.data
+    workspace.configure(inputs / "base.yaml", None)
+    assert workspace.config().pretrained == str((tmp_path / "other").resolve())
+    assert workspace.config().distill.psnr_filter == 17.0
+
+
+def test_what_is_named_and_not_taken_is_said_with_exit_code_1(inputs, stages, tmp_path):
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    shutil.copy(inputs / "walk.mp4", folder)
+    (folder / "other.heic").write_bytes(b"no image")
+    out = tmp_path / "out"
+    given = ("--base", inputs / "base.yaml", "--checkpoint", inputs / "checkpoint", *OPTIONS)
+    for _ in range(2):
+        result = run(folder, "--out", out, *given)
+        assert result.exit_code == 1
+        assert "not taken" in result.output
+        assert "other.heic" in result.output
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):

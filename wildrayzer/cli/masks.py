@@ -38,13 +38,17 @@ def run(
     ] = None,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(help="Static renderer that the masks are made with [default: the demo's, in resources/]"),
+        typer.Option(help="Static renderer that the masks are made with [default: OUT's, else the demo's]"),
     ] = None,
     base: Annotated[
-        Path | None, typer.Option(help="Configuration of all other options [default: config/demo.yaml]")
+        Path | None, typer.Option(help="Configuration of all other options [default: OUT's, else config/demo.yaml]")
     ] = None,
-    fps: Annotated[float, typer.Option(help="Frames per second to take from a video; 0 takes all")] = 5.0,
-    clip_length: Annotated[int, typer.Option(help="Frames per clip; longer videos are cut")] = 10,
+    fps: Annotated[
+        float | None, typer.Option(help="Frames per second to take from a video; 0 takes all [default: OUT's, else 5]")
+    ] = None,
+    clip_length: Annotated[
+        int | None, typer.Option(help="Frames per clip; longer videos are cut [default: OUT's, else 10]")
+    ] = None,
     cores: Annotated[int | None, typer.Option(min=1, help="CPU cores for the workflow [default: all]")] = None,
 ) -> None:
     """Make motion masks of videos, without writing a configuration.
@@ -55,27 +59,27 @@ def run(
     """
     import os
 
-    from wildrayzer.data.ingest.clips import IngestOptions
     from wildrayzer.tools.video_masks.video_masks import video_masks
     from wildrayzer.tools.video_masks.workspace import Workspace
 
     ignore_time_stamps()
     folder = out or Path(f"masks-{videos[0].resolve().stem}")
     with reported():
-        options = IngestOptions(fps=fps, clip_length=clip_length)
+        options = {"fps": fps, "clip_length": clip_length}
         made = video_masks(
             videos, Workspace(folder), base=base, checkpoint=checkpoint, options=options,
             cores=cores or os.cpu_count() or 1,
         )  # fmt: skip
-    for reason in made.report.skipped.values():
-        warn(printable(f"skipped  {reason}"))
+    for path, reason in made.refused.items():
+        warn(printable(f"not taken  {path}: {reason}"))
     typer.echo(f"marked   {made.coverage:.1%} of the frame on average, over {made.report.totals['clips']} clips")
     typer.echo(f"written  {folder / 'masks'}: {made.masks} masks; {', '.join(map(str, made.videos))}")
     typer.echo(f"look at  {folder / 'index.html'}")
-    typer.echo("For better masks:")
+    if made.advice:
+        typer.echo("For better masks:")
     for line in made.advice:
         typer.echo(f"  - {line}")
-    if made.report.skipped:
+    if made.refused:
         raise typer.Exit(1)
 
 

@@ -44,9 +44,9 @@ class MaskNumbers:
         assert files.pixels is not None, "own videos are refined"
         computed = np.flatnonzero(files.maps.window >= 0)
         psnr = files.maps.psnr[computed]
-        covered = [float((files.pixels.read(np.array([frame])) == 1).mean()) for frame in computed]
+        covered = files.pixels.all("coverage")[computed]
         kept = float((psnr > config.distill.psnr_filter).mean())
-        return cls(files.store.num_frames, len(computed), float(psnr.mean()), kept, float(np.mean(covered)))
+        return cls(files.store.num_frames, len(computed), float(psnr.mean()), kept, float(covered.mean()))
 
 
 def advice(numbers: MaskNumbers, config: RunConfig) -> list[str]:
@@ -86,9 +86,15 @@ def advice(numbers: MaskNumbers, config: RunConfig) -> list[str]:
     return found
 
 
-def masks_page(files: MaskFiles, config: RunConfig, report: IngestReport, videos: list[Path]) -> str:
-    """The page as HTML; the videos lie beside it."""
-    numbers = MaskNumbers.of(files, config)
+def masks_page(
+    files: MaskFiles,
+    config: RunConfig,
+    report: IngestReport,
+    videos: list[Path],
+    numbers: MaskNumbers,
+    better: list[str],
+) -> str:
+    """The page as HTML, with the lines of `advice`; the videos lie beside it."""
     by_name = {video.stem: video for video in videos}
     shown = tuple(
         Video(source.name, f"overlays/{by_name[source.name].name}", _about(source))
@@ -103,9 +109,7 @@ def masks_page(files: MaskFiles, config: RunConfig, report: IngestReport, videos
             "Orange: marked as moving. Dimmed: outside of the square that is used.",
             tuple(shown),
         ),
-        Section(
-            "better", "What would make the masks better", "", tuple(Note(line) for line in advice(numbers, config))
-        ),
+        *([Section("better", "What would make the masks better", "", tuple(map(Note, better)))] if better else []),
         Section(
             "how",
             "How the masks came about",
@@ -119,9 +123,6 @@ def masks_page(files: MaskFiles, config: RunConfig, report: IngestReport, videos
         "its prediction, something moved, or the renderer failed for another reason. No label was needed."
     )
     return render_page(f"Motion masks of {len(videos)} {'video' if len(videos) == 1 else 'videos'}", lead, sections)
-
-
-_COLOURS = "Orange: marked as moving. Dimmed: outside of the square that is used."
 
 
 def _about(source: IngestedSource) -> str:

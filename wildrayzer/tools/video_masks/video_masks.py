@@ -1,10 +1,9 @@
 """All of `masks run`: from videos to masks, overlays and a page; a call that was interrupted resumes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wildrayzer.data.ingest.clips import IngestOptions
 from wildrayzer.data.ingest.report import IngestReport
 from wildrayzer.io.files import write_bytes_atomic
 from wildrayzer.io.locks import LockHeldError, locked
@@ -29,6 +28,8 @@ class VideoMasks:
     """Mean share of the square that is marked."""
     advice: list[str]
     """What would make the masks better."""
+    refused: dict[str, str]
+    """What was named and not taken, with the reasons."""
 
 
 def video_masks(
@@ -37,7 +38,7 @@ def video_masks(
     *,
     base: Path | None,
     checkpoint: Path | None,
-    options: IngestOptions,
+    options: Mapping[str, float | None],
     cores: int,
 ) -> VideoMasks:
     """Motion masks of videos, by the stages of the workflow.
@@ -47,7 +48,7 @@ def video_masks(
         workspace: where everything is written.
         base: configuration of all options; None keeps an earlier call's, else the demo's is used.
         checkpoint: static renderer; None keeps an earlier call's, else the demo's is used.
-        options: how videos are cut.
+        options: how videos are cut, fields of `IngestOptions`; None keeps an earlier call's, else takes the default.
         cores: for the workflow.
 
     Raises:
@@ -57,21 +58,24 @@ def video_masks(
     workspace.folder.mkdir(parents=True, exist_ok=True)
     try:
         with locked(workspace.lock):
-            report = workspace.take_in(videos, options)
+            report, refused = workspace.take_in(videos, options)
             workspace.configure(base, checkpoint)
             make_masks(workspace, cores=cores)
-            return _write(workspace, report)
+            return _write(workspace, report, refused)
     except LockHeldError as error:
-        raise ValueError(f"--out {workspace.folder} is in use by {error.holder}; wait for it") from None
+        raise ValueError(
+            f"--out {workspace.folder} is in use by {error.holder or 'another process'}; wait for it"
+        ) from None
 
 
-def _write(workspace: Workspace, report: IngestReport) -> VideoMasks:
+def _write(workspace: Workspace, report: IngestReport, refused: dict[str, str]) -> VideoMasks:
     config = workspace.config()
     files = MaskFiles.open(workspace.layout, config, SPLIT)
     assert files is not None, "the workflow has made them"
     if not files.any_computed:
         raise ValueError(f"{workspace.folder}: {NO_WINDOWS}; record longer, or raise --fps")
     masks, videos = export(workspace, files, report)
-    write_bytes_atomic(workspace.page, masks_page(files, config, report, videos).encode())
     numbers = MaskNumbers.of(files, config)
-    return VideoMasks(report, masks, videos, numbers.coverage, advice(numbers, config))
+    better = advice(numbers, config)
+    write_bytes_atomic(workspace.page, masks_page(files, config, report, videos, numbers, better).encode())
+    return VideoMasks(report, masks, videos, numbers.coverage, better, refused)

@@ -1,8 +1,9 @@
 """The folder of `masks run`: an ingested set, a configuration, the workflow's results, and what is exported."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import wildrayzer
 from wildrayzer.config import RunConfig, load_config
@@ -81,32 +82,49 @@ class Workspace:
         if self.folder.is_dir() and not self.lock.exists() and any(self.folder.iterdir()):
             raise ValueError(f"--out {self.folder} holds other files; name a new folder, or one of an earlier call")
 
-    def take_in(self, videos: Sequence[Path], options: IngestOptions) -> IngestReport:
+    def take_in(self, videos: Sequence[Path], options: Mapping[str, Any]) -> tuple[IngestReport, dict[str, str]]:
         """Make the set, or add those videos to it that are new or have changed.
+
+        Args:
+            videos: files or folders.
+            options: fields of `IngestOptions`; None leaves an earlier call's, else the default.
+
+        Returns:
+            The set as it is now, and what was named and not taken, with the reasons.
 
         Raises:
             ValueError: no video can be used, or the set was cut in another way.
         """
+        given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
         if not (self.data / REPORT).is_file():
-            return ingest(videos, self.data, options)
+            report = ingest(videos, self.data, IngestOptions(**given))
+            return report, {**report.skipped, **report.left_out}
         before = read_report(self.data)
-        if before.options != options:
+        if any(getattr(before.options, name) != value for name, value in given.items()):
             cut = f"--fps {before.options.fps:g} --clip-length {before.options.clip_length}"
-            raise ValueError(f"--out {self.folder} holds videos cut by {cut}; give the same options, or another folder")
-        known = {source.content for source in before.sources}
-        new = [source.path for source in find_sources(videos).sources if source.content not in known]
+            raise ValueError(
+                f"--out {self.folder} holds videos cut by {cut}; leave these options out, or name another folder"
+            )
+        found, known = find_sources(videos), {source.content for source in before.sources}
+        refused = {str(path): reason for path, reason in found.left_out.items()}
+        new = [source.path for source in found.sources if source.content not in known]
         if new:
-            change_set(self.data, new, replace_changed=True)
-        return read_report(self.data)
+            changed = change_set(self.data, new, replace_changed=True)
+            refused |= {**changed.added.skipped, **changed.refused}
+        return read_report(self.data), refused
 
     def configure(self, base: Path | None, checkpoint: Path | None) -> None:
         """Write the configuration, unless there is one and neither a base nor a checkpoint is named.
 
+        What is not named stays as an earlier call, or the user, has left it.
+
         Raises:
             ValueError: the base or the checkpoint cannot be used.
         """
-        if self.config_file.is_file() and base is None and checkpoint is None:
+        earlier = self.config_file if self.config_file.is_file() else None
+        if earlier and base is None and checkpoint is None:
             return
-        renderer = str((checkpoint or CHECKPOINT).resolve())
-        text = config_text(base or BASE, self.data.resolve(), pretrained=renderer, name=NAME)
+        kept = self.config().pretrained if earlier and checkpoint is None else None
+        renderer = kept or str((checkpoint or CHECKPOINT).resolve())
+        text = config_text(base or earlier or BASE, self.data.resolve(), pretrained=renderer, name=NAME)
         write_bytes_atomic(self.config_file, text.encode())
