@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.transform import Rotation
 
 from wildrayzer.config import ModelConfig
 from wildrayzer.evaluation.methods.aligned import aligned_cameras, sees_only_its_own_views
 from wildrayzer.evaluation.methods.render_method import render_method
+from wildrayzer.evaluation.metrics.poses import transform_cameras
 from wildrayzer.evaluation.window_batches import WindowBatch
 from wildrayzer.geometry.cameras import Cameras
 from wildrayzer.models import WildRayZer
@@ -49,8 +51,28 @@ def test_with_the_joint_encoder_targets_move_ordinary_input_cameras_only():
     (first, sure), (second, _) = (aligned_cameras(model, b.images, 3) for b in (batch, other))
     assert sure.all()
     torch.testing.assert_close(first.c2w[:, :3], second.c2w[:, :3], atol=0, rtol=0)
-    # What the targets' cameras are relative to the inputs' changes by no more than the similarity leaves over.
-    assert torch.linalg.det(first.c2w[..., :3, :3]).sub(1).abs().max() < 1e-4
+
+
+def test_target_cameras_are_carried_into_the_frame_of_the_inputs_alone(monkeypatch):
+    """Both passes see the same cameras, but the pass over the inputs only in another frame and scale."""
+    model, batch = build(SMALL), windows()
+    joint = np.tile(np.eye(4), (2, 5, 1, 1))
+    joint[:, :, :3, :3] = Rotation.random(10, random_state=0).as_matrix().reshape(2, 5, 3, 3)
+    joint[:, :, :3, 3] = np.random.default_rng(0).normal(size=(2, 5, 3))
+    similarity = (0.5, Rotation.from_euler("xyz", [1, 0.3, -0.7]).as_matrix(), np.array([1.0, -2.0, 0.5]))
+    own = transform_cameras(joint, similarity)
+    focal = torch.tensor([1.0, 1.0, 0.5, 0.5])
+
+    def predicted(images, tokens, *, num_inputs):
+        cameras = joint if images.shape[1] == 5 else own[:, :3]
+        c2w = torch.from_numpy(cameras).float()
+        return Cameras(c2w=c2w, intrinsics=focal.expand(*c2w.shape[:2], 4) * (1 if images.shape[1] == 5 else 2))
+
+    monkeypatch.setattr(model, "predict_cameras", predicted)
+    cameras, determined = aligned_cameras(model, batch.images, 3)
+    assert determined.all()
+    np.testing.assert_allclose(cameras.c2w.numpy(), own, atol=1e-5)
+    assert cameras.intrinsics[:, :, 0].tolist() == [[2, 2, 2, 1, 1]] * 2, "each view's from the pass that places it"
 
 
 def test_a_window_whose_input_cameras_coincide_has_no_aligned_rendering(monkeypatch):

@@ -18,9 +18,9 @@ ROWS = [
 ]
 
 
-def _sentences(rows, health=None):
+def _sentences(rows, health=None, **options):
     summary = pd.DataFrame(rows, columns=["split", "inputs", "method", "region", "metric", "mean"])
-    return [one.sentence for one in highlights(summary, KINDS, health)]
+    return [one.sentence for one in highlights(summary, KINDS, health, **options)]
 
 
 def test_figures_stand_beside_their_controls():
@@ -45,6 +45,17 @@ def test_clean_frames_are_preferred_and_what_is_not_scored_is_left_out():
         "18.1 dB."
     ]
     assert _sentences([]) == []
+
+
+def test_controls_are_those_of_the_same_split_and_number_of_inputs():
+    kinds = {"first": "static", "second": "static"}
+    rows = [
+        ("first", 2, "nearest", "full", "psnr", 11.0), ("second", 3, "lvsm", "full", "psnr", 25.0),
+        ("second", 2, "nearest", "full", "psnr", 12.0), ("second", 3, "nearest", "full", "psnr", 13.0),
+    ]  # fmt: skip
+    summary = pd.DataFrame(rows, columns=["split", "inputs", "method", "region", "metric", "mean"])
+    (shown,) = highlights(summary, kinds, None, renderer="lvsm")
+    assert shown.sentence == "New views of static clips: 25.0 dB. Copying the nearest input: 13.0 dB."
 
 
 def test_cameras_that_follow_nothing_are_said_to():

@@ -51,7 +51,9 @@ class Verdicts:
     def sentence(self) -> str:
         """Counts, and why claims are undecided."""
         listed = ", ".join(f"{n} {_PLURAL.get(name, name) if n > 1 else name}" for name, n in self.counts.items())
-        why = f" Undecided: the interval contains 0, or fewer than {MIN_SCENES} scenes." * ("undecided" in self.counts)
+        why = f" Undecided: the interval contains 0 (or the claim's limit), or fewer than {MIN_SCENES} scenes." * (
+            "undecided" in self.counts
+        )
         return f"Of {sum(self.counts.values())} claims: {listed}.{why}"
 
 
@@ -74,16 +76,19 @@ class RunHighlights:
         kinds = TableContext.from_config(config).kinds
         (health,) = read_healths([layout.renderer_scores]) if Path(layout.renderer_scores).is_file() else (None,)
         summary, claims = read_summary(layout.tables), read_claims(layout.tables)
-        return cls(tuple(highlights(summary, kinds, health)), verdicts(claims))
+        return cls(tuple(highlights(summary, kinds, health, config.model.renderer_row)), verdicts(claims))
 
 
-def highlights(summary: pd.DataFrame, kinds: Mapping[str, str], health: Mapping[str, Any] | None) -> list[Highlight]:
+def highlights(
+    summary: pd.DataFrame, kinds: Mapping[str, str], health: Mapping[str, Any] | None, renderer: str = "static"
+) -> list[Highlight]:
     """Views, cameras, masks, false alarms and removal, as far as they are scored.
 
     Args:
         summary: means of a run, as in `summary.csv`; the smallest number of inputs counts.
         kinds: kind of each split, see `TableContext.kinds`; the first split of a kind counts.
         health: result of `score_renderer_health`, or None.
+        renderer: row of the pretrained renderer.
     """
     means = _Means(summary, kinds)
     renderings = (
@@ -99,7 +104,7 @@ def highlights(summary: pd.DataFrame, kinds: Mapping[str, str], health: Mapping[
         for kind in ("moving", "pairs")
     ]
     found = [
-        means.highlight("New views of static clips", "static", ("static", "full", "psnr"), shortcuts),
+        means.highlight("New views of static clips", renderer, ("static", "full", "psnr"), shortcuts),
         _cameras(health),
         overlap[0] or overlap[1],
         _standing_still(means),
@@ -108,30 +113,42 @@ def highlights(summary: pd.DataFrame, kinds: Mapping[str, str], health: Mapping[
     return [highlight for highlight in found if highlight is not None]
 
 
+_Place = tuple[str, int, str, str]
+"""Split, number of inputs, region and metric."""
+
+
 class _Means:
     def __init__(self, summary: pd.DataFrame, kinds: Mapping[str, str]) -> None:
-        place = ["split", "method", "region", "metric"]
-        first = summary.sort_values("inputs", kind="stable").drop_duplicates(place)
-        self.values = first.set_index(place)["mean"].to_dict()
+        known = summary[summary["mean"].notna()].sort_values("inputs", kind="stable")
+        columns = known[["split", "inputs", "region", "metric", "method", "mean"]]
+        self.values = {(*place, method): mean for *place, method, mean in columns.itertuples(index=False)}
         self.kinds = kinds
 
-    def text(self, method: str, place: tuple[str, str, str]) -> str:
-        """Mean of a method at (kind of split, region, metric), with the unit; empty where nothing is scored."""
-        kind, region, metric = place
-        splits = [split for split, own in self.kinds.items() if own == kind]
-        found = [self.values.get((split, method, region, metric), np.nan) for split in splits]
-        value = next((mean for mean in found if np.isfinite(mean)), np.nan)
-        if np.isnan(value):
+    def place(self, method: str, kind: str, region: str, metric: str) -> _Place | None:
+        """Where a method is scored: the first split of a kind that has it, with the fewest inputs."""
+        for split in (name for name, own in self.kinds.items() if own == kind):
+            for where, inputs, *rest in self.values:
+                if (where, *rest) == (split, region, metric, method):
+                    return (split, inputs, region, metric)
+        return None
+
+    def text(self, method: str, place: _Place | None) -> str:
+        """Mean of a method at a place, with the unit; empty where it is not scored."""
+        if place is None or (*place, method) not in self.values:
             return ""
-        return f"{value:.1f} dB" if metric == "psnr" else f"{100 * value:.1f}%"
+        value = self.values[*place, method]
+        return f"{value:.1f} dB" if place[-1] == "psnr" else f"{100 * value:.1f}%"
 
     def highlight(
-        self, what: str, method: str, place: tuple[str, str, str], controls: Mapping[str, str]
+        self, what: str, method: str, sought: tuple[str, str, str], controls: Mapping[str, str]
     ) -> Highlight | None:
-        """A method's figure beside those of other methods at the same place; `controls` has words for each of them."""
-        figure = self.text(method, place)
+        """A method's figure at (kind of split, region, metric), beside those of other methods at the same place.
+
+        `controls` has words for each of them.
+        """
+        place = self.place(method, *sought)
         others = [f"{words}: {text}" for name, words in controls.items() if (text := self.text(name, place))]
-        return Highlight(what, figure, _joined(others)) if figure else None
+        return Highlight(what, self.text(method, place), _joined(others)) if place else None
 
 
 def _joined(parts: list[str]) -> str:
@@ -153,14 +170,13 @@ def _cameras(health: Mapping[str, Any] | None) -> Highlight | None:
 
 def _standing_still(means: _Means) -> Highlight | None:
     what = "Marked of an actor that moves, and of one that stands still"
-    shares = [
-        [means.text(method, (kind, "mask", "recall")) for kind in ("moving", "frozen")]
-        for method in ("refined:renderer", "residual:renderer")
-    ]
+    shown, control = "refined:renderer", "residual:renderer"
+    places = [means.place(shown, kind, "mask", "recall") for kind in ("moving", "frozen")]
+    shares = [[means.text(method, place) for place in places] for method in (shown, control)]
     if not all(shares[0]):
         return None
-    control = f"The plain residual: {' and '.join(shares[1])}." if all(shares[1]) else ""
-    return Highlight(what, " and ".join(shares[0]), control)
+    beside = f"The plain residual: {' and '.join(shares[1])}." if all(shares[1]) else ""
+    return Highlight(what, " and ".join(shares[0]), beside)
 
 
 def verdicts(claims: pd.DataFrame) -> Verdicts:

@@ -145,11 +145,13 @@ def print_tables(tables: Tables, console: Console | None = None) -> None:
 
 def summary_lines(shown: RunHighlights, config: RunConfig) -> list[str]:
     """What a run has shown, as sentences: its figures with their controls, and what did not hold."""
+    what = "A renderer learned from clips in which nothing moves"
+    if config.learns_motion:
+        what += "; what it fails to render marked what moves; a second renderer leaves that out"
     failed = "; ".join(shown.verdicts.failed[:_LISTED])
     more = len(shown.verdicts.failed) - _LISTED
     return [
-        f"Run {config.name}. A renderer learned from clips in which nothing moves; what it fails to render marked what "
-        "moves; a second renderer leaves that out. On held-out clips:",
+        f"Run {config.name}. {what}. On held-out clips:",
         *(f"  - {highlight.sentence}" for highlight in shown.figures),
         shown.verdicts.sentence,
         f"Did not hold: {failed}{f'; and {more} more' if more > 0 else ''}." if failed else "No claim failed.",
