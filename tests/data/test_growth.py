@@ -20,6 +20,7 @@ from wildrayzer.data.frame_store.manifest import PartEntry
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.readers.base import BadSceneError, Scene
 from wildrayzer.data.sampling.windows import WindowList
+from wildrayzer.io.digests import digest_json
 from wildrayzer.stages import prepare
 from wildrayzer.stages.prepare import prepare_split
 
@@ -348,9 +349,11 @@ def test_a_bad_manifest_is_refused_by_name(raw, tmp_path):
     out = tmp_path / "frames" / "a.json"
     store = prepared(raw, out)
     whole = json.loads(out.read_text())
+    checksum = whole.pop("checksum")
 
     def refused(changes: dict, message: str, path: Path = out) -> None:
-        path.write_text(json.dumps({**whole, **changes}), encoding="utf-8")
+        content = {**whole, **changes}
+        path.write_text(json.dumps({"checksum": digest_json(content)} | content), encoding="utf-8")
         with pytest.raises(ValueError, match=message):
             FrameStore(path)
 
@@ -359,6 +362,8 @@ def test_a_bad_manifest_is_refused_by_name(raw, tmp_path):
     refused({"parts": whole["parts"][:-1]}, "does not fit its digest or its parts")
     refused({"parts": 3}, "the manifest is damaged")
     refused({"parts": [{**one, "lengths": [3]}, *whole["parts"][1:]]}, "does not fit its digest or its parts")
+    seeds = [{**one, "seed_frame": 7}, *whole["parts"][1:]]  # nothing else would tell
+    refused({"parts": seeds, "checksum": checksum}, "the manifest has changed since it was written; delete it")
     shutil.copytree(out.with_suffix(""), tmp_path / "frames" / "b")
     refused({}, r"b\.json: this is the manifest of the split a, .* prepare b", tmp_path / "frames" / "b.json")
     for parts, message in (

@@ -92,10 +92,12 @@ class SplitManifest:
 
     def save(self, path: str | Path) -> None:
         """Write the manifest, one line per part. Its bytes depend only on its content and its name."""
-        head = json.dumps({
+        content = {
             "version": VERSION, "split": Path(path).stem, "digest": self.digest, "image_size": self.image_size,
             "coding": self.coding, "arrays": self.arrays, "attributes": self.attributes,
-        })  # fmt: skip
+        }  # fmt: skip
+        checksum = digest_json({**content, "parts": [vars(part) for part in self.parts]})
+        head = json.dumps({**content, "checksum": checksum})
         lines = ",\n".join(json.dumps(vars(part), separators=(",", ":")) for part in self.parts)
         write_bytes_atomic(path, f'{head[:-1]}, "parts": [\n{lines}\n]}}\n'.encode())
 
@@ -116,6 +118,8 @@ class SplitManifest:
         version = document.get("version") if isinstance(document, dict) else None
         if version != VERSION:
             raise ValueError(f"{path}: manifest of version {version}, this version reads {VERSION}; {_AGAIN}")
+        if document.pop("checksum", None) != digest_json(document):
+            raise ValueError(f"{path}: the manifest has changed since it was written; {_AGAIN}")
         try:
             parts = tuple(
                 PartEntry(str(one["key"]), int(one["seed_frame"]), tuple(one["scenes"]), tuple(one["lengths"]))
