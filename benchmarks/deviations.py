@@ -91,7 +91,7 @@ def figures(config: RunConfig, run: RunLayout, folder: Path) -> dict[str, float]
         config=config.benchmark,
         out=folder / "health.json",
     )
-    health = json.loads((folder / "health.json").read_text())
+    health = json.loads((folder / "health.json").read_text(encoding="utf-8"))
     last = read_metrics(Path(job.metrics), "validation")[-1]
     records = read_metrics(Path(job.metrics), "train")
     timed = records[-1]["step"] - records[0]["step"]
@@ -112,7 +112,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--only", nargs="*", default=[], help="variants whose name contains one of these words")
     given = parser.parse_args()
-    raw = shortened(yaml.safe_load(given.config.read_text()), given.steps)
+    raw = shortened(yaml.safe_load(given.config.read_text(encoding="utf-8")), given.steps)
     wanted = {name: made for name, made in VARIANTS.items() if not given.only or any(w in name for w in given.only)}
     configs = {name: parse_config(merged(raw, changes), source=name) for name, changes in wanted.items()}
     run = RunLayout(given.run.name, str(given.run.parent))

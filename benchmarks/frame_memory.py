@@ -48,7 +48,7 @@ def main() -> None:
         raw, scenes = root / f"raw{factor}", options.scenes * factor
         make_chunks(raw, scenes=scenes, frames=options.frames, video=None)
         answer = context.SimpleQueue()
-        process = context.Process(target=prepare, args=(raw, root / f"{factor}.zarr", options.processes, answer))
+        process = context.Process(target=prepare, args=(raw, root / f"{factor}.json", options.processes, answer))
         process.start()
         own, children = answer.get()
         process.join()

@@ -1,4 +1,4 @@
-"""`wildrayzer run`: what a run will cost, what came out of it, and its spread over seeds."""
+"""`wildrayzer run`: its cost, what a change would repeat, what came out of it, and its spread over seeds."""
 
 import shutil
 import sys
@@ -9,7 +9,7 @@ import typer
 
 from wildrayzer.cli.messages import reported
 
-app = typer.Typer(no_args_is_help=True, help="Plan a run; show its tables; compare runs of several seeds.")
+app = typer.Typer(no_args_is_help=True, help="Plan a run; say what a change repeats; sum up results; compare seeds.")
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="Configuration of the run, such as config/demo.yaml")]
 Workflow = Annotated[Path, typer.Option(help="The workflow; results lie below the working directory")]

@@ -37,7 +37,7 @@ class CacheWriter:
         frames: number of frames that will be appended.
         sizes: lengths of the dimensions after `frame`, by name.
         digests: of everything that the content is made from, by name.
-        scenes: names of the split's scenes.
+        scenes: names of the part's scenes.
         offsets: bounds of the scenes in frames.
         about: further attributes, for people and tables.
     """
