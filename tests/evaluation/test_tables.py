@@ -344,6 +344,7 @@ def test_motion_heads_do_not_shrink_the_frames_of_cached_masks():
         ("", "not a score file"),
         ("method,split,inputs,scene,frame,region,metric,value\nj,d,2,s,0,static,psnr,high\n", "value = 'high' is no"),
         ("method,split,inputs,scene,frame,region,metric,value\nj,d,two,s,0,static,psnr,1\n", "inputs = 'two' is no"),
+        (f"method,split,inputs,scene,frame,region,metric,value\nj,d,2,s,{'9' * 400},static,psnr,1\n", "too large"),
         (
             "method,split,inputs,scene,frame,region,metric,value\nj,d,2,s,0,static,psnr,1\nj,d,2,s,0,static,psnr,2\n",
             "holds a score twice; delete it",

@@ -140,7 +140,10 @@ def _read_one(path: Path) -> pd.DataFrame:
     if tuple(table.columns) != COLUMNS:
         raise ValueError(f"{path}: columns are {list(table.columns)}, expected {list(COLUMNS)}; {_FIX}")
     for column in ("inputs", "frame", "value"):
-        numbers = pd.to_numeric(table[column], errors="coerce")
+        try:
+            numbers = pd.to_numeric(table[column], errors="coerce")
+        except OverflowError:  # "coerce" does not cover integers beyond the range of a float
+            raise ValueError(f"{path}: {column} has a number that is too large; {_FIX}") from None
         bad = ~np.isfinite(numbers) if column != "value" else numbers.isna() & table[column].notna()
         if bad.any():
             raise ValueError(f"{path}: {column} = {table[column][bad].iloc[0]!r} is no number; {_FIX}")
