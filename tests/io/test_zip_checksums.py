@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from wildrayzer.io.zip_checksums import damaged_member
+from wildrayzer.io.zip_checksums import damage
 
 
 @pytest.mark.parametrize(
@@ -17,8 +17,17 @@ from wildrayzer.io.zip_checksums import damaged_member
 def test_a_changed_byte_of_a_member_is_found(tmp_path, mark, distance, value):
     path = tmp_path / "a.pt"
     torch.save({"a": torch.ones(3)}, path)
-    assert damaged_member(path) is None
+    assert damage(path) is None
     content = bytearray(path.read_bytes())
     content[content.index(mark) + distance] ^= value
     path.write_bytes(content)
-    assert damaged_member(path) is not None
+    assert damage(path) is not None
+
+
+def test_an_archive_without_its_list_of_contents_is_damaged_and_the_old_format_is_not(tmp_path):
+    torch.save({"a": torch.ones(3)}, tmp_path / "new.pt")
+    content = (tmp_path / "new.pt").read_bytes()
+    (tmp_path / "cut.pt").write_bytes(content[: content.rindex(b"PK\x05\x06")])
+    assert damage(tmp_path / "cut.pt") == "its list of contents is damaged"
+    torch.save({"a": torch.ones(3)}, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    assert damage(tmp_path / "old.pt") is None

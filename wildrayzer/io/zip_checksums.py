@@ -4,6 +4,8 @@ import zipfile
 from pathlib import Path
 
 _BLOCK = 1 << 20
+_ARCHIVE = b"PK\x03\x04"
+"""First bytes of an archive that has members (APPNOTE.TXT 4.3.7)."""
 _FOLDER = 0x10
 """Bit of the external attributes that marks a folder (APPNOTE.TXT 4.4.15, attributes of MS-DOS)."""
 
@@ -14,6 +16,20 @@ def is_zip(path: str | Path) -> bool:
         return zipfile.is_zipfile(path)
     except zipfile.BadZipFile:  # an end that claims several disks
         return False
+
+
+def damage(path: str | Path) -> str | None:
+    """What is damaged in a file of torch.save, in words; None if nothing is, or if the format has no checksums.
+
+    Raises:
+        zipfile.BadZipFile, OSError, NotImplementedError, RuntimeError, zlib.error: the archive cannot be read.
+    """
+    if is_zip(path):
+        member = damaged_member(path)
+        return f"{member} in it is damaged" if member else None
+    with Path(path).open("rb") as stream:
+        # PyTorch reads archives whose list of contents Python's reader refuses, and nothing could be compared.
+        return "its list of contents is damaged" if stream.read(4) == _ARCHIVE else None
 
 
 def damaged_member(path: str | Path) -> str | None:

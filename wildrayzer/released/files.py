@@ -12,7 +12,7 @@ import torch
 
 from wildrayzer.io.files import read_json
 from wildrayzer.io.placeholders import placeholder
-from wildrayzer.io.zip_checksums import damaged_member, is_zip
+from wildrayzer.io.zip_checksums import damage
 
 BROKEN = (
     RuntimeError, EOFError, OSError, ValueError, TypeError, AttributeError, LookupError, AssertionError, MemoryError,
@@ -79,8 +79,8 @@ def load_file(path: Path) -> Any:
             from safetensors.torch import load_file as load_safetensors
 
             return load_safetensors(path)
-        if is_zip(path) and (member := damaged_member(path)):
-            raise ValueError(f"{member} in it is damaged")
+        if damaged := damage(path):
+            raise ValueError(damaged)
         return torch.load(path, map_location="cpu", mmap=not head.startswith(_LEGACY), weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(_refusal(path, error)) from None

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from wildrayzer.io.files import replacing
-from wildrayzer.io.zip_checksums import damaged_member, is_zip
+from wildrayzer.io.zip_checksums import damage
 from wildrayzer.released.files import BROKEN, first_line
 
 _TRUSTED = {
@@ -83,8 +83,8 @@ def strip(path: str | Path, out: str | Path) -> int:
         raise ValueError(f"--out {out} exists; name another file")
     reader = SimpleNamespace(Unpickler=_Unpickler, load=_load, __name__="inert")
     try:
-        if is_zip(path) and (member := damaged_member(path)):
-            raise ValueError(f"{member} in it is damaged")
+        if damaged := damage(path):
+            raise ValueError(damaged)
         content = torch.load(path, map_location="cpu", pickle_module=reader, weights_only=False)
     except (*BROKEN, pickle.UnpicklingError) as error:
         raise ValueError(f"{path}: not readable as a checkpoint ({first_line(error)}); fetch it again") from None

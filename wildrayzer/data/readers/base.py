@@ -88,12 +88,12 @@ class SceneReader(Protocol):
 
 
 @contextmanager
-def naming_paths(path: Path) -> Iterator[None]:
-    """Turn the system's refusal of a name (too long, a zero byte in it, not to be coded) into a reason."""
+def naming_paths(source: Path, name: str) -> Iterator[None]:
+    """Turn the system's refusal of a name that `source` gives (too long, a zero byte in it) into a reason."""
     try:
         yield
     except (OSError, ValueError) as error:
-        raise BadSceneError("path cannot be used", f"{str(path)[:200]!r}: {error}") from None
+        raise BadSceneError("path cannot be used", f"{source} names {name[:200]!r}: {str(error)[:200]}") from None
 
 
 def file_stamp(file: Path) -> tuple[int, int]:

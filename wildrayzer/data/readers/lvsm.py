@@ -151,7 +151,7 @@ class LvsmReader:
     def _json_file(self, name: str) -> Path:
         # Lists of processed sets hold absolute paths of the machine that made them: the name is what counts.
         line = Path(self._files[name])
-        with naming_paths(self.folder / line):
+        with naming_paths(self.folder / "full_list.txt", self._files[name]):
             if not (self.folder / line).is_file():
                 line = _with_slashes(self._files[name])
             direct = self.folder / line
@@ -175,7 +175,7 @@ class LvsmReader:
         # Beside the JSON file (D-RE10K), below the split's folder, or written with the folders of the machine that
         # processed the set: then the last parts of the path count (images/SCENE/00000.png).
         given = Path(value)
-        with naming_paths(json_file.parent / given):
+        with naming_paths(json_file, value):
             if "\\" in value and not (json_file.parent / given).is_file():
                 given = _with_slashes(value)
             tails = [self.folder.joinpath(*given.parts[-count:]) for count in (3, 2)]
