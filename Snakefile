@@ -116,7 +116,7 @@ rule scores:
 
 rule evaluation_index:
     input:
-        sorted({RUN.index(name, count) for _, name, count in SCORES.view_jobs()}),
+        index_files(),
 
 
 rule benchmark_tables:

@@ -149,6 +149,28 @@ def test_published_configurations_have_their_sizes_data_and_plan(name, sizes, vi
     assert not {"residuals", "distill", "joint"} & set(planned)
 
 
+def test_no_shipped_configuration_scores_a_set_without_its_published_index():
+    table, published = load_table(), set()
+    for file in sorted((ROOT / "config").glob("*.yaml")):
+        config = load_config(file)
+        for name, count in {(name, count) for _, name, count in expected(config).view_jobs()}:
+            own = config.benchmark.set_of(name)
+            source = config.data.splits[own.split].source
+            places = table.published_indices(source, count)
+            if places:
+                published.add((source, count))
+                assert own.index_file(count) in places, f"{file.name}: {name} with {count} inputs"
+    assert published == {("re10k/test", 2), ("dre10k/test", 2), ("dl3dv_benchmark/test", 16)}
+
+
+def test_an_index_of_one_number_of_inputs_leaves_the_others_drawn():
+    benchmark = {"inputs": [2, 3], "index": {"clips": {"2": "two.json"}, "all": "for_{inputs}.json"}}
+    config = parse_config(merged(DEMO, {"benchmark": {"inputs": [2, 3]}})).benchmark.model_validate(benchmark)
+    assert [config.set_of("clips").index_file(count) for count in (2, 3)] == ["two.json", None]
+    assert [config.set_of("all").index_file(count) for count in (2, 3)] == ["for_2.json", "for_3.json"]
+    assert config.for_set("clips").index == {"clips": {2: "two.json"}}
+
+
 def test_rayzers_batch_is_one_number_of_gpus_away():
     raw = yaml.safe_load((ROOT / "config" / "rayzer_dl3dv.yaml").read_text(encoding="utf-8"))
     for gpus, nodes in ((32, 4), (8, 1), (4, 1)):

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from wildrayzer.config.sections.data import StoreConfig
 from wildrayzer.config.sections.views import ViewsConfig
 from wildrayzer.data.frame_store.store import FrameStore, FrameStoreWriter, StoreForm
+from wildrayzer.data.sampling.index_file import read_index
 from wildrayzer.data.sampling.views import ViewDataset, draw_views, evaluation_windows
 
 
@@ -138,11 +139,14 @@ def test_an_index_file_decides_and_is_checked(store, tmp_path):
     windows = read({"s2": {"context": [0, 9], "target": [3, 4]}, "s0": None})
     assert [(w.scene, w.inputs, w.targets) for w in windows] == [(2, (0, 9), (3, 4))]
     assert windows.skipped == {"s0": "left out by the index file", "s1": "not in the index file"}
-    with pytest.raises(ValueError, match=r"scenes that are not in .*'nowhere'"):
+    with pytest.raises(ValueError, match=r"scenes that are not in .* nowhere \(1 of 1\)\. .*intersect_index: true"):
         read({"nowhere": None})
-    for frame in (4, -1, "2", True):
-        with pytest.raises(ValueError, match=re.escape(f"scene s1 has the frames 0 to 3, not {frame!r}")):
+    for frame in (-1, "2", True):
+        with pytest.raises(ValueError, match=re.escape(f"scene s1 has no frame {frame!r}; frames are numbered from 0")):
             read({"s1": {"context": [0, frame], "target": [1]}})
+    too_short = "beyond the end of 1 clips: s1 has 4 frames, the index file asks for frame 4. "
+    with pytest.raises(ValueError, match=re.escape(too_short)):
+        read({"s1": {"context": [0, 4], "target": [1]}})
     for views in ({"context": [0, 1]}, [0, 1], {"context": [0, 1], "target": []}):
         with pytest.raises(ValueError, match=r'scene s0 is .*; write \{"context": \[numbers\]'):
             read({"s0": views})
@@ -156,6 +160,24 @@ def test_an_index_file_decides_and_is_checked(store, tmp_path):
             ValueError, match=rf"index\.json: scene s0 has frame 5 twice in '{key}'; name every frame once"
         ):
             read({"s0": views})
+
+
+def test_what_an_index_file_and_its_split_share_is_scored_on_request(store, tmp_path, caplog):
+    """Scenes named by the paths of another machine are found by their names; s1 has 4 frames."""
+    views = {"context": [0, 9], "target": [4]}
+    names = ("/scratch/them/metadata/s0.json", "C:\\data\\s1.json", "away", "null.json")
+    file = tmp_path / "index.json"
+    file.write_text(json.dumps({name: None if name == "null.json" else views for name in names}))
+    with pytest.raises(ValueError, match=r"not in .*: away, null \(2 of 4\); and asks .* 1 clips: s1 has 4 frames"):
+        read_index(store, file)
+    windows = read_index(store, file, intersect=True)
+    assert windows.entries(store.scenes) == {"s0": views}
+    assert windows.skipped == {"s1": "4 frames, the index file asks for frame 9", "s2": "not in the index file"}
+    assert windows.unused == 2
+    assert f"of its 4 scenes, {store.path} lacks 1, and 1 are too short there" in caplog.text
+    file.write_text(json.dumps({"a/s0.json": views, "b/s0.json": views}))
+    with pytest.raises(ValueError, match=r"names scene s0 twice; name every scene once"):
+        read_index(store, file)
 
 
 def test_a_target_among_the_inputs_is_scored_as_published_and_said(store, tmp_path, caplog):

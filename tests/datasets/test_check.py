@@ -75,7 +75,7 @@ def config(**changes):
     raw |= {
         "features": {"weights": "dino"},
         "perceptual": {"kind": "vgg19", "weights": "resources/weights/vgg.mat"},
-        "benchmark": {**raw["benchmark"], "inputs": [2], "lpips_weights": None},
+        "benchmark": {**raw["benchmark"], "inputs": [2], "index": {}, "lpips_weights": None},
     }
     for option, value in changes.items():
         section = raw
@@ -287,6 +287,14 @@ def test_frozen_indices_are_read_and_compared_with_their_split(complete, index, 
     found = check_run(config(benchmark__index={"stills_test": "index.json"}), TABLE, root=complete)
     told = [facts for option, facts, _ in missed(found) if option == "benchmark.index.stills_test"]
     assert [fact in text for text in told] == ([] if fact is None else [True])
+
+
+def test_scenes_that_a_split_lacks_may_be_left_out(complete):
+    index = {"a": {"context": [0], "target": [1]}, "/elsewhere/z.json": {"context": [0], "target": [1]}}
+    write(complete, {"index.json": json.dumps(index)})
+    run = config(benchmark__index={"stills_test": "index.json"}, benchmark__intersect_index=True)
+    (fact,) = [f.found for f in check_run(run, TABLE, root=complete) if f.option == "benchmark.index.stills_test"]
+    assert "names 1 scenes that the split lacks: z; they are left out" in fact
 
 
 def test_a_path_for_each_number_of_inputs_is_checked(complete):

@@ -17,7 +17,8 @@ from wildrayzer.config.sections.data import EmbeddedConfig
 from wildrayzer.stages.prepare import make_embedded
 
 ROOT = Path(__file__).parents[2]
-FETCHED = {"re10k", "dre10k", "dre10k_iphone", "coco", "vgg16", "vgg19", "dinov3_vit7b16"}
+INDICES = {"index_re10k", "index_dre10k"}
+FETCHED = {"re10k", "dre10k", "dre10k_iphone", "coco", "vgg16", "vgg19", "dinov3_vit7b16", *INDICES}
 
 
 def snakemake(folder: Path, *arguments: str, check: bool = True) -> str:
@@ -51,17 +52,12 @@ def test_own_paths_are_inputs_and_not_fetched_and_a_frozen_index_is(tmp_path):
         (tmp_path / name).mkdir(parents=True)
     paths = {f"re10k_{part}": {"path": "stills"} for part in ("train", "calibration", "test")}
     paths |= {name: {"path": "movers"} for name in ("dre10k_train", "dre10k_test", "iphone_test")}
-    index = "resources/index/evaluation_index_re10k.json"
-    changes = {
-        "data": {"splits": paths},
-        "features": {"weights": "./weights/dino"},
-        "benchmark": {"index": {"re10k_test": index}},
-    }
+    changes = {"data": {"splits": paths}, "features": {"weights": "./weights/dino"}}
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(changes))
     files = [str(ROOT / "config/paper.yaml"), str(tmp_path / "own.yaml")]
     jobs = planned(snakemake(tmp_path, "--configfile", *files, "--dry-run"))
     fetched = {name for name in jobs if name.startswith("fetch_")}
-    assert fetched == {"fetch_coco", "fetch_vgg16", "fetch_vgg19", "fetch_index_re10k"}
+    assert fetched == {"fetch_coco", "fetch_vgg16", "fetch_vgg19", *(f"fetch_{name}" for name in INDICES)}
 
 
 def test_weights_that_an_ablation_alone_reads_are_fetched_for_it(tmp_path):

@@ -85,7 +85,7 @@ def test_a_run_of_the_static_renderer_alone_ends_after_pretraining_and_scores(tm
     jobs = set(re.findall(r"^(\w+) +\d+$", result.stdout + result.stderr, re.MULTILINE))
     assert jobs - {"total"} == {
         "ablations", "all", "joint", "make_embedded", "prepare_split", "score_renderer", "score_views",
-        "train_pretrain", "write_report", "write_tables",
+        "train_pretrain", "write_index", "write_report", "write_tables",
     }  # fmt: skip
 
 

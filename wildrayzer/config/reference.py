@@ -3,7 +3,8 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -140,14 +141,17 @@ def _title(section: type[Section]) -> str:
 
 def _type_text(annotation: Any, *, plural: bool = False) -> str:
     kind = without_null(annotation)
-    if kind is not annotation:
+    if type(None) in get_args(annotation):
         return f"{_type_text(kind)}, or null"
+    if get_origin(kind) in (Union, UnionType):
+        return " or ".join(_type_text(branch) for branch in get_args(kind))
     if get_origin(kind) is Annotated:  # a path
         kind = get_args(kind)[0]
     if get_origin(kind) is Literal:
         return "choices" if plural else "choice"
     if get_origin(kind) is dict:
-        return f"names, each with {_type_text(get_args(kind)[1])}"
+        keys = "names" if get_args(kind)[0] is str else "numbers"
+        return f"{keys}, each with {_type_text(get_args(kind)[1])}"
     if get_origin(kind) is tuple:
         first, *rest = get_args(kind)
         length = "" if rest == [...] else f"{1 + len(rest)} "

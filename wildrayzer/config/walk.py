@@ -46,6 +46,5 @@ def inner_section(annotation: Any) -> tuple[type[Section] | None, bool]:
 def without_null(annotation: Any) -> Any:
     """The annotation without its `None` branch."""
     if get_origin(annotation) in (Union, UnionType):
-        (kept,) = (branch for branch in get_args(annotation) if branch is not type(None))
-        return kept
+        return Union[*(branch for branch in get_args(annotation) if branch is not type(None))]
     return annotation

@@ -9,6 +9,7 @@ from typing import Literal
 from wildrayzer.config import RunConfig
 from wildrayzer.config.sections.features import is_hub_id
 from wildrayzer.data.copy_paste.cutouts import CutoutLibrary
+from wildrayzer.data.sampling.index_file import by_scene
 from wildrayzer.datasets.download import verify_file
 from wildrayzer.datasets.hub import check_access, has_token
 from wildrayzer.datasets.on_disk import (
@@ -210,10 +211,17 @@ def _wrong_index(need: Need, config: RunConfig, root: Path, facts: list[str]) ->
         facts.append("names are checked once the split is here")
         return None
     names = scene_names(root / split.path, split.layout)  # type: ignore[arg-type]
-    unknown = sorted(set(index) - set(names)) if names is not None else []
-    if unknown:
-        return f"names {len(unknown)} scenes that the split lacks: {', '.join(unknown[:3])}", fix
-    return None
+    try:
+        unknown = sorted(set(by_scene(index, need.path)) - set(names)) if names is not None else []
+    except ValueError as error:
+        return "names a scene twice", str(error)
+    if not unknown:
+        return None
+    lacking = f"names {len(unknown)} scenes that the split lacks: {', '.join(unknown[:3])}"
+    if config.benchmark.intersect_index:
+        facts.append(f"{lacking}; they are left out")
+        return None
+    return lacking, f"{fix}, or set benchmark.intersect_index: true to score the others"
 
 
 def _check_hub_id(config: RunConfig, table: SourceTable) -> Iterator[Finding]:

@@ -56,8 +56,9 @@ def _of_benchmark(config: RunConfig) -> Iterator[Need]:
     for name in dict.fromkeys([*section.index, *section.sets]):
         own = section.set_of(name)
         option = f"benchmark.sets.{name}.index" if name in section.sets else f"benchmark.index.{name}"
-        for path in _with_inputs(own.index, section.inputs_of(name)) if own.index else ():
-            yield Need(option, path, "file", split=own.split, index=True)
+        for path in dict.fromkeys(own.index_file(count) for count in section.inputs_of(name)):
+            if path is not None:
+                yield Need(option, path, "file", split=own.split, index=True)
     for kind in ("masks", "renderings"):
         for row, made in getattr(section, kind).items():
             for name, folder in made.folders.items():

@@ -70,6 +70,10 @@ class Part(Record):
     """Published number of scenes."""
     frames: int | None = Field(None, ge=1)
     """Published number of frames."""
+    windows_of: tuple[str, ...] = ()
+    """For a published evaluation index: the sets that it belongs to, as SOURCE/PART."""
+    inputs: int | None = Field(None, ge=1)
+    """For such an index: input views of its windows."""
 
 
 class Source(Record):
@@ -159,6 +163,15 @@ class SourceTable(Record):
                 if source.place(part) == wanted:
                     return name, part
         return None
+
+    def published_indices(self, name: str | None, inputs: int) -> list[str]:
+        """Places of the published evaluation indices of a split's `source` for a number of input views."""
+        return [
+            source.place(part)
+            for source in self.sources.values()
+            for part, entry in source.parts.items()
+            if name in entry.windows_of and entry.inputs == inputs
+        ]
 
     def published_counts(self, name: str | None) -> tuple[int | None, int | None]:
         """Published numbers of scenes and frames of a split's `source`, written SOURCE/PART; None where not known."""

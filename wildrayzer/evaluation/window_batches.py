@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +15,7 @@ from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.sampling.index_file import EvaluationWindow, EvaluationWindows
 from wildrayzer.data.sampling.views import evaluation_windows
 from wildrayzer.geometry.cameras import Cameras
+from wildrayzer.io.digests import digest_json
 
 
 @dataclass(frozen=True)
@@ -88,8 +90,7 @@ def windows_of(store: FrameStore, split: str, inputs: int, config: BenchmarkConf
     Raises:
         ValueError: an index file with another number of inputs, and as `evaluation_windows`.
     """
-    index = config.index.get(split)
-    index = None if index is None else index.replace("{inputs}", str(inputs))
+    index = config.set_of(split).index_file(inputs)
     windows = evaluation_windows(
         store,
         inputs=inputs,
@@ -98,6 +99,7 @@ def windows_of(store: FrameStore, split: str, inputs: int, config: BenchmarkConf
         max_distance=config.max_distance,
         seed=config.seed,
         index_file=index,
+        intersect=config.intersect_index,
     )
     wrong = sorted({len(window.inputs) for window in windows} - {inputs})
     if wrong:
@@ -106,6 +108,21 @@ def windows_of(store: FrameStore, split: str, inputs: int, config: BenchmarkConf
             "{inputs} in the path and give a file for each number, or change benchmark.inputs"
         )
     return windows
+
+
+def describe_windows(
+    windows: EvaluationWindows, store: FrameStore, split: str, inputs: int, config: BenchmarkConfig
+) -> dict[str, Any]:
+    """Manifest entry of a set's windows: their index file (null where they are drawn), digest and number.
+
+    Equal digests mean equal windows, whatever file they come from.
+    """
+    return {
+        "index": config.set_of(split).index_file(inputs),
+        "digest": digest_json(windows.entries(store.scenes)),
+        "scenes": len(windows),
+        "unused": windows.unused,
+    }
 
 
 def window_batches(

@@ -112,9 +112,10 @@ class RunLayout:
         """Scores of a motion head, or of other masks of the input views, on a split."""
         return self._path("scores", "heads", f"{stage}-{split}.csv")
 
-    def index(self, split: str, inputs: int | str) -> str:
-        """Evaluation windows of a set as an index file, for those who render elsewhere."""
-        return self._path("scores", "index", f"{split}-{inputs}.json")
+    def index(self, split: str, inputs: int | str, origin: str) -> str:
+        """Evaluation windows of a set as an index file beside the tables, for those who render elsewhere; `origin` is
+        `ours` for windows that the run has drawn and `given` for those of an index file."""
+        return self._path("tables", "windows", origin, f"{split}-{inputs}.json")
 
     @property
     def renderer_scores(self) -> str:

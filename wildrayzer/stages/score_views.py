@@ -136,6 +136,5 @@ def write_index(split: str, *, inputs: int, store_path: str | Path, config: Benc
         ValueError: as `windows_of`.
     """
     store = FrameStore(store_path)
-    windows = windows_of(store, split, inputs, config)
-    chosen = {store.scenes[w.scene]: {"context": list(w.inputs), "target": list(w.targets)} for w in windows}
+    chosen = windows_of(store, split, inputs, config).entries(store.scenes)
     write_json(out, {name: chosen.get(name) for name in store.scenes})

@@ -58,13 +58,14 @@ if SCORES.ablation is None:
             ),
             index=index_of,
         output:
-            RUN.index("{evaluation_set}", "{inputs}"),
+            RUN.index("{evaluation_set}", "{inputs}", "{origin}"),
         log:
-            RUN.log("write_index", "{evaluation_set}", "{inputs}"),
+            RUN.log("write_index", "{evaluation_set}", "{inputs}", "{origin}"),
         benchmark:
-            RUN.benchmark("write_index", "{evaluation_set}", "{inputs}")
+            RUN.benchmark("write_index", "{evaluation_set}", "{inputs}", "{origin}")
         wildcard_constraints:
             inputs=r"\d+",
+            origin="ours|given",
         conda:
             "../../environment.yml"
         threads: 1

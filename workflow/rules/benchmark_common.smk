@@ -40,10 +40,18 @@ def files_of_row(wildcards):
 
 def index_of(wildcards):
     """Frozen index file of a set with this number of inputs, if it has one."""
-    index = CFG.benchmark.set_of(wildcards.evaluation_set).index
-    if index is None:
-        return []
-    return input_of(index.replace("{inputs}", wildcards.inputs))
+    return frozen_index(wildcards.evaluation_set, int(wildcards.inputs))
+
+
+def frozen_index(name, inputs):
+    """Frozen index file of a set with this number of inputs, if it has one."""
+    index = CFG.benchmark.set_of(name).index_file(inputs)
+    return [] if index is None else input_of(index)
+
+
+def inputs_of_masks(name, split):
+    """Number of input views that masks of input views are scored with: the first of the set's."""
+    return CFG.benchmark.inputs_of(split, name)[0]
 
 
 def head_of(name):

@@ -34,6 +34,9 @@ rule score_masks:
 rule score_input_masks:
     input:
         store=RUN.store("{split}"),
+        index=lambda wildcards: frozen_index(
+            wildcards.split, inputs_of_masks(wildcards.mask_method, wildcards.split)
+        ),
         checkpoint=lambda wildcards: head_of(wildcards.mask_method),
         outside=lambda wildcards: mask_folder_of(wildcards.mask_method, wildcards.split),
         weights=weight_files(features=True),
@@ -69,9 +72,9 @@ rule score_input_masks:
         variant=SCORES.ablation,
         patch_size=CFG.model.patch_size,
         outside=files_of_masks,
-        inputs=lambda wildcards: CFG.benchmark.inputs_of(
-            wildcards.split, wildcards.mask_method
-        )[0],
+        inputs=lambda wildcards: inputs_of_masks(
+            wildcards.mask_method, wildcards.split
+        ),
     message:
         "Scoring the input masks of {wildcards.mask_method} on {wildcards.split}"
     script:
@@ -87,6 +90,9 @@ if RUN.makes("pretrain"):
     rule score_renderer:
         input:
             store=RUN.store(CFG.data.of(role="static", purpose="test")[0]),
+            index=frozen_index(
+                CFG.data.of(role="static", purpose="test")[0], CFG.benchmark.inputs[0]
+            ),
             checkpoint=renderer_of(CFG.rounds),
         output:
             scores=RUN.renderer_scores,

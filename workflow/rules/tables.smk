@@ -5,6 +5,7 @@ rule write_tables:
     input:
         scores=table_scores(),
         health=RUN.renderer_scores,
+        windows=drawn_windows(),
     output:
         markdown=report(
             f"{RUN.tables}/tables.md",

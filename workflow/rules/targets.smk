@@ -35,6 +35,24 @@ def scores():
     return [*table_scores(), *SCORES.pictures(), RUN.renderer_scores]
 
 
+def index_file_of(name, inputs):
+    """The evaluation windows of a set as a file, beside the tables."""
+    frozen = CFG.benchmark.set_of(name).index_file(inputs)
+    return RUN.index(name, inputs, "ours" if frozen is None else "given")
+
+
+def index_files():
+    """The evaluation windows of all sets, as files."""
+    return sorted({index_file_of(name, count) for _, name, count in SCORES.view_jobs()})
+
+
+def drawn_windows():
+    """The windows that the run has drawn itself, which lie beside its tables; an ablation has those of the run."""
+    if SCORES.ablation is not None:
+        return []
+    return [file for file in index_files() if "/ours/" in file]
+
+
 def tables():
     """The benchmark tables."""
     return f"{RUN.tables}/tables.md"

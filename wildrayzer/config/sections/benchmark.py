@@ -15,6 +15,8 @@ METHODS: tuple[str, ...] = get_args(Method)
 GIVEN_ROWS = ("given_cameras", "lvsm")
 """Rows whose renderer is given true cameras: of a run with `model.cameras: given`, or a checkpoint of such a run."""
 _NAME = r"[a-z][a-z0-9_]*"
+IndexFiles = FilePath | dict[int, FilePath]
+"""Frozen index files of a set: one path for all numbers of input views, or a path for each number that has one."""
 
 
 class ExternalMasks(Section):
@@ -75,8 +77,13 @@ class EvaluationSet(Section):
     """Numbers of input views; null takes `benchmark.inputs`."""
     targets: int | None = Field(None, ge=1)
     """Target views of drawn windows; null takes `benchmark.targets`. An index file names its own."""
-    index: FilePath | None = None
-    """Frozen index file, `{inputs}` in it stands for the number of input views; null draws windows."""
+    index: IndexFiles | None = None
+    """Frozen index file as in `benchmark.index`; null draws windows."""
+
+    def index_file(self, inputs: int) -> str | None:
+        """Index file for a number of input views; None where windows are drawn."""
+        found = self.index.get(inputs) if isinstance(self.index, dict) else self.index
+        return None if found is None else found.replace("{inputs}", str(inputs))
 
 
 class BenchmarkConfig(Section):
@@ -108,9 +115,13 @@ class BenchmarkConfig(Section):
     """Least distance of the end frames in an evaluation window drawn without an index file."""
     max_distance: int | None = Field(None, ge=1)
     """Largest distance of the end frames in such a window; null takes clips as long as they are."""
-    index: dict[str, FilePath] = Field(default_factory=dict)
+    index: dict[str, IndexFiles] = Field(default_factory=dict)
     """Frozen index file for a split: {scene: {"context": [...], "target": [...]} or null}; `{inputs}` in its path
-    stands for the number of input views."""
+    stands for the number of input views. Or a file for each number, such as {2: FILE}; for other numbers windows are
+    drawn."""
+    intersect_index: bool = False
+    """Score the scenes that an index file and its split share. Off: scenes that the split lacks, and clips shorter than
+    the file asks, are an error."""
     sets: dict[str, EvaluationSet] = Field(default_factory=dict)
     """Further sets of evaluation windows on the splits, such as 16 inputs and 8 targets from an index file."""
     pictures: tuple[str, ...] = ()
@@ -175,6 +186,7 @@ class BenchmarkConfig(Section):
         kept = {
             "coseg",
             "force_inputs",
+            "intersect_index",
             "lpips_weights",
             "mask_threshold",
             "max_distance",

@@ -215,16 +215,18 @@ def evaluation_windows(
     max_distance: int | None = None,
     seed: int,
     index_file: str | Path | None = None,
+    intersect: bool = False,
 ) -> EvaluationWindows:
-    """One window a scene: from a frozen index file, or drawn from (seed, scene).
+    """One window per scene: from a frozen index file, or drawn from (seed, scene).
 
-    Drawn windows have the ends as first two inputs, further inputs and targets between, in the clip's order.
+    Drawn windows have the ends as first two inputs, further inputs and targets between, in the clip's order. With
+    `intersect`, scenes and frames of the index file that the store lacks are left out (`read_index`).
 
     Raises:
-        ValueError: the index file names unknown scenes or frames, or a frame twice, or no clip is long enough.
+        ValueError: as `read_index`, or no clip is long enough.
     """
     if index_file is not None:
-        return read_index(store, index_file)
+        return read_index(store, index_file, intersect=intersect)
     # The largest distance of training does not bind an evaluation: without one of its own, clips are taken as long as
     # they are.
     longest = max_distance or max([min_distance, inputs + targets, *np.diff(store.offsets).tolist()])

@@ -82,7 +82,7 @@ class ExternalFiles:
             )
         if len(kept) < len(windows):
             logger.warning("%s lacks files of %d of %d windows", self.folder, len(windows) - len(kept), len(windows))
-        return EvaluationWindows.of(kept, skipped)
+        return EvaluationWindows.of(kept, skipped, unused=windows.unused)
 
     def _path(self, scene: str, frame: int) -> Path:
         path = self.find(scene, frame)
