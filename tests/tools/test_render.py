@@ -16,7 +16,8 @@ from wildrayzer.checkpoint import save_checkpoint
 from wildrayzer.cli.main import app
 from wildrayzer.config.sections.model import ModelConfig, MotionHeadConfig
 from wildrayzer.data.ingest.views import read_views
-from wildrayzer.evaluation.methods.unposed import choose_inputs, passes, render_path, render_views
+from wildrayzer.evaluation.methods.unposed import _in_frame_of, choose_inputs, passes, render_path, render_views
+from wildrayzer.evaluation.metrics.poses import transform_cameras
 from wildrayzer.models import WildRayZer
 from wildrayzer.pseudo_masks.backbones.descriptor import Descriptor
 from wildrayzer.tools.render.plucker import direction_picture, klein_residual, moment_length
@@ -80,6 +81,17 @@ def test_passes_have_the_number_of_targets_of_training_and_cover_every_view():
     assert passes(2, [0, 1], None) == [[0]]
 
 
+def test_a_later_pass_is_carried_into_the_frame_of_the_first():
+    first = np.stack([np.eye(4)] * 3)
+    first[:, :3, 3] = [[0, 0, 0], [1, 0, 0], [0, 2, 1]]
+    turn = np.array([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])
+    second = transform_cameras(first, (2.0, turn, np.array([3.0, 4, 5])))
+    assert np.allclose(second[1, :3, 3], [3, 6, 5])
+    np.testing.assert_allclose(_in_frame_of(first, second, 2), first, atol=1e-12)
+    assert _in_frame_of(first, second, 1) is None, "one input leaves the scale open"
+    assert _in_frame_of(None, second, 2) is second
+
+
 def test_every_view_is_rendered_as_the_model_renders_it():
     model, images = tiny(), pictures(5)
     found, scene = render_views(model, images, [0, 4], targets=2, backbone=None, gated=False, device="cpu")
@@ -90,6 +102,8 @@ def test_every_view_is_rendered_as_the_model_renders_it():
         (3, False),
         (4, True),
     ]
+    first = model(torch.from_numpy(images)[[0, 4, 1, 2]][None].permute(0, 1, 4, 2, 3).float() / 255, 2)
+    np.testing.assert_allclose(found[2].common_c2w, first.cameras.c2w[0, 3].detach(), atol=1e-6)
     every = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255
     with torch.no_grad():
         first = model(every[[0, 4, 1, 2]][None], 2, render_inputs=True)
@@ -171,7 +185,14 @@ def test_a_video_gives_frames_and_a_page_without_what_was_not_asked_for(tmp_path
     assert "<video" not in page
     assert "Motion masks" not in page
     assert "Plücker" not in page
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["index.html", "render.json", "renderings"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "index.html",
+        "recorded",
+        "render.json",
+        "renderings",
+    ]
+    # three inputs and two targets are one pass, whose cameras need no other frame
+    assert all(np.allclose(view["c2w_common"], view["c2w"], atol=1e-6) for view in about["views"])
 
 
 def test_a_static_renderer_says_that_nothing_is_removed(tmp_path):

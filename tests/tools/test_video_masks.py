@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 from typer.testing import CliRunner
 
 from tests.helpers.clips import write_clip
@@ -86,6 +87,13 @@ def test_one_command_from_a_video_to_masks_overlays_and_a_page(inputs, stages, t
     assert "More pixels. Masks are made at 16 px" in page
     assert "For better masks:\n  - Learned features" in result.output
     assert "demo-renderer" not in (out / "config.yaml").read_text(encoding="utf-8")
+    # the same masks in the layout of DAVIS: 1 moves, 255 is unknown
+    davis = tmp_path / "davis"
+    result = CliRunner().invoke(app, ["export", "masks", str(out), "--to", "davis", "--out", str(davis)])
+    assert result.exit_code == 0, result.output
+    numbers = np.asarray(Image.open(davis / "Annotations/480p/walk_000/00002.png"))
+    np.testing.assert_array_equal(numbers, np.select([mask == TRANSIENT, mask == UNSEEN], [1, 255], 0))
+    assert len(list((davis / "JPEGImages/480p").rglob("*.jpg"))) == 24
 
 
 def test_a_second_call_keeps_the_options_and_makes_the_exports_again(inputs, stages, tmp_path):

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from wildrayzer import __version__
-from wildrayzer.cli import config, data, masks, released, render, run, score
+from wildrayzer.cli import config, data, export, masks, released, render, run, score
 from wildrayzer.cli.messages import warn
 
 RENAMED = {
@@ -76,6 +76,7 @@ app.add_typer(config.app, name="config", rich_help_panel=RUNS)
 app.add_typer(data.app, name="data", rich_help_panel=RUNS)
 app.add_typer(run.app, name="run", rich_help_panel=RUNS)
 app.add_typer(masks.app, name="masks", rich_help_panel=RUNS)
+app.add_typer(export.app, name="export", rich_help_panel=RUNS)
 
 
 def _print_version(wanted: bool) -> bool:

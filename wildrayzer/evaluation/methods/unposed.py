@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
+from wildrayzer.evaluation.metrics.poses import align_cameras, transform_cameras
 from wildrayzer.geometry.cameras import Cameras
 from wildrayzer.geometry.interpolate import interpolate_cameras
 from wildrayzer.models import ViewSynthesis, WildRayZer
@@ -31,6 +32,9 @@ class RenderedView:
     """In [0, 1], on the CPU like the rest."""
     cameras: Cameras
     """Its own, of shape [1, 1, ...], relative to the canonical view of its pass."""
+    common_c2w: Float[np.ndarray, "4 4"] | None
+    """Camera-to-world in the frame of the first pass, into which the similarity carries it that best maps the input
+    cameras of its pass; None where that is not determined."""
     probability: Float[Tensor, "h w"] | None
     """Motion probability, 1 = transient; None without a motion head."""
     replaced: Bool[Tensor, "g g"] | None
@@ -94,23 +98,41 @@ def render_views(
         device: where to compute.
     """
     every = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 255
-    k, views, scene = len(inputs), {}, None
+    k, views, scene, reference = len(inputs), {}, None, None
     # Each pass renders one group of targets; the first pass also gives the inputs' renderings and the scene.
     for group in passes(len(images), inputs, targets):
         batch = every[[*inputs, *group]][None]
         features = None if backbone is None or not gated else backbone(batch[0])[None]
         result = model(batch, k, features=features, motion=gated, render_inputs=True)
+        common = _in_frame_of(reference, result.cameras.c2w[0].double().cpu().numpy(), k)
         if scene is None:
-            scene = _scene(model, batch[:, :k], result, np.argsort(inputs).tolist())
-            views = {number: _view(result, place, number, True) for place, number in enumerate(inputs)}
+            scene, reference = _scene(model, batch[:, :k], result, np.argsort(inputs).tolist()), common
+            views = {number: _view(result, place, number, True, common) for place, number in enumerate(inputs)}
         for place, number in enumerate(group, start=k):
             if number not in views:
-                views[number] = _view(result, place, number, False)
+                views[number] = _view(result, place, number, False, common)
     assert scene is not None
     return [views[number] for number in sorted(views)], scene
 
 
-def _view(result: ViewSynthesis, place: int, number: int, is_input: bool) -> RenderedView:
+def _in_frame_of(
+    reference: Float[np.ndarray, "v 4 4"] | None, c2w: Float[np.ndarray, "v 4 4"], inputs: int
+) -> Float[np.ndarray, "v 4 4"] | None:
+    """Cameras of a pass in the frame of another pass over the same inputs, or as they are without one.
+
+    None where the input cameras do not determine the similarity between both.
+    """
+    if reference is None:
+        return c2w
+    try:
+        return transform_cameras(c2w, align_cameras(c2w[:inputs], reference[:inputs]))
+    except ValueError:
+        return None
+
+
+def _view(
+    result: ViewSynthesis, place: int, number: int, is_input: bool, common: Float[np.ndarray, "v 4 4"] | None
+) -> RenderedView:
     assert result.render_inputs is not None
     rendered = torch.cat([result.render_inputs, result.render], dim=1)[0, place]
     probability = None if result.motion_logits is None else result.motion_logits[0, place, 0].float().sigmoid().cpu()
@@ -120,7 +142,8 @@ def _view(result: ViewSynthesis, place: int, number: int, is_input: bool) -> Ren
         replaced = result.token_mask[0, place].unflatten(-1, (grid, grid)).cpu()
     cameras = result.cameras.select([place])
     cameras = Cameras(c2w=cameras.c2w.float().cpu(), intrinsics=cameras.intrinsics.float().cpu())
-    return RenderedView(number, is_input, rendered.float().clamp(0, 1).cpu(), cameras, probability, replaced)
+    own = None if common is None else common[place]
+    return RenderedView(number, is_input, rendered.float().clamp(0, 1).cpu(), cameras, own, probability, replaced)
 
 
 def _scene(model: WildRayZer, inputs: Float[Tensor, "1 k 3 h w"], result: ViewSynthesis, order: list[int]) -> Scene:

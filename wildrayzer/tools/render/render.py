@@ -58,7 +58,7 @@ def render(
     temporary = out.with_name(f".{out.name}.unfinished")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    _write_pictures(temporary, rendered, options)
+    _write_pictures(temporary, views, rendered, options)
     path_frames = _write_path(temporary, model, scene, about, options) if options.video else ()
     write_json(temporary / "render.json", about)
     page = rendered_page(
@@ -91,6 +91,7 @@ def _about(
                 "recorded": view.recorded,
                 "kept": round(view.kept, 3),
                 "c2w": made.cameras.c2w[0, 0].tolist(),
+                "c2w_common": None if made.common_c2w is None else made.common_c2w.tolist(),
                 "fxfycxcy": made.cameras.intrinsics[0, 0].tolist(),
                 "transient_share": None if made.probability is None else round(float(made.probability.mean()), 4),
             }
@@ -99,9 +100,12 @@ def _about(
     }
 
 
-def _write_pictures(root: Path, rendered: Sequence[RenderedView], options: RenderOptions) -> None:
-    for made in rendered:
+def _write_pictures(
+    root: Path, views: Sequence[View], rendered: Sequence[RenderedView], options: RenderOptions
+) -> None:
+    for view, made in zip(views, rendered, strict=True):
         name = f"{made.number:03d}"
+        _png(root / "recorded" / f"{name}.png", view.image)
         _png(root / "renderings" / f"{name}.png", to_picture(made.rendering))
         if options.masks and made.probability is not None:
             _png(root / "masks" / f"{name}.png", (made.probability.numpy() * 255).round().astype(np.uint8))

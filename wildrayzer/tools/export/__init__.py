@@ -1,0 +1,1 @@
+"""Masks, cameras and frames in the formats of other tools."""
