@@ -124,6 +124,7 @@ FLOORS = (
     {"released", "training", "evaluation"},
     {"report"},
     {"stages", "tools"},
+    {"api"},
     {"cli"},
 )
 """Packages from the lowest floor up: a module imports from its own package and from lower floors. Only tools may use

@@ -12,7 +12,7 @@ from tests.helpers.inspect_run import command, flat, make_cache, write_residuals
 from tests.report.test_page import decoded
 from tests.stages.test_mask_stages import save_renderer
 from wildrayzer.io.files import read_json, write_json
-from wildrayzer.pseudo_masks.cache.cache import PatchMasks, PixelMasks, ResidualMaps
+from wildrayzer.pseudo_masks.cache.cache import PatchMasks, PixelMasks
 from wildrayzer.tools.inspect.files import open_cache
 from wildrayzer.tools.inspect.pictures import photo, small
 from wildrayzer.tools.inspect.provenance import origins
@@ -218,21 +218,8 @@ def test_pictures_are_thumbnails():
     np.testing.assert_array_equal(decoded(small(noise[:8, :8])), noise[:8, :8])
 
 
-def test_notebook_example_of_the_documents(cache):
+def test_xarray_reads_a_part_of_a_cache(cache):
     xarray = pytest.importorskip("xarray")
-    text = Path("docs/masks.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```python\n(import xarray.*?)```", text, re.DOTALL)
-    code = re.sub(r'"results/.*?/residuals\.json"', repr(str(cache / "residuals.json")), block)
-    names = {}
-    exec(code, names)
-    maps = names["maps"]
-    assert isinstance(maps, xarray.Dataset)
-    assert maps.d_dino.dims == ("frame", "patch_row", "patch_column")
-    assert maps.psnr.dims == maps.window.dims == ("frame",)
-    assert (maps.d_dino.dtype, maps.clusters.dtype) == (np.float16, np.uint8)
-    expected = ResidualMaps(cache / "residuals.json")
-    np.testing.assert_array_equal(maps.d_dino.values, expected.all("d_dino"))
-    np.testing.assert_array_equal(maps.clusters.values, expected.all("clusters"))
     (part,) = PixelMasks(cache / "pixel_masks.json").parts
     masks = xarray.open_zarr(part.path, consolidated=False)
     assert masks["mask"].dims == ("frame", "row", "column")

@@ -18,11 +18,12 @@ from wildrayzer.checkpoint import save_checkpoint
 from wildrayzer.cli.main import app
 from wildrayzer.config import load_config
 from wildrayzer.data.ingest.report import read_report
+from wildrayzer.io.shipped import SNAKEFILE
 from wildrayzer.models import WildRayZer
 from wildrayzer.tools.video_masks import video_masks, workflow
 from wildrayzer.tools.video_masks.export import STATIC, TRANSIENT, UNSEEN, full_mask, overlay
 from wildrayzer.tools.video_masks.page import MaskNumbers, advice
-from wildrayzer.tools.video_masks.workspace import ROOT, SPLIT, Workspace
+from wildrayzer.tools.video_masks.workspace import SPLIT, Workspace
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 OPTIONS = ("--fps", "0", "--clip-length", "8")
@@ -172,7 +173,7 @@ def test_the_stages_are_asked_for_pixel_masks_only(inputs, tmp_path, monkeypatch
             workflow.make_masks(workspace, cores=2)
     else:
         workflow.make_masks(workspace, cores=2)
-    assert Path(asked[asked.index("--snakefile") + 1]) == ROOT / "Snakefile"
+    assert Path(asked[asked.index("--snakefile") + 1]) == SNAKEFILE
     assert asked[asked.index("--directory") + 1] == str(tmp_path)
     target = Path(workspace.layout.pixel_masks(1, SPLIT)).relative_to(tmp_path)
     assert asked[asked.index("--") + 1 :] == [str(target)]

@@ -8,9 +8,8 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from wildrayzer.config.base import Record
+from wildrayzer.io.shipped import SOURCES
 
-TABLE = Path(__file__).parents[2] / "resources" / "sources.yaml"
-"""The table that comes with the repository."""
 MANIFEST = "source.json"
 """File in every fetched folder with its source, version and files."""
 
@@ -198,7 +197,7 @@ def load_table(path: str | Path | None = None) -> SourceTable:
     Raises:
         ValueError: missing or unreadable file, unknown keys, or sources that contradict themselves.
     """
-    path = TABLE if path is None else Path(path)
+    path = SOURCES if path is None else Path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:

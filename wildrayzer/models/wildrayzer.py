@@ -211,8 +211,10 @@ class WildRayZer(nn.Module):
         rendered = self.leave_one_out(images, tokens, cameras, num_inputs, views=views)
         return compare(images[:, :views], rendered, None if features is None else features[:, :views])
 
-    def token_mask_from_probability(self, probability: Float[Tensor, "b v 1 h w"]) -> Bool[Tensor, "b v n"]:
-        """Tokens whose mean motion probability exceeds `motion_head.threshold`; 1 = transient.
+    def token_mask_from_probability(
+        self, probability: Float[Tensor, "b v 1 h w"], threshold: float | None = None
+    ) -> Bool[Tensor, "b v n"]:
+        """Tokens whose mean motion probability exceeds `threshold`, by default `motion_head.threshold`; 1 = transient.
 
         Source: docs/network.md#token-gate.
 
@@ -222,7 +224,8 @@ class WildRayZer(nn.Module):
         if self.config.motion_head is None:
             raise ValueError("a token mask needs model.motion_head.threshold, but model.motion_head is null")
         mean = functional.avg_pool2d(probability.flatten(0, 1), self.config.patch_size)
-        return (mean > self.config.motion_head.threshold).flatten(1).unflatten(0, probability.shape[:2])
+        limit = self.config.motion_head.threshold if threshold is None else threshold
+        return (mean > limit).flatten(1).unflatten(0, probability.shape[:2])
 
     def forward(
         self,

@@ -43,7 +43,7 @@ def read_views(paths: Sequence[Path], *, image_size: int, frames: int) -> list[V
     """
     try:
         if all(map(_is_photo, paths)):
-            return [_fitted(path.name, read_image(path), image_size) for path in paths]
+            return [fitted(path.name, read_image(path), image_size) for path in paths]
         found = find_sources([path for path in paths if not _is_photo(path)])
         if len(found.sources) != 1 or len(paths) != 1:
             named = ", ".join(str(path) for path in paths[:4])
@@ -65,11 +65,12 @@ def _is_photo(path: Path) -> bool:
 
 def _of_source(source: Source, image_size: int, frames: int) -> list[View]:
     if source.kind == "images":
-        return [_fitted(path.name, read_image(path), image_size) for path in source.images]
+        return [fitted(path.name, read_image(path), image_size) for path in source.images]
     chosen = evenly_spread(source.path, frames)
-    return [_fitted(f"{source.path.name} at {seconds:.2f} s", pixels, image_size) for seconds, pixels in chosen]
+    return [fitted(f"{source.path.name} at {seconds:.2f} s", pixels, image_size) for seconds, pixels in chosen]
 
 
-def _fitted(name: str, pixels: UInt8[np.ndarray, "h w 3"], size: int) -> View:
+def fitted(name: str, pixels: UInt8[np.ndarray, "h w 3"], size: int) -> View:
+    """A picture as a view: resized and cropped as `read_views` says."""
     height, width = pixels.shape[:2]
     return View(name, Fit.of(width, height, size).image(Image.fromarray(pixels)), (width, height))

@@ -59,17 +59,26 @@ def decode(payload: bytes, *, where: str, upright: bool = False, odd: Counter[st
         with Image.open(io.BytesIO(payload)) as image:
             if (pixels_claimed := image.width * image.height) > max(_UNASKED, _MOST_PACKED * len(payload)):
                 raise ValueError(f"{len(payload)} bytes claim {pixels_claimed} pixels")
-            image.load()
-            turn = _TURNS.get(_orientation(image, odd)) if upright else None
-            pixels = _eight_bits(image, where=where, odd=odd)
-            if upright and pixels.getbands() == image.getbands()[:3]:
-                pixels = _as_srgb(pixels, image.info.get("icc_profile"), odd)
-            return pixels if turn is None else pixels.transpose(turn)
+            return as_rgb(image, where=where, upright=upright, odd=odd)
     except UnidentifiedImageError:  # its own text names an address in memory
         kind = placeholder_in(payload) or "is not an image file"
         raise BadSceneError("image cannot be decoded", f"{where}: {kind}") from None
     except BROKEN_IMAGE as error:
         raise BadSceneError("image cannot be decoded", f"{where}: {error}") from None
+
+
+def as_rgb(image: Image.Image, *, where: str, upright: bool, odd: Counter[str]) -> Image.Image:
+    """An opened image as 8-bit RGB; arguments as of `decode`.
+
+    Raises:
+        BadSceneError: it holds values whose range is not known.
+    """
+    image.load()
+    turn = _TURNS.get(_orientation(image, odd)) if upright else None
+    pixels = _eight_bits(image, where=where, odd=odd)
+    if upright and pixels.getbands() == image.getbands()[:3]:
+        pixels = _as_srgb(pixels, image.info.get("icc_profile"), odd)
+    return pixels if turn is None else pixels.transpose(turn)
 
 
 def decode_file(path: Path, *, upright: bool = False, odd: Counter[str] | None = None) -> Image.Image:

@@ -11,8 +11,9 @@ from torch import Tensor
 from wildrayzer.evaluation.metrics.poses import align_cameras, transform_cameras
 from wildrayzer.geometry.cameras import Cameras
 from wildrayzer.geometry.interpolate import interpolate_cameras
-from wildrayzer.models import ViewSynthesis, WildRayZer
+from wildrayzer.models import WildRayZer
 from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone
+from wildrayzer.pseudo_masks.cross_residuals import cross_residuals_of
 
 
 def to_picture(image: Float[Tensor, "3 h w"]) -> UInt8[np.ndarray, "h w 3"]:
@@ -42,7 +43,7 @@ class RenderedView:
 
 
 @dataclass(frozen=True)
-class Scene:
+class EncodedScene:
     """What is kept of the first pass for renderings along a path."""
 
     context: Float[Tensor, "1 m d"]
@@ -75,7 +76,108 @@ def passes(views: int, inputs: Sequence[int], targets: int | None) -> list[list[
     return [[*group, *(inputs[place % len(inputs)] for place in range(size - len(group)))] for group in groups]
 
 
+@dataclass(frozen=True)
+class ObservedPass:
+    """What the network sees in the inputs and one group of other views, before anything is rendered."""
+
+    numbers: list[int]
+    """Numbers of the `v` views, inputs first."""
+    cameras: Cameras
+    """Predicted cameras, [1, v, ...], on the network's device."""
+    common: Float[np.ndarray, "v 4 4"] | None
+    """Camera-to-world matrices in the frame of the first pass; None where the input cameras do not determine it."""
+    probability: Float[Tensor, "1 v 1 h w"] | None
+    """Motion probability, 1 = transient, on the network's device; None without a motion head."""
+
+
 @torch.no_grad()
+def observe_views(
+    model: WildRayZer,
+    images: UInt8[np.ndarray, "v h w 3"],
+    inputs: Sequence[int],
+    *,
+    targets: int | None,
+    backbone: FeatureBackbone | None,
+    gated: bool,
+    device: torch.device | str,
+) -> list[ObservedPass]:
+    """Cameras and motion of every view, in passes of as many views as in training; nothing is rendered.
+
+    Args:
+        model: in eval mode.
+        images: all views, RGB.
+        inputs: numbers of the input views.
+        targets: target views of a training sample; see `passes`.
+        backbone: for motion heads that use features.
+        gated: predict motion.
+        device: where to compute.
+    """
+    compare = cross_residuals_of(model.config, backbone)
+    observed: list[ObservedPass] = []
+    for group in passes(len(images), inputs, targets):
+        numbers, k = [*inputs, *group], len(inputs)
+        batch = _batch(images[numbers], device)
+        tokens = model.tokenize(batch)
+        cameras = model.predict_cameras(batch, tokens, num_inputs=k)
+        probability = None
+        if gated:
+            features = None if backbone is None else backbone(batch[0])[None]
+            maps = model.cross_residuals(
+                batch, tokens, cameras, k, views=len(numbers), features=features, compare=compare
+            )
+            # Inputs and targets have ray tokenizers of their own, and the head sees them apart, as in training.
+            logits = [
+                model.motion_logits(
+                    None if features is None else features[:, part],
+                    tokens[:, part],
+                    model.ray_tokens(cameras.select(part), for_targets=for_targets),
+                    None if maps is None else maps[:, part],
+                )
+                for part, for_targets in ((slice(None, k), False), (slice(k, None), True))
+            ]
+            probability = torch.cat(logits, dim=1).float().sigmoid()
+        reference = observed[0].common if observed else None
+        common = _in_frame_of(reference, cameras.c2w[0].double().cpu().numpy(), k)
+        observed.append(ObservedPass(numbers, cameras, common, probability))
+    return observed
+
+
+@torch.no_grad()
+def render_observed(
+    model: WildRayZer,
+    images: UInt8[np.ndarray, "v h w 3"],
+    inputs: Sequence[int],
+    observed: Sequence[ObservedPass],
+    *,
+    threshold: float | None = None,
+) -> tuple[list[RenderedView], EncodedScene]:
+    """Every view rendered from the inputs, and the scene for further renderings.
+
+    Args:
+        model: in eval mode.
+        images: all views, RGB.
+        inputs: numbers of the input views.
+        observed: of `observe_views` with the same views.
+        threshold: of the token gate; None takes the model's. See `WildRayZer.token_mask_from_probability`.
+    """
+    k, views, scene = len(inputs), {}, None
+    # Each pass renders one group of targets; the first pass also gives the inputs' renderings and the scene.
+    for one in observed:
+        batch = _batch(images[one.numbers], one.cameras.c2w.device)
+        gate = token_gate(model, one, k, threshold)
+        result = model(batch, k, cameras=one.cameras, token_mask=gate, render_inputs=scene is None)
+        if scene is None:
+            scene = encode_observed(model, images, inputs, one, gate)
+        rendered = (
+            result.render if result.render_inputs is None else torch.cat((result.render_inputs, result.render), 1)
+        )
+        for place, image in enumerate(rendered[0], start=len(one.numbers) - rendered.shape[1]):
+            if one.numbers[place] not in views:
+                views[one.numbers[place]] = _view(one, gate, place, k, image)
+    assert scene is not None
+    return [views[number] for number in sorted(views)], scene
+
+
 def render_views(
     model: WildRayZer,
     images: UInt8[np.ndarray, "v h w 3"],
@@ -85,34 +187,19 @@ def render_views(
     backbone: FeatureBackbone | None,
     gated: bool,
     device: torch.device | str,
-) -> tuple[list[RenderedView], Scene]:
-    """Every view rendered from the inputs, and the scene for further renderings.
+) -> tuple[list[RenderedView], EncodedScene]:
+    """`observe_views` and then `render_observed`, with the same arguments; `gated` keeps transient tokens out."""
+    observed = observe_views(model, images, inputs, targets=targets, backbone=backbone, gated=gated, device=device)
+    return render_observed(model, images, inputs, observed)
 
-    Args:
-        model: in eval mode.
-        images: all views, RGB.
-        inputs: numbers of the input views.
-        targets: target views of a training sample; see `passes`.
-        backbone: for motion heads that use features.
-        gated: predict motion, and keep transient tokens of the inputs out.
-        device: where to compute.
-    """
-    every = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float() / 255
-    k, views, scene, reference = len(inputs), {}, None, None
-    # Each pass renders one group of targets; the first pass also gives the inputs' renderings and the scene.
-    for group in passes(len(images), inputs, targets):
-        batch = every[[*inputs, *group]][None]
-        features = None if backbone is None or not gated else backbone(batch[0])[None]
-        result = model(batch, k, features=features, motion=gated, render_inputs=True)
-        common = _in_frame_of(reference, result.cameras.c2w[0].double().cpu().numpy(), k)
-        if scene is None:
-            scene, reference = _scene(model, batch[:, :k], result, np.argsort(inputs).tolist()), common
-            views = {number: _view(result, place, number, True, common) for place, number in enumerate(inputs)}
-        for place, number in enumerate(group, start=k):
-            if number not in views:
-                views[number] = _view(result, place, number, False, common)
-    assert scene is not None
-    return [views[number] for number in sorted(views)], scene
+
+def token_gate(
+    model: WildRayZer, observed: ObservedPass, num_inputs: int, threshold: float | None
+) -> Bool[Tensor, "1 k n"] | None:
+    """Input tokens that the noise token replaces (1 = transient); None without a motion head."""
+    if observed.probability is None:
+        return None
+    return model.token_mask_from_probability(observed.probability[:, :num_inputs], threshold)
 
 
 def _in_frame_of(
@@ -130,40 +217,64 @@ def _in_frame_of(
         return None
 
 
-def _view(
-    result: ViewSynthesis, place: int, number: int, is_input: bool, common: Float[np.ndarray, "v 4 4"] | None
-) -> RenderedView:
-    assert result.render_inputs is not None
-    rendered = torch.cat([result.render_inputs, result.render], dim=1)[0, place]
-    probability = None if result.motion_logits is None else result.motion_logits[0, place, 0].float().sigmoid().cpu()
-    replaced = None
-    if is_input and result.token_mask is not None:
-        grid = int(result.token_mask.shape[-1] ** 0.5)
-        replaced = result.token_mask[0, place].unflatten(-1, (grid, grid)).cpu()
-    cameras = result.cameras.select([place])
-    cameras = Cameras(c2w=cameras.c2w.float().cpu(), intrinsics=cameras.intrinsics.float().cpu())
-    own = None if common is None else common[place]
-    return RenderedView(number, is_input, rendered.float().clamp(0, 1).cpu(), cameras, own, probability, replaced)
-
-
-def _scene(model: WildRayZer, inputs: Float[Tensor, "1 k 3 h w"], result: ViewSynthesis, order: list[int]) -> Scene:
-    cameras = result.cameras.select(slice(inputs.shape[1]))
+@torch.no_grad()
+def encode_observed(
+    model: WildRayZer,
+    images: UInt8[np.ndarray, "v h w 3"],
+    inputs: Sequence[int],
+    observed: ObservedPass,
+    gate: Bool[Tensor, "1 k n"] | None,
+) -> EncodedScene:
+    """The scene for renderings from any camera: the decoder's context of the inputs, with the cameras of a pass."""
+    k = len(inputs)
+    batch = _batch(images[list(inputs)], observed.cameras.c2w.device)
+    cameras = observed.cameras.select(slice(k))
     rays = model.ray_tokens(cameras, for_targets=False)
-    return Scene(model.encode_scene(inputs, model.tokenize(inputs), rays, result.token_mask), cameras.select(order))
+    context = model.encode_scene(batch, model.tokenize(batch), rays, gate)
+    return EncodedScene(context, cameras.select(np.argsort(inputs).tolist()))
+
+
+def _batch(images: UInt8[np.ndarray, "v h w 3"], device: torch.device | str) -> Float[Tensor, "1 v 3 h w"]:
+    return torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float()[None] / 255
+
+
+def _view(
+    observed: ObservedPass,
+    gate: Bool[Tensor, "1 k n"] | None,
+    place: int,
+    num_inputs: int,
+    image: Float[Tensor, "3 h w"],
+) -> RenderedView:
+    probability = None if observed.probability is None else observed.probability[0, place, 0].cpu()
+    replaced, is_input = None, place < num_inputs
+    if is_input and gate is not None:
+        grid = int(gate.shape[-1] ** 0.5)
+        replaced = gate[0, place].unflatten(-1, (grid, grid)).cpu()
+    cameras = observed.cameras.select([place])
+    cameras = Cameras(c2w=cameras.c2w.float().cpu(), intrinsics=cameras.intrinsics.float().cpu())
+    rendering = image.float().clamp(0, 1).cpu()
+    own = None if observed.common is None else observed.common[place]
+    return RenderedView(observed.numbers[place], is_input, rendering, cameras, own, probability, replaced)
 
 
 @torch.no_grad()
+def render_cameras(
+    model: WildRayZer, scene: EncodedScene, cameras: Cameras, *, batch: int = 8
+) -> Iterator[Float[Tensor, "3 h w"]]:
+    """Renderings in [0, 1] of given cameras, [1, v, ...] on the network's device; on the CPU, in batches."""
+    for start in range(0, cameras.c2w.shape[1], batch):
+        rays = model.ray_tokens(cameras.select(slice(start, start + batch)), for_targets=True)
+        yield from model.decode(scene.context, rays)[0].float().clamp(0, 1).cpu()
+
+
 def render_path(
-    model: WildRayZer, scene: Scene, frames: int, *, batch: int = 8
+    model: WildRayZer, scene: EncodedScene, frames: int, *, batch: int = 8
 ) -> Iterator[tuple[Cameras, Float[Tensor, "3 h w"]]]:
-    """Cameras and renderings in [0, 1] along a smooth path through the input cameras, on the CPU.
+    """Cameras and renderings in [0, 1] along a smooth path through the input cameras.
 
     Raises:
         ValueError: see `interpolate_cameras`.
     """
     path = interpolate_cameras(scene.cameras, frames)
-    for start in range(0, frames, batch):
-        part = path.select(slice(start, start + batch))
-        rendered = model.decode(scene.context, model.ray_tokens(part, for_targets=True))[0].float().clamp(0, 1).cpu()
-        for place, image in enumerate(rendered):
-            yield part.select([place]), image
+    for place, image in enumerate(render_cameras(model, scene, path, batch=batch)):
+        yield path.select([place]), image

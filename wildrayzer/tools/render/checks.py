@@ -65,7 +65,8 @@ def pick_inputs(
         message = f"{checkpoint} was trained with {trained} input views, not {wanted}"
         if not options.force:
             raise ValueError(
-                f"{message}; give as many pictures or choose with --inputs, or --force it; the page then says so"
+                f"{message}; give as many pictures, choose their number with --inputs (inputs=), or force it with "
+                "--force (force=True)"
             )
         logger.warning(message)
         forced.append(message)
@@ -92,7 +93,7 @@ def head_backbone(
         if not weights:
             raise ValueError(
                 f"the motion head of {checkpoint} needs DINOv3 features of width {head.feature_width}; name a local "
-                "Hugging Face folder with --backbone"
+                "Hugging Face folder with --backbone (backbone=)"
             )
         section = FeaturesConfig(weights=weights)
     backbone = build_backbone(section, patch_size=manifest.model.patch_size, device=device)
@@ -101,6 +102,8 @@ def head_backbone(
         return backbone, None
     message = f"{checkpoint} was trained with features {name} ({trained}), not {backbone.name} ({backbone.digest})"
     if not options.force:
-        raise ValueError(f"{message}; name the same weights with --backbone, or --force it; the page then says so")
+        raise ValueError(
+            f"{message}; name the same weights with --backbone (backbone=), or force it with --force (force=True)"
+        )
     logger.warning(message)
     return backbone, message

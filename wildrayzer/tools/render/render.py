@@ -14,7 +14,7 @@ from rich.progress import track
 
 from wildrayzer.checkpoint import CheckpointManifest, load_checkpoint
 from wildrayzer.data.ingest.views import View, read_views
-from wildrayzer.evaluation.methods.unposed import RenderedView, Scene, render_path, render_views, to_picture
+from wildrayzer.evaluation.methods.unposed import EncodedScene, RenderedView, render_path, render_views, to_picture
 from wildrayzer.geometry.rays import plucker_rays
 from wildrayzer.io.files import write_bytes_atomic, write_json
 from wildrayzer.models import WildRayZer
@@ -121,7 +121,7 @@ def _png(path: Path, image: np.ndarray) -> None:
 
 
 def _write_path(
-    root: Path, model: WildRayZer, scene: Scene, about: dict[str, Any], options: RenderOptions
+    root: Path, model: WildRayZer, scene: EncodedScene, about: dict[str, Any], options: RenderOptions
 ) -> tuple[UInt8[np.ndarray, "h w 3"], ...]:
     """Write `path.mp4` and the path's cameras; returns a few frames."""
     cameras, kept = [], []

@@ -4,7 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from wildrayzer.tools.video_masks.workspace import ROOT, SPLIT, Workspace
+from wildrayzer.io.shipped import SNAKEFILE
+from wildrayzer.tools.video_masks.workspace import SPLIT, Workspace
 
 
 def make_masks(workspace: Workspace, *, cores: int) -> None:
@@ -20,7 +21,7 @@ def make_masks(workspace: Workspace, *, cores: int) -> None:
     folder = workspace.folder.resolve()
     target = Path(workspace.layout.pixel_masks(config.rounds, SPLIT)).resolve().relative_to(folder)
     options = ["--cores", str(cores), "--rerun-incomplete", "--nolock", "--scheduler", "greedy", "--quiet", "rules"]
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder),
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(SNAKEFILE), "--directory", str(folder),
                "--configfile", str(workspace.config_file.resolve()), *options, "--", str(target)]  # fmt: skip
     process = subprocess.Popen(command)
     try:

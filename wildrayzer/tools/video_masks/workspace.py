@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import wildrayzer
 from wildrayzer.config import RunConfig, load_config
 from wildrayzer.data.ingest.change import change_set
 from wildrayzer.data.ingest.clips import IngestOptions
@@ -14,13 +13,12 @@ from wildrayzer.data.ingest.run_config import config_text
 from wildrayzer.data.ingest.sources import find_sources
 from wildrayzer.data.ingest.write import ingest
 from wildrayzer.io.files import write_bytes_atomic
+from wildrayzer.io.shipped import BUNDLED_MODEL, SHIPPED
 from wildrayzer.run.layout import RunLayout
 
-ROOT = Path(wildrayzer.__file__).parents[1]
-"""The repository, which the workflow, the configurations and the demo's renderer are part of."""
 NAME, SPLIT = "video", "own_dynamic"
 """The run and its split."""
-BASE, CHECKPOINT = ROOT / "config" / "demo.yaml", ROOT / "resources" / "demo-renderer"
+BASE, CHECKPOINT = SHIPPED / "config" / "demo.yaml", BUNDLED_MODEL
 """What is used where nothing else is named."""
 
 
@@ -70,13 +68,11 @@ class Workspace:
         return load_config(self.config_file)
 
     def check(self) -> None:
-        """Refuse a folder that holds anything else, and an installation without the workflow.
+        """Refuse a folder that holds anything else.
 
         Raises:
             ValueError: as said.
         """
-        if not (ROOT / "Snakefile").is_file():
-            raise ValueError(f"{ROOT} has no Snakefile; install the package from a clone of the repository (-e)")
         if self.folder.exists() and not self.folder.is_dir():
             raise ValueError(f"--out {self.folder} is a file; name a folder")
         if self.folder.is_dir() and not self.lock.exists() and any(self.folder.iterdir()):

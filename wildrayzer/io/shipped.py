@@ -1,0 +1,16 @@
+"""Files that ship with the package beside its code: workflow, configurations, table of sources, renderer."""
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).parents[1]
+_IN_WHEEL = _PACKAGE / "shipped"
+
+SHIPPED = _IN_WHEEL if _IN_WHEEL.is_dir() else _PACKAGE.parent
+"""Their folder: `wildrayzer/shipped` of an installed wheel, else the root of the repository. Both have the same layout:
+Snakefile, workflow/, config/, resources/, profiles/, slurm/."""
+SNAKEFILE = SHIPPED / "Snakefile"
+"""The workflow."""
+SOURCES = SHIPPED / "resources" / "sources.yaml"
+"""The table of sources of data and weights."""
+BUNDLED_MODEL = SHIPPED / "resources" / "demo-renderer"
+"""Checkpoint of a small static renderer, trained on the embedded data set."""
