@@ -3,6 +3,7 @@
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,6 @@ from tests.data.test_frame_store import LENGTHS, content, write
 from tests.helpers.inspect_run import SPLIT, make_cache
 from wildrayzer.api import masks as api_masks
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks, PixelMasks, ResidualMaps
-from wildrayzer.tools.video_masks.video_masks import VideoMasks
 from wildrayzer.tools.video_masks.workspace import SPLIT as VIDEO_SPLIT
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -139,7 +139,7 @@ def test_pseudo_masks_of_a_video_are_those_of_masks_run(monkeypatch, tmp_path):
 
     def stand_in(videos, workspace, **options):
         calls.append((videos, workspace.folder, options))
-        return VideoMasks(None, 4, [], 0.25, [], {"b.heic": "not read"})
+        return SimpleNamespace(coverage=0.25, refused={"b.heic": "not read"})
 
     monkeypatch.setattr(api_masks, "video_masks", stand_in)
     made = wr.pseudo_masks("walk.mp4", wr.load(), out=tmp_path, fps=2.0, cores=1)
