@@ -16,6 +16,7 @@ from wildrayzer.cli.main import app
 from wildrayzer.config.sections.data import StoreConfig
 from wildrayzer.data.frame_store.store import FrameStore, adopt_store
 from wildrayzer.data.frame_store.writer import FrameStoreWriter, StoreForm
+from wildrayzer.data.readers.davis import DavisReader
 from wildrayzer.io.files import read_json, write_json
 from wildrayzer.tools.export.cameras import checked
 from wildrayzer.tools.export.pictures import davis_palette
@@ -82,6 +83,13 @@ def test_davis_masks_are_palette_png_with_void(store, tmp_path):
     about = read_json(out / "export.json")
     assert about["polarity"].startswith("0 = static, 1 = transient")
     assert "cameras" not in about
+
+
+def test_masks_in_the_layout_of_davis_come_back_as_they_were(store, tmp_path):
+    out = exported("frames", store, "davis", tmp_path / "out")
+    scene = DavisReader(out).read("clip_a", image_size=SIZE)
+    np.testing.assert_array_equal(scene.masks[0], MASK)
+    assert (len(scene.frames), int(scene.masks[1].max())) == (3, 0)
 
 
 def test_davis_palette_is_that_of_pascal_voc():

@@ -98,7 +98,8 @@ def cameras(
 ) -> None:
     """Export cameras with their images and, where known, masks.
 
-    Masks have the polarity of the tools: white = keep, black = transient or unknown. Every scene is a folder of its own in OUT. Predicted cameras are known only up to gauge: their scale is arbitrary.
+    Masks have the polarity of the tools: white = keep, black = transient or unknown. Every scene is a folder of its own
+    in OUT. Predicted cameras are known only up to gauge: their scale is arbitrary.
     """
     from wildrayzer.tools.export import colmap, nerfstudio
 

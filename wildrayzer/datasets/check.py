@@ -120,7 +120,7 @@ def _wrong_counts(need: Need, path: Path, part: Part | None, facts: list[str]) -
     What is right goes to `facts`.
     """
     try:
-        names = scene_names(path, need.layout)
+        names = scene_names(path, need.layout, need.scene_list)
         absent = missing_chunks(path) if names is not None and need.layout == "pixelsplat" else []
     except ValueError as error:
         return "listing cannot be read", str(error)
@@ -137,10 +137,10 @@ def _wrong_counts(need: Need, path: Path, part: Part | None, facts: list[str]) -
 
 def _wrong_scenes(need: Need, path: Path, part: Part | None, facts: list[str]) -> tuple[str, str] | None:
     """Scenes that cannot be used, or frames of another number than published; what is right goes to `facts`."""
-    if need.layout not in ("pixelsplat", "lvsm"):
+    if need.layout not in ("pixelsplat", "lvsm", "davis"):
         return None
     try:
-        content = look_through(path, need.layout)
+        content = look_through(path, need.layout, need.scene_list)
     except ValueError as error:
         return "scenes cannot be read", str(error)
     if content.unusable:
@@ -210,7 +210,7 @@ def _wrong_index(need: Need, config: RunConfig, root: Path, facts: list[str]) ->
     if split.path is None or problem_of(root / split.path, split.layout):  # type: ignore[arg-type]
         facts.append("names are checked once the split is here")
         return None
-    names = scene_names(root / split.path, split.layout)  # type: ignore[arg-type]
+    names = scene_names(root / split.path, split.layout, split.scene_list)  # type: ignore[arg-type]
     try:
         unknown = sorted(set(by_scene(index, need.path)) - set(names)) if names is not None else []
     except ValueError as error:

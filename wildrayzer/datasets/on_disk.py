@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from wildrayzer.data.readers.base import BadSceneError
+from wildrayzer.data.readers.base import BadSceneError, SceneReader
+from wildrayzer.data.readers.davis import IMAGES, DavisReader
 from wildrayzer.data.readers.lvsm import LvsmReader
 from wildrayzer.data.readers.pixelsplat import PixelSplatReader
 from wildrayzer.datasets.table import MANIFEST, Part, PartLayout
@@ -14,6 +15,7 @@ from wildrayzer.io.files import read_json
 _EXPECTED = {
     "pixelsplat": "a folder with *.torch chunks",
     "lvsm": "a folder with full_list.txt or metadata/*.json",
+    "davis": "a folder with JPEGImages",
     "huggingface": "a folder with config.json and *.safetensors",
     "folder": "a folder that is not empty",
     "file": "a file",
@@ -30,6 +32,8 @@ def fits(path: Path, layout: PartLayout) -> bool:
         return any(path.glob("*.torch"))
     if layout == "lvsm":
         return (path / "full_list.txt").is_file() or any((path / "metadata").glob("*.json"))
+    if layout == "davis":
+        return (path / IMAGES).is_dir()
     if layout == "huggingface":
         return (path / "config.json").is_file() and any(path.glob("*.safetensors"))
     return any(path.iterdir())
@@ -68,8 +72,13 @@ def problem_of(path: str | Path, layout: PartLayout) -> str | None:
     return None if fits(path, layout) else f"is not {_EXPECTED[layout]}"
 
 
-def scene_names(folder: str | Path, layout: PartLayout) -> list[str] | None:
+def scene_names(folder: str | Path, layout: PartLayout, scene_list: str | None = None) -> list[str] | None:
     """Names of the scenes of a split as its listing gives them; None where it has no listing.
+
+    Args:
+        folder: of the split.
+        layout: of the split.
+        scene_list: the split's option of this name.
 
     Raises:
         ValueError: the listing cannot be read.
@@ -80,7 +89,7 @@ def scene_names(folder: str | Path, layout: PartLayout) -> list[str] | None:
     if layout == "lvsm" and (folder / "full_list.txt").is_file():
         reader = LvsmReader(folder)
         return [*reader.names, *reader.rejected]
-    return None
+    return DavisReader(folder, scene_list).names if layout == "davis" else None
 
 
 def missing_chunks(folder: str | Path) -> list[str]:
@@ -105,13 +114,24 @@ class SplitContent:
     """How many of them have each reason."""
 
 
-def look_through(folder: str | Path, layout: Literal["pixelsplat", "lvsm"]) -> SplitContent:
+def look_through(
+    folder: str | Path, layout: Literal["pixelsplat", "lvsm", "davis"], scene_list: str | None = None
+) -> SplitContent:
     """Look at every scene of a split: scene files, cameras, and whether what they name is there; decodes no picture.
+
+    Args:
+        folder: of the split.
+        layout: of the split.
+        scene_list: the split's option of this name.
 
     Raises:
         ValueError: the split has no readable list of scenes.
     """
-    reader = PixelSplatReader(Path(folder)) if layout == "pixelsplat" else LvsmReader(Path(folder))
+    reader: SceneReader
+    if layout == "davis":
+        reader = DavisReader(Path(folder), scene_list)
+    else:
+        reader = PixelSplatReader(Path(folder)) if layout == "pixelsplat" else LvsmReader(Path(folder))
     frames, bad = 0, list(reader.rejected.values())
     for name in reader.names:
         try:

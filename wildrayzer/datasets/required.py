@@ -25,6 +25,8 @@ class Need:
     """The split it belongs to."""
     index: bool = False
     """Whether it is a frozen evaluation index."""
+    scene_list: str | None = None
+    """List of scenes that the split takes, see `SplitConfig`."""
 
 
 def needs(config: RunConfig) -> Iterator[Need]:
@@ -32,7 +34,14 @@ def needs(config: RunConfig) -> Iterator[Need]:
     for name, split in config.data.splits.items():
         if split.layout != "embedded" and split.path is not None:
             layout: PartLayout = split.layout
-            yield Need(f"data.splits.{name}.path", split.path, layout, scenes=split.expected_scenes, split=name)
+            yield Need(
+                f"data.splits.{name}.path",
+                split.path,
+                layout,
+                scenes=split.expected_scenes,
+                split=name,
+                scene_list=split.scene_list,
+            )
     coco = config.data.coco
     if coco.annotations is not None and coco.images is not None:
         yield Need("data.coco.annotations", coco.annotations, "file")

@@ -13,7 +13,7 @@ from wildrayzer.io.shipped import SOURCES
 MANIFEST = "source.json"
 """File in every fetched folder with its source, version and files."""
 
-PartLayout = Literal["pixelsplat", "lvsm", "huggingface", "folder", "file"]
+PartLayout = Literal["pixelsplat", "lvsm", "davis", "huggingface", "folder", "file"]
 
 
 class RemoteFile(Record):

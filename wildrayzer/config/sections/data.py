@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from wildrayzer.config.base import FilePath, Observation, Section, Speed
 
-Layout = Literal["pixelsplat", "lvsm", "embedded"]
+Layout = Literal["pixelsplat", "lvsm", "davis", "embedded"]
 
 DATA_FOLDER = "resources/data"
 """Where fetched data sets go: SOURCE/PART below it is the place of a part of a source."""
@@ -21,14 +21,18 @@ class SplitConfig(Section):
     renamed: ClassVar[Mapping[str, str]] = {"use": "purpose"}
 
     layout: Layout
-    """`pixelsplat`: `.torch` chunks. `lvsm`: processed folders (D-RE10K and its iPhone pairs have this one).
-    `embedded`: made by the procedural generator first, in the layout that `embedded` names for it."""
+    """`pixelsplat`: `.torch` chunks. `lvsm`: processed folders (D-RE10K and its iPhone pairs have this one). `davis`:
+    JPEGImages and Annotations as palette PNG, without cameras. `embedded`: made by the procedural generator first, in
+    the layout that `embedded` names for it."""
     source: str | None = Field(None, pattern=r"^[A-Za-z0-9_.-]+/[A-Za-z0-9_.-]+$")
     """SOURCE/PART of the table of sources, such as `re10k/train`: fetched by a job when it is missing. Null for a set
     of your own and for `embedded`."""
     path: FilePath | None = None
-    """Folder of the split (`pixelsplat`: holds the chunks; `lvsm`: holds full_list.txt). Null takes the place of
-    `source` below resources/data; a path of your own is used as it is and nothing is fetched."""
+    """Folder of the split (`pixelsplat`: holds the chunks; `lvsm`: full_list.txt; `davis`: JPEGImages). Null takes the
+    place of `source` below resources/data; a path of your own is used as it is and nothing is fetched."""
+    scene_list: str | None = None
+    """List of scenes below `path`, for `davis` only, such as `ImageSets/2017/train.txt`; null takes the `val.txt` of
+    2017 or 2016 if there is one, else all scenes."""
     role: Literal["static", "dynamic", "pairs"]
     """`static`: nothing moves. `dynamic`: objects move, masks may be known. `pairs`: dynamic with a clean twin."""
     purpose: Literal["train", "test", "control", "calibration"]
@@ -39,8 +43,8 @@ class SplitConfig(Section):
     expected_scenes: Observation[int | None] = Field(None, ge=1)
     """Scenes the full split has; a different count is reported."""
     cameras: Observation[bool | None] = None
-    """Whether the frames come with true cameras, which `model.cameras: given` needs; null: those of all layouts but
-    `lvsm` do, and those of its static splits. Dynamic-RE10K has placeholders."""
+    """Whether the frames come with true cameras, which `model.cameras: given` needs; null: those of `pixelsplat`,
+    `embedded` and static splits of `lvsm` do. Dynamic-RE10K has placeholders."""
 
     @model_validator(mode="before")
     @classmethod
@@ -52,7 +56,9 @@ class SplitConfig(Section):
     @property
     def has_cameras(self) -> bool:
         """Whether the frames come with true cameras, as far as the configuration tells."""
-        return self.cameras if self.cameras is not None else self.layout != "lvsm" or self.role == "static"
+        if self.cameras is not None:
+            return self.cameras
+        return self.layout in ("pixelsplat", "embedded") or (self.layout == "lvsm" and self.role == "static")
 
     @model_validator(mode="after")
     def _path_fits(self) -> "SplitConfig":
@@ -60,6 +66,8 @@ class SplitConfig(Section):
             raise ValueError(
                 f"layout: {self.layout} with path: {self.path}; give a source or a path to every layout but `embedded`"
             )
+        if self.scene_list is not None and self.layout != "davis":
+            raise ValueError(f"scene_list: {self.scene_list} with layout: {self.layout}; only `davis` has such lists")
         return self
 
 

@@ -55,9 +55,11 @@ def split_counts(
     facts, frames, lost = SplitFacts(), 0, 0
     unlisted: dict[str, None] = {}
     bad: dict[str, dict[str, Any]] = {}
+    objects: list[int] = []
     for record in records:
         facts.add(list(record.used.values()))
         frames += sum(clip["frames"] for clip in record.used.values())
+        objects += [clip["objects"] for clip in record.used.values() if "objects" in clip]
         unlisted |= dict.fromkeys(record.unlisted)
         bad |= record.skipped
         for name in record.used:
@@ -68,6 +70,11 @@ def split_counts(
         lost += bad[name]["frames"]
     taken, found = len(names) + len(rejected), len(reader.names)
     notes = [*reader.notes, *_notes(expected, {"scenes": found, "frames": frames + lost}, limit=limit)]
+    if objects:
+        notes.append(
+            f"in {len(objects)} of {facts.scenes} scenes the masks tell several objects apart (up to {max(objects)}); "
+            "the union of all is taken as transient"
+        )
     if unlisted:
         some = ", ".join(list(unlisted)[:_SHOWN])
         notes.append(f"{len(unlisted)} scenes in the chunks are not named in index.json and were left out: {some}")

@@ -29,10 +29,12 @@ def camera_travel(c2w: Float[np.ndarray, "n 4 4"]) -> float:
 
 
 def scene_facts(scene: Scene) -> dict[str, Any]:
-    """Frames, resolution, turn and travel of a scene; what is not known is left out."""
+    """Frames, resolution, turn, travel and, if several, marked objects of a scene; what is not known is left out."""
     facts: dict[str, Any] = {"frames": len(scene.frames)}
     if scene.source_size is not None:
         facts["size"] = "{}×{}".format(*scene.source_size)
+    if scene.objects is not None and scene.objects > 1:
+        facts["objects"] = scene.objects
     if scene.c2w is not None:
         facts |= {"turn": round(camera_turn(scene.c2w), 3), "travel": float(f"{camera_travel(scene.c2w):.4g}")}
     return facts
@@ -52,6 +54,11 @@ class SplitFacts:
     clip_length: Counter[int] = field(default_factory=Counter)
     turn: np.ndarray = field(default_factory=lambda: np.zeros(len(TURN_EDGES) - 1, np.int64))
     travel: np.ndarray = field(default_factory=lambda: np.zeros(len(TRAVEL_EDGES) - 1, np.int64))
+
+    @property
+    def scenes(self) -> int:
+        """Scenes that were counted."""
+        return sum(self.clip_length.values())
 
     def add(self, scenes: Sequence[dict[str, Any]]) -> None:
         """Count the scenes of a part."""

@@ -42,6 +42,8 @@ class Scene:
     clean: UInt8[np.ndarray, "n h w 3"] | None = None
     source_size: tuple[int, int] | None = None
     """Width and height of the frames before the fit."""
+    objects: int | None = None
+    """Objects whose union the masks are, where the data set tells them apart."""
 
 
 @runtime_checkable

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from wildrayzer.config.sections.data import SplitConfig
 from wildrayzer.data.readers.base import SceneReader
+from wildrayzer.data.readers.davis import DavisReader
 from wildrayzer.data.readers.lvsm import LvsmReader
 from wildrayzer.data.readers.pixelsplat import PixelSplatReader
 from wildrayzer.io.files import read_json
@@ -23,4 +24,6 @@ def open_reader(split: SplitConfig, folder: Path) -> SceneReader:
         if not manifest.is_file():
             raise ValueError(f"{folder} holds no finished embedded split (no embedded.json); make it again")
         layout = read_json(manifest)["layout"]
+    if layout == "davis":
+        return DavisReader(folder, split.scene_list)
     return PixelSplatReader(folder) if layout == "pixelsplat" else LvsmReader(folder)

@@ -106,7 +106,15 @@ def read_numbers(path: Path) -> Shaped[np.ndarray, "h w"]:
     Raises:
         BadSceneError: the file cannot be read, is transparent, or has colours of more than 8 bits.
     """
-    image = read_picture(path)
+    return numbers_of(read_picture(path), path)
+
+
+def numbers_of(image: Image.Image, path: Path) -> Shaped[np.ndarray, "h w"]:
+    """`read_numbers` of a picture that is open.
+
+    Raises:
+        BadSceneError: as `read_numbers`.
+    """
     return np.asarray(image) if image.mode in _NUMBERS else opaque(image, path).max(axis=-1)
 
 
