@@ -32,7 +32,11 @@ def found(words):
 def test_help_lists_every_command_and_no_old_name(option):
     text = run(option).output
     lines = [line.strip("│ ").split()[0] for line in text.splitlines() if line.startswith("│ ") and line.strip("│ ")]
-    assert set(COMMANDS) == {"config", "data", "export", "masks", "released", "render", "run", "score"} <= set(lines)
+    assert (
+        set(COMMANDS)
+        == {"config", "data", "export", "init", "masks", "released", "render", "run", "score"}
+        <= set(lines)
+    )
     assert not set(RENAMED) & set(lines)
     assert run("masks", "tune", option).exit_code == 0
 

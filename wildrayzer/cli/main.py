@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from wildrayzer import __version__
-from wildrayzer.cli import config, data, export, masks, released, render, run, score
+from wildrayzer.cli import config, data, export, init, masks, released, render, run, score
 from wildrayzer.cli.messages import warn
 
 RENAMED = {
@@ -72,6 +72,7 @@ CHECKPOINTS, RUNS = "Checkpoints and renderings", "Runs of the workflow"
 app.command(rich_help_panel=CHECKPOINTS)(render.render)
 app.command(rich_help_panel=CHECKPOINTS)(score.score)
 app.add_typer(released.app, name="released", rich_help_panel=CHECKPOINTS)
+app.command(rich_help_panel=RUNS)(init.init)
 app.add_typer(config.app, name="config", rich_help_panel=RUNS)
 app.add_typer(data.app, name="data", rich_help_panel=RUNS)
 app.add_typer(run.app, name="run", rich_help_panel=RUNS)
