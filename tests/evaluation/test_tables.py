@@ -27,7 +27,7 @@ from wildrayzer.evaluation.tables.published import PUBLISHED, published_for
 from wildrayzer.evaluation.tables.rows import health_tables, published_lines
 from wildrayzer.evaluation.tables.scores import read_scores, write_scores
 from wildrayzer.evaluation.tables.tables import TableContext, build_tables, intersect
-from wildrayzer.evaluation.tables.text import PIPED_WIDTH, latex, markdown, print_tables, table_console
+from wildrayzer.evaluation.tables.text import PIPED_WIDTH, latex, markdown, parse_tables, print_tables, table_console
 from wildrayzer.io.files import read_json, write_json
 from wildrayzer.stages.write_tables import FILES, load_tables, write_tables
 
@@ -120,6 +120,21 @@ def mask_rows(method, split, iou, coverage, recall=0.5, *, inputs=2, scenes=MIN_
         for f in range(3)
         for metric, value in (("iou", iou), ("coverage", coverage), ("recall", recall))
     ]
+
+
+def test_j_and_f_have_a_table_of_their_own_beside_the_mask_table(tmp_path):
+    rows = mask_rows("refined:renderer", "dynamic_test", 0.5, 0.2)
+    davis = [(*row[:6], f"davis_{name}", value) for row in rows if row[6] == "iou"
+             for name, value in (("j", 0.25), ("f", 0.75), ("jf", 0.5))]  # fmt: skip
+    scores, manifest = write_job(tmp_path, rows + davis, kind="masks")
+    text = markdown(load_tables([scores], [manifest], [], CONTEXT))
+    assert "| inputs | method | IoU, % ↑ | recall, % ↑ | coverage, % | scenes | frames | skipped |" in text
+    assert "## Masks on dynamic_test as DAVIS scores them." in text
+    assert "| inputs | method | J&F, % ↑ | J, % ↑ | F, % ↑ | scenes | frames | skipped |" in text
+    assert f"| 2 | refined:renderer | 50.0 ± 0.0 | 25.0 ± 0.0 | 75.0 ± 0.0 | {MIN_SCENES} |" in text
+    assert [table.columns[2] for table in parse_tables(text)[:2]] == ["IoU, % ↑", "J&F, % ↑"]
+    scores, manifest = write_job(tmp_path, rows, kind="masks")
+    assert "DAVIS" not in markdown(load_tables([scores], [manifest], [], CONTEXT)), "scores of an earlier version"
 
 
 def health_file(folder):

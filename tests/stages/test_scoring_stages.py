@@ -211,7 +211,7 @@ def test_an_index_file_may_mix_numbers_of_targets(tmp_path, store_path, checkpoi
     alone = alone[(alone["region"] == "full") & (alone["metric"] == "psnr")].set_index(["scene", "frame"])["value"]
     np.testing.assert_allclose(full[["scene1"]], alone, rtol=1e-5)
     write_json(tmp_path / "index.json", index)
-    assert len(run_head(tmp_path, store_path, checkpoint, config=config)[0]) == SCENES * 2 * 4
+    assert len(run_head(tmp_path, store_path, checkpoint, config=config)[0]) == SCENES * 2 * 7
     score_renderer_health(
         split="pairs_test", inputs=2, store_path=store_path, checkpoint_dir=checkpoint, config=config,
         out=tmp_path / "health.json",
@@ -374,7 +374,7 @@ def run_head(tmp_path, store_path, checkpoint, *, inputs=2, config=CONFIG, **opt
 def test_score_head(tmp_path, store_path, checkpoint):
     scores, manifest = run_head(tmp_path, store_path, checkpoint)
     assert set(scores["method"]) == {"head:joint"}
-    assert len(scores) == SCENES * 2 * 4
+    assert len(scores) == SCENES * 2 * 7
     assert isinstance(scores, pd.DataFrame)
     assert manifest["mask_threshold"] == 0.5
     scores, _ = run_head(tmp_path, store_path, checkpoint, variant="cross_view")

@@ -5,7 +5,7 @@ import torch
 from wildrayzer.config.sections.benchmark import BenchmarkConfig
 from wildrayzer.data.frame_store.store import PRELOAD_MB, FrameStore
 from wildrayzer.evaluation.methods.input_masks import InputMasks
-from wildrayzer.evaluation.metrics.masks import MASK_DEFINITIONS, score_frames, true_masks
+from wildrayzer.evaluation.metrics.masks import MASK_DEFINITIONS, table_scores, true_masks
 from wildrayzer.evaluation.scoring import ScoringJob, is_forced
 from wildrayzer.evaluation.tables.scores import describe_split, write_scores
 from wildrayzer.evaluation.window_batches import window_batches, windows_of
@@ -44,7 +44,7 @@ def score_input_masks(
         frames = batch.frames[:, : job.inputs]
         truth = true_masks(store, (starts[:, None] + frames).ravel())
         predicted = masks.masks(batch)
-        columns = score_frames(predicted.reshape(-1, *predicted.shape[2:]), truth)
+        columns = table_scores(predicted.reshape(-1, *predicted.shape[2:]), truth)
         values = {"mask": {metric: column.tolist() for metric, column in columns.items()}}
         scenes = [scene for scene in batch.scenes for _ in range(job.inputs)]
         rows += job.rows(masks.row, values, scenes=scenes, frames=frames.ravel().tolist())

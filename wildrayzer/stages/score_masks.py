@@ -15,6 +15,7 @@ from wildrayzer.evaluation.metrics.masks import (
     patch_masks,
     pixel_masks,
     score_split,
+    table_scores,
     thresholded_residual,
 )
 from wildrayzer.evaluation.scoring import ScoringJob
@@ -70,7 +71,7 @@ def score_masks(job: MaskScoringJob) -> None:
     scenes, numbers = [store.scenes[scene] for scene in owner], (frames - store.offsets[owner]).tolist()
     rows = []
     for name, of_split in masks.items():
-        values = {metric: column.tolist() for metric, column in score_split(of_split, store).items()}
+        values = {metric: column.tolist() for metric, column in score_split(of_split, store, table_scores).items()}
         rows += job.rows(f"{name}:{job.predictor}", {"mask": values}, scenes=scenes, frames=numbers)
     digests = {"store": store.digest, "residuals": maps.digest, "patch_masks": patches.digest}
     about = {

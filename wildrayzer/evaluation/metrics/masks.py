@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float, UInt8
 
 from wildrayzer.config.sections.masks import PseudoMasksConfig
 from wildrayzer.data.frame_store.store import FrameStore
+from wildrayzer.evaluation.metrics.davis import DAVIS_DEFINITIONS, davis_scores
 from wildrayzer.images import UNKNOWN
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks, PixelMasks, ResidualMaps
 from wildrayzer.pseudo_masks.cache.statistics import enlarge
@@ -20,12 +21,15 @@ MASK_DEFINITIONS = {
     "recall": "as iou",
     "precision": "over frames with predicted foreground",
     "coverage": "share of the frame that is marked",
+    **DAVIS_DEFINITIONS,
 }
 """What the metrics of the mask tables mean."""
 
 
 MaskSlice = Callable[[slice], UInt8[np.ndarray, "n h w"]]
 """Masks of a range of global frames: 1 = transient, 255 = not computed."""
+MaskScores = Callable[[UInt8[np.ndarray, "n h w"], UInt8[np.ndarray, "n h w"]], dict[str, Float[np.ndarray, " n"]]]
+"""Metrics of each frame, of masks against true masks."""
 
 
 def pixel_masks(cache: PixelMasks) -> MaskSlice:
@@ -92,6 +96,13 @@ def score_frames(
     return {name: np.where(usable, value, np.nan) for name, value in scores.items()}
 
 
+def table_scores(
+    masks: UInt8[np.ndarray, "n h w"], truth: UInt8[np.ndarray, "n h w"]
+) -> dict[str, Float[np.ndarray, " n"]]:
+    """All metrics of the mask tables: those of `score_frames` and of `davis_scores`."""
+    return score_frames(masks, truth) | davis_scores(masks, truth)
+
+
 def true_masks(store: FrameStore, frames: np.ndarray) -> UInt8[np.ndarray, "n h w"]:
     """True masks of frames; a split whose role is static has none on file, and nothing in it moves.
 
@@ -103,8 +114,10 @@ def true_masks(store: FrameStore, frames: np.ndarray) -> UInt8[np.ndarray, "n h 
     return store.read_masks(frames)
 
 
-def score_split(masks: MaskSlice, store: FrameStore) -> dict[str, Float[np.ndarray, " f"]]:
-    """`score_frames` over all frames of a split.
+def score_split(
+    masks: MaskSlice, store: FrameStore, score: MaskScores = score_frames
+) -> dict[str, Float[np.ndarray, " f"]]:
+    """`score_frames`, or other scores of masks against the truth, over all frames of a split.
 
     Raises:
         ValueError: masks of another size or number than the split's frames, or a split without true masks.
@@ -118,7 +131,7 @@ def score_split(masks: MaskSlice, store: FrameStore) -> dict[str, Float[np.ndarr
                 f"masks of frames {part.start} to {part.stop - 1} have shape {predicted.shape}, the split "
                 f"{store.path} has {truth.shape}; score the masks that were made from this split"
             )
-        parts.append(score_frames(predicted, truth))
+        parts.append(score(predicted, truth))
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import pandas as pd
 
 MASK_METRICS = ("iou", "recall", "precision", "coverage")
+DAVIS_METRICS = ("davis_jf", "davis_j", "davis_f")
 FORCED = "† scored with a number of input views that the checkpoint was not trained for."
 _COUNTED = "Scenes, frames and skipped frames are those of the first figure of a row."
 
@@ -58,6 +59,17 @@ def notes_of(
     if forced:
         notes.append(FORCED)
     return list(dict.fromkeys(notes))
+
+
+def davis_notes(manifests: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Notes of the table of J and F: definitions of the manifests, and what differs from DAVIS' own means."""
+    known = {k: v for m in manifests for k, v in m.get("definitions", {}).items() if k in DAVIS_METRICS}
+    return [
+        *(f"{name}: {text}." for name, text in known.items()),
+        "Means are over all frames of a row. DAVIS takes the mean of each sequence first, and leaves out the first and "
+        "the last frame where masks are given for the first.",
+        "Frames without true foreground count here; the IoU above leaves them out.",
+    ]
 
 
 def _unscored(manifests: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -10,7 +10,7 @@ import pandas as pd
 from wildrayzer.config.sections.benchmark import METHODS
 from wildrayzer.evaluation.metrics.bootstrap import MIN_SCENES, Interval
 from wildrayzer.evaluation.tables.claims import Finding
-from wildrayzer.evaluation.tables.notes import MASK_METRICS, notes_of
+from wildrayzer.evaluation.tables.notes import DAVIS_METRICS, MASK_METRICS, davis_notes, notes_of
 from wildrayzer.evaluation.tables.published import Published, published_for
 
 VIEW_REGIONS = ("full", "static", "transient", "ghost")
@@ -27,6 +27,9 @@ HEADINGS = {
     "recall": "recall, % ↑",
     "precision": "precision, % ↑",
     "coverage": "coverage, %",
+    "davis_jf": "J&F, % ↑",
+    "davis_j": "J, % ↑",
+    "davis_f": "F, % ↑",
 }
 KIND_NOTES = {
     "static": "Nothing moves.",
@@ -75,7 +78,8 @@ def interval_cell(interval: Interval, metric: str) -> str:
 
 def number(value: float, metric: str) -> str:
     """One value of a metric as text, without its unit."""
-    scale, digits = (1, 2) if metric.startswith("psnr") else (100, 1) if metric in MASK_METRICS else (1, 3)
+    in_percent = metric in MASK_METRICS or metric in DAVIS_METRICS
+    scale, digits = (1, 2) if metric.startswith("psnr") else (100, 1) if in_percent else (1, 3)
     return f"{round(value * scale, digits) + 0.0:.{digits}f}"
 
 
@@ -124,6 +128,34 @@ def split_table(
         columns=("inputs", "method", *headings, "scenes", "frames", "skipped"),
         rows=tuple(lines),
         notes=tuple(notes_of(split, rows, own, dropped, masks=masks, forced=bool(forced))),
+    )
+
+
+def davis_table(split: str, rows: pd.DataFrame, manifests: Sequence[Mapping[str, Any]]) -> Table | None:
+    """J&F, J and F of the masks of one split; None where none was scored, as by earlier versions.
+
+    Args:
+        split: its name.
+        rows: its part of the summary, region `mask`.
+        manifests: of all score files.
+    """
+    present = set(rows["metric"])
+    cells = [("mask", metric) for metric in DAVIS_METRICS if metric in present]
+    scored = rows[rows["metric"].isin(DAVIS_METRICS)]
+    if not cells:
+        return None
+    lines = []
+    for inputs in sorted(scored["inputs"].unique().tolist()):
+        group = scored[scored["inputs"] == inputs]
+        for method in sorted(group["method"].unique(), key=order_of):
+            lines.append(_row(method, inputs, group[group["method"] == method], cells, flag=False))
+    own = [m for m in manifests if m.get("split") == split and m.get("kind") == "masks"]
+    return Table(
+        name=f"davis_{split}",
+        title=f"Masks on {split} as DAVIS scores them. Mean ± standard error over scenes.",
+        columns=("inputs", "method", *(HEADINGS[metric] for _, metric in cells), "scenes", "frames", "skipped"),
+        rows=tuple(lines),
+        notes=tuple(davis_notes(own)),
     )
 
 

@@ -12,8 +12,17 @@ from wildrayzer.config.sections.run import RunConfig
 from wildrayzer.config.variants import ablations_of
 from wildrayzer.evaluation.metrics.bootstrap import bootstrap_mean
 from wildrayzer.evaluation.tables.claims import Finding, check_claims
+from wildrayzer.evaluation.tables.notes import DAVIS_METRICS
 from wildrayzer.evaluation.tables.paper import ablation_table, paper_table
-from wildrayzer.evaluation.tables.rows import FIELDS, MASK_METHODS, Table, claims_table, health_tables, split_table
+from wildrayzer.evaluation.tables.rows import (
+    FIELDS,
+    MASK_METHODS,
+    Table,
+    claims_table,
+    davis_table,
+    health_tables,
+    split_table,
+)
 from wildrayzer.run.row_specs import takes_cameras
 
 
@@ -154,7 +163,7 @@ def build_tables(
             )
             tables += [] if paper_rows is None else [paper_rows]
         for masks in (False, True):
-            rows = here[(here["region"] == "mask") == masks]
+            rows = here[((here["region"] == "mask") == masks) & ~here["metric"].isin(DAVIS_METRICS)]
             if len(rows):
                 tables.append(
                     split_table(
@@ -167,6 +176,8 @@ def build_tables(
                         published=split in context.outside,
                     )
                 )
+        boundaries = davis_table(split, here[here["region"] == "mask"], manifests)
+        tables += [] if boundaries is None else [boundaries]
     ablations = ablation_table(scores, context.ablations, resamples=context.resamples, seed=context.seed)
     tables += [] if ablations is None else [ablations]
     tables += health_tables(healths)
