@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from wildrayzer.evaluation.methods.external import MASK_SUFFIXES, RENDERING_SUFFIXES, ExternalFiles
+from wildrayzer.evaluation.methods.outside_pictures import read_mask_file
 from wildrayzer.io.digests import digest_folder
 
 SIZE = 16
@@ -131,3 +132,39 @@ def test_damaged_arrays_are_named(tmp_path):
     path.write_bytes(path.read_bytes().replace(b"}", b"("))
     with pytest.raises(ValueError, match=r"00000\.npy: cannot be read: .*; write it again"):
         ExternalFiles(tmp_path, MASK_SUFFIXES).masks("scene0", [0], size=SIZE)
+
+
+def annotations(root, mask, *, void=None):
+    """A mask as palette PNG of frame 0 of `scene0` in the layout of DAVIS; `void` is marked 255."""
+    path = root / "Annotations" / "480p" / "scene0" / "00000.png"
+    path.parent.mkdir(parents=True)
+    numbers = mask * np.uint8(3)
+    if void is not None:
+        numbers[void] = 255
+    image = Image.fromarray(numbers)
+    image.putpalette([0, 0, 0] * 256)
+    image.save(path)
+    return path
+
+
+def test_masks_in_the_layout_of_davis_are_found_and_void_is_unknown(tmp_path):
+    annotations(tmp_path, SOME, void=(slice(0, 1), slice(0, 4)))
+    (found,) = ExternalFiles(tmp_path, MASK_SUFFIXES).masks("scene0", [0], size=SIZE)
+    np.testing.assert_array_equal(found[1:], SOME[1:])
+    assert found[0, :4].tolist() == [255] * 4
+
+
+def test_masks_of_the_recorded_frame_are_fitted_like_it(tmp_path):
+    whole = np.zeros((SIZE, 2 * SIZE), np.uint8)
+    whole[:, SIZE // 2 : SIZE // 2 + SIZE] = SOME  # the central square
+    path = annotations(tmp_path, whole)
+    found = read_mask_file(path, SIZE, recorded=(2 * SIZE, SIZE), void=True)
+    np.testing.assert_array_equal(found, SOME)
+    np.save(tmp_path / "whole.npy", whole)
+    np.testing.assert_array_equal(read_mask_file(tmp_path / "whole.npy", SIZE, recorded=(2 * SIZE, SIZE)), SOME)
+    for recorded, also in (
+        (None, ""),
+        ((SIZE, 2 * SIZE), rf" \(or \({2 * SIZE}, {SIZE}\) for the whole recorded frame\)"),
+    ):
+        with pytest.raises(ValueError, match=rf"00000\.png: the mask has shape .* need \({SIZE}, {SIZE}\){also}; crop"):
+            read_mask_file(path, SIZE, recorded=recorded, void=True)

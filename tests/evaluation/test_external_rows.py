@@ -9,8 +9,18 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.stages.test_scoring_stages import CONFIG, FEATURES, SCENES, SIZE, checkpoint, run_method, write_store  # noqa: F401
+from tests.stages.test_scoring_stages import (
+    CONFIG,
+    FEATURES,
+    FRAMES,
+    SCENES,
+    SIZE,
+    checkpoint,  # noqa: F401
+    run_method,
+    write_store,
+)
 from wildrayzer.config.sections.benchmark import BenchmarkConfig, CosegConfig
+from wildrayzer.config.sections.data import SplitConfig, StoreConfig
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.evaluation.methods.coseg import border_saliency, cosegment, enlarge
 from wildrayzer.evaluation.methods.external import MASK_SUFFIXES, ExternalFiles
@@ -22,9 +32,11 @@ from wildrayzer.evaluation.window_batches import read_windows, windows_of
 from wildrayzer.io.digests import digest_folder
 from wildrayzer.io.files import read_json, write_json
 from wildrayzer.run.row_specs import ROW_SPECS, RowSpec, folder_of, row_spec, rows_of_set
+from wildrayzer.stages.prepare import prepare_split
 from wildrayzer.stages.score_input_masks import score_input_masks
 from wildrayzer.stages.score_views import write_index
 from wildrayzer.stages.write_tables import load_tables
+from wildrayzer.tools.export.pictures import davis_palette
 
 FINISHED = RowSpec(None, entry="theirs", finished=True)
 GATED = RowSpec("pretrain", gate="file", entry="sav")
@@ -189,6 +201,34 @@ def test_masks_from_files_are_scored_and_gate_as_true_masks_do(tmp_path, store_p
     values = [read_scores([paths["csv"]])["value"].to_numpy() for paths in (theirs, true, plain)]
     np.testing.assert_array_equal(values[0], values[1])
     assert not np.array_equal(values[0], values[2])
+
+
+def test_a_folder_of_davis_is_scored_at_the_size_of_its_frames(tmp_path):
+    """The set's own annotations, as another tool would write them, are right everywhere."""
+    davis = tmp_path / "DAVIS"
+    for number in range(FRAMES):
+        for kind, ending in (("JPEGImages", "jpg"), ("Annotations", "png")):
+            path = davis / kind / "480p" / "bear" / f"{number:05d}.{ending}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            pixels = np.zeros((SIZE, 2 * SIZE), np.uint8)
+            pixels[4:9, number + 10 : number + 16] = 1
+            image = Image.fromarray(pixels)
+            image.putpalette(davis_palette())
+            (image if kind == "Annotations" else image.convert("RGB")).save(path)
+    split = SplitConfig(layout="davis", path=str(davis), role="dynamic", purpose="test")
+    prepare_split(split, davis, tmp_path / "bears.json", image_size=SIZE, store=StoreConfig())
+    job = mask_job(tmp_path, tmp_path / "bears.json")
+    score_input_masks(job, masks_from_files("theirs", davis), config=CONFIG)
+    scores = read_scores([tmp_path / "m.csv"])
+    assert set(scores["method"]) == {"file:theirs"}
+    for metric in ("iou", "davis_j", "davis_f", "davis_jf"):
+        assert scores[scores["metric"] == metric]["value"].tolist() == [1.0, 1.0]
+    for path in (davis / "Annotations" / "480p" / "bear").iterdir():
+        Image.fromarray(np.zeros((SIZE, SIZE + 1), np.uint8)).save(path)
+    with pytest.raises(
+        ValueError, match=r"00000\.png: the mask has shape \(16, 17\), .* \(or \(16, 32\) for the whole"
+    ):
+        score_input_masks(job, masks_from_files("theirs", davis), config=CONFIG)
 
 
 def test_masks_of_another_size(tmp_path, store_path):

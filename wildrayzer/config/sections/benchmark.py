@@ -20,13 +20,15 @@ IndexFiles = FilePath | dict[int, FilePath]
 
 
 class ExternalMasks(Section):
-    """Masks of any other tool (SAV, MegaSAM, VideoCutler) as files; layout: docs/benchmarks.md. Two rows: the masks
-    themselves as `file:NAME`, and the static renderer whose input tokens they gate as `static_NAME`."""
+    """Masks of any other tool (SAV, MegaSAM, VideoCutler) as files, also in the layout of DAVIS (docs/benchmarks.md).
+
+    Two rows: the masks themselves as `file:NAME`, and the static renderer whose input tokens they gate as
+    `static_NAME`."""
 
     affects = "result"
 
     folders: dict[str, FilePath]
-    """Folder of masks for each split."""
+    """Folder of masks for each split; one that holds `Annotations` is read in the layout of DAVIS."""
 
 
 class ExternalRenderings(Section):

@@ -13,6 +13,8 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+from wildrayzer.data.frame_store.manifest import parts_folder
+from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.readers.base import SceneReader, file_stamp
 from wildrayzer.io.digests import digest_file, digest_json
 from wildrayzer.io.files import read_json, write_bytes_atomic
@@ -156,6 +158,25 @@ def read_records(folder: Path, made_from: str) -> Iterator[PartRecord]:
         complete = not record.used or (folder / f"{file.stem}.zarr" / "zarr.json").is_file()
         if complete and record.made_from == made_from:
             yield record
+
+
+def recorded_sizes(store: FrameStore) -> dict[str, tuple[int, int]]:
+    """Width and height of the frames of each clip before they were fitted, where the records of the parts tell.
+
+    Raises:
+        ValueError: a record is damaged.
+    """
+    sizes: dict[str, tuple[int, int]] = {}
+    for part in store.parts:
+        try:
+            record = read_record(parts_folder(store.path), part.key)
+        except FileNotFoundError:
+            continue  # a store of one folder, or of an earlier version
+        for name, clip in record.used.items():
+            width, _, height = str(clip.get("size", "")).partition("×")
+            if width.isdecimal() and height.isdecimal():
+                sizes[name] = (int(width), int(height))
+    return sizes
 
 
 def remove_parts(folder: Path, *, keep: Container[str]) -> None:

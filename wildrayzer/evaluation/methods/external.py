@@ -2,6 +2,7 @@
 
 Both lie in `FOLDER/SCENE/NUMBER.EXT`: scene names are the frame store's, NUMBER is the frame's number within its clip,
 five digits, from 00000. Pictures show the frame as it is stored: cropped to a square and resized to `model.image_size`.
+Masks may also show the whole frame as it was recorded, and lie in the layout of DAVIS, `FOLDER/Annotations/480p/SCENE`.
 """
 
 import logging
@@ -12,6 +13,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from wildrayzer.data.frame_store.store import FrameStore
+from wildrayzer.data.preparation.records import recorded_sizes
+from wildrayzer.data.readers.davis import ANNOTATIONS, scenes_folder
 from wildrayzer.data.sampling.index_file import EvaluationWindows
 from wildrayzer.evaluation.methods.outside_pictures import read_mask_file, read_rendering_file
 from wildrayzer.io.digests import digest_folder
@@ -29,6 +32,8 @@ class ExternalFiles:
         folder: holds a folder for each scene.
         suffixes: endings to look for, in this order, in lower or upper case.
 
+    Masks of a folder that holds `Annotations` are read in the layout of DAVIS: 255 is unknown there.
+
     `digests` are for the manifest of what is made from them: the folder, and the state of the files in it.
 
     Raises:
@@ -39,6 +44,10 @@ class ExternalFiles:
         self.folder, self.suffixes = Path(folder), tuple(suffixes)
         if not self.folder.is_dir():
             raise ValueError(f"{folder}: no such folder; it must hold a folder of {_listed(suffixes)} for each scene")
+        self._davis = self.suffixes == MASK_SUFFIXES and (self.folder / ANNOTATIONS).is_dir()
+        if self._davis:
+            self.folder = scenes_folder(self.folder, ANNOTATIONS)
+        self._recorded: dict[str, tuple[int, int]] = {}
         self._names: dict[str, dict[str, Path]] = {}
         self.digests = {"folder": str(folder), "files": digest_folder(folder)}
 
@@ -59,9 +68,12 @@ class ExternalFiles:
     def complete(self, store: FrameStore, windows: EvaluationWindows, *, inputs: bool) -> EvaluationWindows:
         """The windows whose inputs (or else targets) all have a file; the scenes of the others are skipped.
 
+        From then on, masks may also have the size that the frames of this store were recorded in.
+
         Raises:
             ValueError: no window has all its files.
         """
+        self._recorded = recorded_sizes(store)
         kept, skipped = [], dict(windows.skipped)
         for window in windows:
             name = store.scenes[window.scene]
@@ -91,12 +103,13 @@ class ExternalFiles:
         return path
 
     def masks(self, scene: str, frames: Sequence[int], *, size: int) -> UInt8[np.ndarray, "n h w"]:
-        """Masks of frames: in the files 0 is static and anything else transient; 1 = transient.
+        """Masks of frames: in the files 0 is static and anything else transient; 1 = transient, 255 = unknown.
 
         Raises:
             ValueError: a file is missing, unreadable, or of another size.
         """
-        return np.stack([read_mask_file(self._path(scene, frame), size) for frame in frames])
+        recorded, paths = self._recorded.get(scene), [self._path(scene, frame) for frame in frames]
+        return np.stack([read_mask_file(path, size, recorded=recorded, void=self._davis) for path in paths])
 
     def renderings(self, scene: str, frames: Sequence[int], *, size: int) -> Float[np.ndarray, "n h w 3"]:
         """Renderings in [0, 1]: 8-bit RGB pictures, or NPY in floating point.
