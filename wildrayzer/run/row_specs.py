@@ -105,5 +105,5 @@ def rows_of_set(config: BenchmarkConfig, name: str, *, role: str, cameras: bool 
     split = config.set_of(name).split
     rows += [f"static_{entry}" for entry, masks in config.masks.items() if split in masks.folders]
     rows += [entry for entry, files in config.renderings.items() if name in files.folders]
-    rows += config.checkpoints
+    rows += [row for row, one in config.checkpoints.items() if one.gate != "true" or "true_masks" not in lacking]
     return [row for row in rows if cameras or not takes_cameras(row, config)]

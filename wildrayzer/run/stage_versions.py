@@ -15,11 +15,11 @@ STAGE_VERSIONS = MappingProxyType(
         "residuals": 2,
         "pseudo_masks": 1,
         "refine": 1,
-        "score_views": 4,
+        "score_views": 5,
         "score_masks": 2,
-        "score_input_masks": 2,
-        "score_renderer": 3,
-        "tables": 1,
+        "score_input_masks": 3,
+        "score_renderer": 4,
+        "tables": 2,
         "report": 2,
     }
 )

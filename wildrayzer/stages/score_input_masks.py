@@ -8,7 +8,7 @@ from wildrayzer.evaluation.methods.input_masks import InputMasks
 from wildrayzer.evaluation.metrics.masks import MASK_DEFINITIONS, table_scores, true_masks
 from wildrayzer.evaluation.scoring import ScoringJob, is_forced
 from wildrayzer.evaluation.tables.scores import describe_split, write_scores
-from wildrayzer.evaluation.window_batches import window_batches, windows_of
+from wildrayzer.evaluation.window_batches import describe_windows, window_batches, windows_of
 from wildrayzer.models.precision import keep_float32
 from wildrayzer.run.stage_versions import STAGE_VERSIONS
 
@@ -34,7 +34,7 @@ def score_input_masks(
     keep_float32()
     store = FrameStore(job.store_path, preload_mb=PRELOAD_MB)
     windows = windows_of(store, job.split, job.inputs, config)
-    without_window = len(windows.skipped)
+    described, without_window = describe_windows(windows, store, job.split, job.inputs, config), len(windows.skipped)
     if masks.files is not None:
         windows = masks.files.complete(store, windows, inputs=True)
     forced = is_forced(job.inputs, masks.trained, name=masks.row, config=config)
@@ -52,6 +52,7 @@ def score_input_masks(
     about = {
         **job.about(masks.row, kind="masks", stage_version=STAGE_VERSION),
         "forced": forced,
+        "evaluation_windows": described,
         "definitions": MASK_DEFINITIONS,
         **masks.about,
         **describe_split(len(store), windows.skipped, digests, without_files=without_files),

@@ -11,7 +11,7 @@ from wildrayzer.config.sections.benchmark import BenchmarkConfig
 from wildrayzer.data.frame_store.store import PRELOAD_MB, FrameStore
 from wildrayzer.evaluation.metrics.camera_health import renderer_health
 from wildrayzer.evaluation.tables.scores import describe_split
-from wildrayzer.evaluation.window_batches import WindowBatch, window_batches, windows_of
+from wildrayzer.evaluation.window_batches import WindowBatch, describe_windows, window_batches, windows_of
 from wildrayzer.io.files import write_json
 from wildrayzer.io.provenance import code_versions
 from wildrayzer.models.precision import keep_float32
@@ -60,7 +60,9 @@ def score_renderer_health(
             yield batch, c2w.reshape(*batch.frames.shape, 4, 4)
 
     health = renderer_health(model.eval(), batches(), resamples=config.bootstrap, seed=config.seed)
-    extra = {"kind": "health", "stage_version": STAGE_VERSION, "split": split, "inputs": inputs}
+    described = describe_windows(windows, store, split, inputs, config)
+    extra = {"kind": "health", "stage_version": STAGE_VERSION, "split": split, "inputs": inputs,
+             "evaluation_windows": described}  # fmt: skip
     about_split = describe_split(
         len(store), windows.skipped, {"store": store.digest, "checkpoint": about.weights_digest}
     )

@@ -23,9 +23,9 @@ from wildrayzer.evaluation.metrics.view_synthesis import (
 )
 from wildrayzer.evaluation.scoring import ScoringJob, is_forced
 from wildrayzer.evaluation.tables.scores import describe_split, write_scores
-from wildrayzer.evaluation.window_batches import window_batches, windows_of
+from wildrayzer.evaluation.window_batches import describe_windows, window_batches, windows_of
 from wildrayzer.io.files import write_json
-from wildrayzer.models.precision import keep_float32
+from wildrayzer.models.precision import keep_float32, rendering_in
 from wildrayzer.run.row_specs import RowSpec
 from wildrayzer.run.stage_versions import STAGE_VERSIONS
 
@@ -63,16 +63,18 @@ def score_views(job: ViewScoringJob) -> None:
     """
     keep_float32()
     store = FrameStore(job.store_path, preload_mb=PRELOAD_MB)
-    row, windows, without_files = _open(job, store)
+    row, windows, without_files, described = _open(job, store)
     forced = is_forced(job.inputs, row.trained, name=str(job.checkpoint_dir), config=job.config)
     lpips = load_lpips(job.config.lpips_weights, job.device) if job.config.lpips_weights else None
     rows: list[tuple[Any, ...]] = []
     panels = Panels(job.config.panels)
     for batch in window_batches(store, windows, device=job.device, cameras=row.takes_cameras):
-        rendering, result = row.render(batch)
+        with rendering_in(job.config.precision, job.device):
+            rendering, result = row.render(batch)
+            aligned = row.render_aligned(batch, rendering)
         check_finite(rendering, batch.scenes, job.label(job.row))
         values = score_batch(rendering, batch, lpips=lpips)
-        if (aligned := row.render_aligned(batch, rendering)) is not None:
+        if aligned is not None:
             for region, scores in score_batch(aligned, batch).items():
                 values[region]["psnr_aligned"] = scores["psnr"]
         targets = batch.frames[:, job.inputs :]
@@ -86,6 +88,9 @@ def score_views(job: ViewScoringJob) -> None:
     about = {
         **job.about(job.row, kind="views", stage_version=STAGE_VERSION),
         "forced": forced,
+        "gate": row.spec.gate,
+        "precision": row.precision(job.config.precision, job.features),
+        "evaluation_windows": described,
         "definitions": {name: text for name, text in definitions.items() if name in scored},
         "regions": REGIONS,
         "lpips": "scored" if lpips else NO_WEIGHTS,
@@ -94,10 +99,12 @@ def score_views(job: ViewScoringJob) -> None:
     write_scores(rows, job.scores, job.manifest, about)
 
 
-def _open(job: ViewScoringJob, store: FrameStore) -> tuple[ViewRow, EvaluationWindows, int]:
-    """The row, its windows, and the number of scenes that have a window but not all files that the row reads."""
+def _open(job: ViewScoringJob, store: FrameStore) -> tuple[ViewRow, EvaluationWindows, int, dict[str, Any]]:
+    """The row, its windows, the number of scenes that have a window but not all files that the row reads, and the
+    manifest entry of the set's windows."""
     spec = check_method(job.row, store, job.spec)
     windows = windows_of(store, job.split, job.inputs, job.config)
+    described = describe_windows(windows, store, job.split, job.inputs, job.config)
     without_window, files = len(windows.skipped), None
     if spec.entry is not None and job.folder is not None:
         files = ExternalFiles(job.folder, RENDERING_SUFFIXES if spec.finished else MASK_SUFFIXES)
@@ -116,7 +123,7 @@ def _open(job: ViewScoringJob, store: FrameStore) -> tuple[ViewRow, EvaluationWi
             f"{job.row}: its network takes true cameras (model.cameras: given), which {store.path} has none of; "
             f"leave it out for this split, or set benchmark.checkpoints.{job.row}.cameras: given, which does so"
         )
-    return row, windows, len(windows.skipped) - without_window
+    return row, windows, len(windows.skipped) - without_window, described
 
 
 def write_index(split: str, *, inputs: int, store_path: str | Path, config: BenchmarkConfig, out: str | Path) -> None:

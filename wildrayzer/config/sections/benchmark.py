@@ -47,8 +47,9 @@ class ExternalCheckpoint(Section):
 
     path: FilePath
     """Checkpoint folder."""
-    gate: Literal["own", "none"] = "own"
-    """`own`: its motion head gates the inputs, and is scored as `head:NAME`. `none`: a static renderer."""
+    gate: Literal["own", "none", "true"] = "own"
+    """`own`: its motion head gates the inputs, and is scored as `head:NAME`. `none`: a static renderer. `true`: true
+    masks gate the inputs (an oracle), so that the row is only in the tables of sets that have them."""
     cameras: Literal["predicted", "given"] = "predicted"
     """`given`: the network needs true cameras (LVSM), so that the row is only in the tables of sets that have them."""
     inputs: tuple[int, ...] | None = None
@@ -137,6 +138,9 @@ class BenchmarkConfig(Section):
     """Threshold on the motion probability for IoU and recall."""
     lpips_weights: FilePath | None = None
     """VGG-16 backbone file for LPIPS; null leaves LPIPS out, with the reason stated in the tables."""
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    """Arithmetic of the renderings of view-synthesis rows; metrics are always in float32. `bfloat16` is autocast, as in
+    the public release."""
     bootstrap: int = Field(1000, ge=100)
     """Bootstrap resamples over scenes for 95% intervals."""
     panels: Observation[int] = Field(6, ge=0)
@@ -194,6 +198,7 @@ class BenchmarkConfig(Section):
             "max_distance",
             "min_distance",
             "panels",
+            "precision",
             "seed",
         }
         return BenchmarkConfig(

@@ -85,6 +85,13 @@ class ViewRow:
         """Whether the network renders with the true cameras."""
         return self.model is not None and self.model.config.cameras == "given"
 
+    def precision(self, renderings: str, features: FeaturesConfig) -> str:
+        """Arithmetic of the row's network and of its features, in words; of files and copies it is not known or none."""
+        if self.model is None:
+            return "none"
+        separate = self.backbone is not None and features.backbone == "dinov3" and features.precision != renderings
+        return f"{renderings}, features in {features.precision}" if separate else renderings
+
     def render(self, batch: WindowBatch) -> tuple[Float[Tensor, "b t 3 h w"], ViewSynthesis | None]:
         """Renderings of a batch's targets in [0, 1], and the network's whole output where there is a network.
 

@@ -25,6 +25,8 @@ REGIONS = {
     "transient": "pixels of the target under a transient, against the clean frame",
     "ghost": "pixels under a transient in the target or, at the same coordinates, in any input view: a simple proxy "
     "for where the inputs' transients can leave a ghost; against the clean frame",
+    "release": "whole frame against the recorded frame, transients included: `full (release)`, which the public release "
+    "computes by default",
 }
 
 
@@ -73,9 +75,22 @@ def target_regions(batch: WindowBatch) -> dict[str, Float[Tensor, "b t 1 h w"]]:
 def score_batch(
     rendering: Float[Tensor, "b t 3 h w"], batch: WindowBatch, *, lpips: MaskedLPIPS | None = None
 ) -> dict[str, dict[str, list[float]]]:
-    """`{region: {metric: value of each target frame}}`, frames of a window together, NaN where a region is empty."""
+    """`{region: {metric: value of each target frame}}`, frames of a window together, NaN where a region is empty.
+
+    Clips in which something moves also have the region `release`, whose truth is the recorded frame, if they have any
+    other.
+    """
     regions = {name: region.flatten(0, 1) for name, region in target_regions(batch).items()}
     if not regions:
         return {}
-    scores = image_metrics(rendering.float().clamp(0, 1).flatten(0, 1), batch.truth.flatten(0, 1), regions, lpips=lpips)
+    prediction, recorded = (
+        rendering.float().clamp(0, 1).flatten(0, 1),
+        batch.images[:, batch.num_inputs :].flatten(0, 1),
+    )
+    whole = {} if batch.still else {"release": recorded.new_ones(len(recorded), 1, *recorded.shape[-2:])}
+    if batch.clean is None:
+        scores = image_metrics(prediction, recorded, regions | whole, lpips=lpips)
+    else:
+        scores = image_metrics(prediction, batch.truth.flatten(0, 1), regions, lpips=lpips)
+        scores |= image_metrics(prediction, recorded, whole, lpips=lpips) if whole else {}
     return {region: {name: value.tolist() for name, value in values.items()} for region, values in scores.items()}

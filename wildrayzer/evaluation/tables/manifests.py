@@ -28,6 +28,15 @@ class _ResidualThreshold(BaseModel):
     choice: str
 
 
+class _Windows(BaseModel):
+    """What `describe_windows` writes."""
+
+    index: str | None
+    digest: str
+    scenes: int
+    unused: int
+
+
 class _ScoreManifest(BaseModel):
     """What tables and their notes take from the manifest of a score file; writers have more to say."""
 
@@ -40,6 +49,9 @@ class _ScoreManifest(BaseModel):
     lpips: str = "scored"
     residual_threshold: _ResidualThreshold | None = None
     mask_threshold: float | None = None
+    gate: str | None = None
+    precision: str | None = None
+    evaluation_windows: _Windows | None = None
     scenes_of_split: int
     skipped_scenes: dict[str, str]
     scenes_without_files: int = 0
@@ -59,6 +71,7 @@ class _RendererHealth(BaseModel):
     definitions: dict[str, str]
     camera_r2: dict[str, float] | None
     pose_accuracy: dict[str, float] | None = None
+    evaluation_windows: _Windows | None = None
     camera_spread: float
 
     @model_validator(mode="after")

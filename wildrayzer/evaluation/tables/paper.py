@@ -7,8 +7,10 @@ import pandas as pd
 
 from wildrayzer.evaluation.metrics.bootstrap import bootstrap_mean, paired_difference
 from wildrayzer.evaluation.tables.notes import FORCED, MASK_METRICS
+from wildrayzer.evaluation.tables.protocols import HEADLINE_REGION
 from wildrayzer.evaluation.tables.published import published_for
 from wildrayzer.evaluation.tables.rows import (
+    AS_ABOVE,
     FIELDS,
     HEADINGS,
     VIEW_METRICS,
@@ -20,8 +22,6 @@ from wildrayzer.evaluation.tables.rows import (
     published_lines,
 )
 
-HEADLINE_REGION = {"moving": "static", "same_family": "static", "frozen": "static", "pairs": "full", "static": "full"}
-"""Region that the paper reports on a set of each kind: the static one (its ˢ) where no clean frame is known."""
 _ABLATED = (("mask", "iou"), ("mask", "coverage"), ("full", "psnr"), ("static", "psnr"), ("ghost", "psnr"))
 
 
@@ -33,6 +33,7 @@ def paper_table(
     published: bool,
     forced: Collection[tuple[str, int]] = (),
     dropped: Collection[str] = (),
+    head: str = "",
 ) -> Table | None:
     """View synthesis of one set, arranged as in the paper, with the published metrics of that set below.
 
@@ -43,6 +44,7 @@ def paper_table(
         published: show published metrics.
         forced: (method, inputs) that a checkpoint was not trained for; flagged.
         dropped: sentences on frames that not all methods were scored on.
+        head: of the table.
 
     Returns:
         None where nothing is scored in the region that the paper reports.
@@ -79,6 +81,7 @@ def paper_table(
         columns=("method", *heads),
         rows=tuple(lines),
         notes=(*dropped, *_notes(metrics, bool(forced))),
+        head=head,
     )
 
 
@@ -135,4 +138,4 @@ def ablation_table(scores: pd.DataFrame, changes: Mapping[str, str], *, resample
     notes = [*(f"{name}: {changes[name]}." for name in sorted(shown) if name in changes), *apart.values()]
     notes.append(f"Differences on the same frames, resampled over scenes. {', '.join(MASK_METRICS)} in percent.")
     return Table("ablations", "Ablations beside the run. Mean ± standard error over scenes.", columns, tuple(lines),
-                 tuple(notes))  # fmt: skip
+                 tuple(notes), head=AS_ABOVE)  # fmt: skip

@@ -31,6 +31,8 @@ HEADINGS = {
     "davis_j": "J, % ↑",
     "davis_f": "F, % ↑",
 }
+AS_ABOVE = "Protocol: paper. Windows, scenes, precision and LPIPS: as over the tables of each set."
+"""Head of tables on several sets."""
 KIND_NOTES = {
     "static": "Nothing moves.",
     "moving": "Objects move on their own.",
@@ -54,6 +56,8 @@ class Table:
     """Cells."""
     notes: tuple[str, ...] = ()
     """Definitions, what was skipped and why."""
+    head: str = ""
+    """Protocol, windows, scenes, precision and definition of LPIPS."""
 
 
 def cell(interval: Interval, metric: str) -> str:
@@ -92,6 +96,7 @@ def split_table(
     masks: bool,
     kind: str,
     published: bool,
+    head: str = "",
 ) -> Table:
     """View-synthesis or mask table of one split.
 
@@ -103,6 +108,7 @@ def split_table(
         masks: masks or renderings.
         kind: of the split.
         published: show published metrics of the set beside ours.
+        head: of the table.
     """
     regions, metrics = (("mask",), MASK_METRICS) if masks else (VIEW_REGIONS, VIEW_METRICS)
     present = set(zip(rows["region"], rows["metric"], strict=True))
@@ -128,6 +134,7 @@ def split_table(
         columns=("inputs", "method", *headings, "scenes", "frames", "skipped"),
         rows=tuple(lines),
         notes=tuple(notes_of(split, rows, own, dropped, masks=masks, forced=bool(forced))),
+        head=head,
     )
 
 
@@ -208,8 +215,8 @@ def published_lines(
     return lines
 
 
-def health_tables(healths: Sequence[Mapping[str, Any]]) -> list[Table]:
-    """The table of the static renderer's health, or none."""
+def health_tables(healths: Sequence[Mapping[str, Any]], *, head: str = "") -> list[Table]:
+    """The table of the static renderer's health, or none; `head` stands over it."""
     if not healths:
         return []
     degrees = list(dict.fromkeys(name for health in healths for name in (health.get("camera_r2") or {})))
@@ -245,7 +252,7 @@ def health_tables(healths: Sequence[Mapping[str, Any]]) -> list[Table]:
         "spread",
         "windows",
     )
-    return [Table("renderer", title, heads, tuple(rows), tuple(notes))]
+    return [Table("renderer", title, heads, tuple(rows), tuple(notes), head)]
 
 
 def claims_table(findings: Sequence[Finding]) -> Table:
@@ -266,4 +273,5 @@ def claims_table(findings: Sequence[Finding]) -> Table:
             "holds / does not hold: the interval lies above / below 0, or the limit that the claim names; undecided: "
             f"neither, or fewer than {MIN_SCENES} scenes. PSNR in dB, masks in percentage points.",
         ),
+        head=AS_ABOVE,
     )

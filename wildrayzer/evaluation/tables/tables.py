@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,12 @@ import pandas as pd
 
 from wildrayzer.config.sections.run import RunConfig
 from wildrayzer.config.variants import ablations_of
+from wildrayzer.datasets.table import load_table
 from wildrayzer.evaluation.metrics.bootstrap import bootstrap_mean
 from wildrayzer.evaluation.tables.claims import Finding, check_claims
 from wildrayzer.evaluation.tables.notes import DAVIS_METRICS
 from wildrayzer.evaluation.tables.paper import ablation_table, paper_table
+from wildrayzer.evaluation.tables.protocols import RELEASE_REGION, protocol_table, table_head
 from wildrayzer.evaluation.tables.rows import (
     FIELDS,
     MASK_METHODS,
@@ -50,6 +52,8 @@ class TableContext:
     """What each ablation changes, in words."""
     left_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Sentences on the rows that a set cannot have, by set."""
+    published: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    """Published evaluation index of each set, by number of input views."""
 
     @classmethod
     def from_config(cls, config: RunConfig) -> "TableContext":
@@ -77,7 +81,17 @@ class TableContext:
                 for name, ablation in ablations_of(config).items()
             },
             left_out={name: rows_without_cameras(config, split) for name, split in sets.items()},
+            published={name: _published(config, name, split) for name, split in sets.items()},
         )
+
+
+def _published(config: RunConfig, name: str, split: str) -> dict[int, str]:
+    source = config.data.splits[split].source
+    if source is None:
+        return {}
+    table = load_table(config.data.sources)
+    places = {count: table.published_indices(source, count) for count in config.benchmark.inputs_of(name)}
+    return {count: found[0] for count, found in places.items() if found}
 
 
 def rows_without_cameras(config: RunConfig, split: str) -> tuple[str, ...]:
@@ -147,7 +161,12 @@ def build_tables(
     tables: list[Table] = []
     for split in context.kinds:
         here = summary[summary["split"] == split]
-        views = here[here["region"] != "mask"]
+        views = here[~here["region"].isin(["mask", RELEASE_REGION])]
+        about = [m for m in manifests if m.get("split") == split and "@" not in m["method"]]
+        heads = {
+            kind: table_head("paper", split, [m for m in about if m["kind"] == kind], context.published.get(split))
+            for kind in ("views", "masks")
+        }
         if len(views):
             forced = {(m["method"], m["inputs"]) for m in manifests if m.get("split") == split and m.get("forced")}
             paper_rows = paper_table(
@@ -160,10 +179,20 @@ def build_tables(
                     *(text for (where, _, kind), text in dropped.items() if (where, kind) == (split, "views")),
                     *context.left_out.get(split, ()),
                 ],
+                head=heads["views"],
             )
             tables += [] if paper_rows is None else [paper_rows]
+        both = protocol_table(
+            split,
+            here[here["region"] != "mask"],
+            about,
+            kind=context.kinds[split],
+            head=heads["views"].replace("Protocol: paper", "Protocol: by row", 1),
+        )
+        tables += [] if both is None else [both]
         for masks in (False, True):
-            rows = here[((here["region"] == "mask") == masks) & ~here["metric"].isin(DAVIS_METRICS)]
+            rows = here[here["region"] == "mask"] if masks else views
+            rows = rows[~rows["metric"].isin(DAVIS_METRICS)]
             if len(rows):
                 tables.append(
                     split_table(
@@ -174,13 +203,14 @@ def build_tables(
                         masks=masks,
                         kind=context.kinds[split],
                         published=split in context.outside,
+                        head=heads["masks" if masks else "views"],
                     )
                 )
         boundaries = davis_table(split, here[here["region"] == "mask"], manifests)
-        tables += [] if boundaries is None else [boundaries]
+        tables += [] if boundaries is None else [replace(boundaries, head=heads["masks"])]
     ablations = ablation_table(scores, context.ablations, resamples=context.resamples, seed=context.seed)
     tables += [] if ablations is None else [ablations]
-    tables += health_tables(healths)
+    tables += health_tables(healths, head=" ".join(table_head("camera health", one["split"], [one]) for one in healths))
     findings = check_claims(scores, context.kinds, healths, resamples=context.resamples, seed=context.seed)
     if findings:
         tables.append(claims_table(findings))

@@ -41,7 +41,7 @@ def markdown(tables: Tables) -> str:
     """All tables as one Markdown text."""
     parts = ["# Benchmark tables", *preamble(tables.context)]
     for table in tables.tables:
-        parts += [f"## {table.title}", _markdown_table(table)]
+        parts += [f"## {table.title}", *([table.head] if table.head else []), _markdown_table(table)]
         if table.notes:
             parts.append("\n".join(f"- {note}" for note in table.notes))
     return "\n\n".join(parts) + "\n"
@@ -65,8 +65,9 @@ def parse_tables(text: str) -> tuple[Table, ...]:
         if len(grid) < 2 or any(len(row) != len(grid[0]) for row in grid):
             raise ValueError(f"tables.md: {title!r} is no table; run the stage benchmark_tables again")
         notes = tuple(line.removeprefix("- ") for line in lines if line.startswith("- "))
+        head = " ".join(line for line in lines if line and not line.startswith(("|", "- ")))
         name = "claims" if title.startswith("Claims") else re.sub(r"\W+", "_", title.partition(".")[0]).lower()
-        tables.append(Table(name, title, grid[0], tuple(grid[2:]), notes))
+        tables.append(Table(name, title, grid[0], tuple(grid[2:]), notes, head))
     return tuple(tables)
 
 
@@ -101,7 +102,7 @@ def _latex_table(table: Table) -> str:
     return "\n".join(
         [
             r"\begin{table}",
-            rf"\caption{{{_escape(' '.join([table.title, *table.notes]))}}}",
+            rf"\caption{{{_escape(' '.join([table.title, table.head, *table.notes]))}}}",
             rf"\label{{tab:{table.name}}}",
             rf"\begin{{tabular}}{{{'l' * len(table.columns)}}}",
             r"\toprule",
@@ -138,6 +139,8 @@ def print_tables(tables: Tables, console: Console | None = None) -> None:
         for row in table.rows:
             style = next((VERDICT_STYLES[text] for text in row if text in VERDICT_STYLES), None)
             shown.add_row(*(text.replace("[", r"\[") for text in row), style=style)
+        if table.head:
+            console.print(table.head, style="dim", markup=False)
         console.print(shown)
         for note in table.notes:
             console.print(note, style="dim", markup=False)

@@ -24,7 +24,8 @@ def benchmark_blocks(config: RunConfig, layout: RunLayout) -> list[Block]:
 def _shown(table: Table) -> TextTable:
     """The table without Markdown's back-ticks."""
     rows = tuple(tuple(cell.replace("`", "") for cell in row) for row in table.rows)
-    return TextTable(table.title, table.columns, rows, table.notes)
+    notes = (table.head, *table.notes) if table.head else table.notes
+    return TextTable(table.title, table.columns, rows, notes)
 
 
 def health_block(layout: RunLayout) -> Block:
