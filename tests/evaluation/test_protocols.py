@@ -14,7 +14,6 @@ from wildrayzer.evaluation.window_batches import WindowBatch
 from wildrayzer.models.precision import rendering_in
 from wildrayzer.run.row_specs import row_spec, rows_of_set
 
-
 SIDE = 16
 WINDOWS = {"index": "resources/index/two.json", "digest": "0123456789abcdef", "scenes": 1, "unused": 0}
 ABOUT = {
@@ -24,9 +23,9 @@ ABOUT = {
 
 
 def three_frames(*, clean: bool):
-    """Two inputs, three targets. The transient covers half of the first target, nothing of the second, all of the third.
-    The recorded frames are grey (0.5), their clean twins 0.25 brighter under the transient. The rendering is 0.1 above
-    the recorded frame, and 0.4 above it under the transient."""
+    """Two inputs, three targets. The transient covers half of the first target, nothing of the second, and all of the
+    third. The recorded frames are grey (0.5), their clean twins 0.25 brighter under the transient. The rendering is 0.1
+    above the recorded frame, and 0.4 above it under the transient."""
     masks = torch.zeros(1, 5, SIDE, SIDE, dtype=torch.uint8)
     masks[0, 2, : SIDE // 2] = 1
     masks[0, 4] = 1

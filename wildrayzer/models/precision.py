@@ -22,8 +22,8 @@ def keep_float32() -> None:
 def rendering_in(precision: Precision, device: torch.device | str) -> Iterator[None]:
     """Render in a precision, and measure in float32 afterwards.
 
-    `tf32` allows TF32 in matrix products and convolutions, which changes nothing on a CPU. `bfloat16` is autocast, as in
-    the public release.
+    `tf32` allows TF32 in matrix products and convolutions, which changes nothing on a CPU. `bfloat16` is autocast, as
+    in the public release.
     """
     if precision == "tf32":
         torch.set_float32_matmul_precision("high")

@@ -72,9 +72,7 @@ rule score_input_masks:
         variant=SCORES.ablation,
         patch_size=CFG.model.patch_size,
         outside=files_of_masks,
-        inputs=lambda wildcards: inputs_of_masks(
-            wildcards.mask_method, wildcards.split
-        ),
+        inputs=lambda wildcards: inputs_of_masks(wildcards.mask_method, wildcards.split),
     message:
         "Scoring the input masks of {wildcards.mask_method} on {wildcards.split}"
     script:

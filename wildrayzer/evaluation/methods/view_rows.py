@@ -86,7 +86,7 @@ class ViewRow:
         return self.model is not None and self.model.config.cameras == "given"
 
     def precision(self, renderings: str, features: FeaturesConfig) -> str:
-        """Arithmetic of the row's network and of its features, in words; of files and copies it is not known or none."""
+        """Arithmetic of the row's network and of its features, in words; `none` for files and copied frames."""
         if self.model is None:
             return "none"
         separate = self.backbone is not None and features.backbone == "dinov3" and features.precision != renderings

@@ -25,8 +25,8 @@ REGIONS = {
     "transient": "pixels of the target under a transient, against the clean frame",
     "ghost": "pixels under a transient in the target or, at the same coordinates, in any input view: a simple proxy "
     "for where the inputs' transients can leave a ghost; against the clean frame",
-    "release": "whole frame against the recorded frame, transients included: `full (release)`, which the public release "
-    "computes by default",
+    "release": "whole frame against the recorded frame, transients included: `full (release)`, which the public "
+    "release computes by default",
 }
 
 
