@@ -186,3 +186,19 @@ def test_every_value_of_a_published_configuration_has_its_source():
         own = ("workers", "weights")
         bare = [line for line in numbers if "# [" not in line and not line.strip().startswith(own)]
         assert bare == [], name
+
+
+def test_the_demo_has_twins_and_what_is_no_twin_is_refused():
+    config = parse_config(DEMO)
+    assert {name: config.data.twin_of(name) for name in ("static_test", "dynamic_test", "pairs_test")} == {
+        "static_test": "static_twin", "dynamic_test": "dynamic_twin", "pairs_test": None,
+    }  # fmt: skip
+    assert not {"static_twin", "dynamic_twin"} & {*expected(config).sets(), *expected(config).mask_splits()}
+    for changes, message in (
+        ({"embedded": {"splits": {"static_twin": {"reuse_cameras_of": None}}}}, "static_twin has purpose: twin, but"),
+        ({"embedded": {"splits": {"static_twin": {"scenes": 9}}}}, "or has fewer scenes than that split"),
+        ({"embedded": {"splits": {"static_twin": {"reuse_cameras_of": "static_twin"}}}}, "is no other embedded split"),
+        ({"splits": {"static_twin": {"layout": "lvsm", "path": "x"}}}, "only a split with layout: embedded can have"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            parse_config(merged(DEMO, {"data": changes}))

@@ -220,3 +220,16 @@ def test_seed_of_follows_the_chain_and_refuses_a_circle():
 def test_the_packages_ship_the_photographs_that_the_data_set_was_recorded_with():
     digest = hashlib.sha256(b"".join(file.read_bytes() for file in photograph_files())).hexdigest()
     assert digest == "730cd56a8579a828a6bdda3f99ac0ee084f11df88ef60829b16f2e88662d188e"
+
+
+def test_twins_share_camera_paths_and_times_clip_by_clip_in_other_rooms():
+    twin = EmbeddedSplit(scenes=2, reuse_cameras_of="still")
+    config = EmbeddedConfig(frames=4, supersampling=1, splits={"still": EmbeddedSplit(scenes=2), "twin": twin})
+    clips = {
+        name: list(iterate_clips(config, name, lambda made: made, image_size=24, threads=1)) for name in config.splits
+    }
+    for one, other in zip(clips["still"], clips["twin"], strict=True):
+        np.testing.assert_array_equal(one.clip.c2w, other.clip.c2w)
+        np.testing.assert_array_equal(one.clip.times, other.clip.times)
+        assert not np.array_equal(one.clip.room_textures, other.clip.room_textures)
+        assert not np.array_equal(one.clip.room_half, other.clip.room_half)

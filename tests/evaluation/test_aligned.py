@@ -6,12 +6,18 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from wildrayzer.config import ModelConfig
-from wildrayzer.evaluation.methods.aligned import aligned_cameras, sees_only_its_own_views
+from wildrayzer.config.sections.benchmark import CosegConfig
+from wildrayzer.config.sections.data import StoreConfig
+from wildrayzer.data.frame_store.store import FrameStore, FrameStoreWriter, StoreForm
+from wildrayzer.data.sampling.index_file import EvaluationWindow
+from wildrayzer.evaluation.methods.aligned import TwinClips, aligned_cameras, sees_only_its_own_views
 from wildrayzer.evaluation.methods.render_method import render_method
+from wildrayzer.evaluation.methods.view_rows import ViewRow
 from wildrayzer.evaluation.metrics.poses import transform_cameras
-from wildrayzer.evaluation.window_batches import WindowBatch
+from wildrayzer.evaluation.window_batches import WindowBatch, read_windows
 from wildrayzer.geometry.cameras import Cameras
 from wildrayzer.models import WildRayZer
+from wildrayzer.run.row_specs import ROW_SPECS
 
 SMALL = {
     "image_size": 16, "patch_size": 8, "width": 32, "head_width": 16, "camera_blocks": 2, "scene_blocks": 1,
@@ -88,3 +94,45 @@ def test_a_window_whose_input_cameras_coincide_has_no_aligned_rendering(monkeypa
     rendering, _ = render_method("static", batch, model=model, aligned=True)
     assert rendering[0].isnan().all()
     assert rendering[1].isfinite().all()
+
+
+def write_split(path, split, *, seed, scenes=3):
+    rng = np.random.default_rng(seed)
+    with FrameStoreWriter(path, StoreForm(16, StoreConfig(frames_per_shard=16))) as writer:
+        for scene in range(scenes):
+            frames = rng.integers(0, 256, (6, 16, 16, 3), dtype=np.uint8)
+            c2w, intrinsics = np.tile(np.eye(4), (6, 1, 1)), np.tile([1.0, 1.0, 0.5, 0.5], (6, 1))
+            writer.add_scene(f"{split}_{scene:05d}", frames, c2w=c2w, intrinsics=intrinsics)
+    return FrameStore(path)
+
+
+def row_of(method, model):
+    return ViewRow(method, ROW_SPECS[method], model, None, None, CosegConfig())
+
+
+def test_transferred_renderings_take_all_cameras_from_the_twin_and_all_pixels_from_the_clip(tmp_path):
+    store, other = (
+        write_split(tmp_path / f"{seed}.zarr", name, seed=seed) for seed, name in enumerate(("a", "a_twin"))
+    )
+    batch = read_windows(store, [EvaluationWindow(scene, (0, 5), (2, 3)) for scene in (0, 2)])
+    twins = TwinClips(tmp_path / "1.zarr").images(batch)
+    expected = read_windows(other, [EvaluationWindow(scene, (0, 5), (2, 3)) for scene in (0, 2)]).images
+    assert torch.equal(twins, expected)
+    model = build(SMALL)
+    row = row_of("static", model)
+    transferred = row.render_transferred(batch, twins)
+    cameras = model.predict_cameras(twins, model.tokenize(twins), num_inputs=2)
+    with torch.no_grad():
+        torch.testing.assert_close(transferred, model(batch.images, 2, cameras=cameras).render)
+    ordinary, _ = row.render(batch)
+    assert (transferred - ordinary).abs().max() > 1e-4
+    torch.testing.assert_close(row.render_transferred(batch, batch.images), ordinary)
+    assert row_of("nearest", None).render_transferred(batch, twins) is None
+
+
+def test_a_clip_without_a_twin_is_named(tmp_path):
+    store = write_split(tmp_path / "a.zarr", "a", seed=0)
+    write_split(tmp_path / "b.zarr", "b", seed=1, scenes=1)
+    batch = read_windows(store, [EvaluationWindow(2, (0, 5), (2,))])
+    with pytest.raises(ValueError, match=r"b\.zarr has no twin of the clip a_00002; prepare both splits whole"):
+        TwinClips(tmp_path / "b.zarr").images(batch)

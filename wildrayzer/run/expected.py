@@ -77,6 +77,13 @@ class ExpectedScores:
             for inputs in benchmark.inputs_of(name, row)
         ]
 
+    def drawn_windows(self) -> list[tuple[str, int]]:
+        """(set, number of inputs) of the evaluation windows that the run draws itself; an ablation has the run's."""
+        if self.ablation is not None:
+            return []
+        pairs = sorted({(name, inputs) for _, name, inputs in self.view_jobs()})
+        return [pair for pair in pairs if self.config.benchmark.set_of(pair[0]).index_file(pair[1]) is None]
+
     def mask_splits(self) -> list[str]:
         """Splits of the mask tables."""
         return [

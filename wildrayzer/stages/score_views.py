@@ -10,14 +10,15 @@ from wildrayzer.config.sections.benchmark import BenchmarkConfig
 from wildrayzer.config.sections.features import FeaturesConfig
 from wildrayzer.data.frame_store.store import PRELOAD_MB, FrameStore
 from wildrayzer.data.sampling.index_file import EvaluationWindows
+from wildrayzer.evaluation.methods.aligned import TwinClips
 from wildrayzer.evaluation.methods.external import MASK_SUFFIXES, RENDERING_SUFFIXES, ExternalFiles
 from wildrayzer.evaluation.methods.panels import Panels
 from wildrayzer.evaluation.methods.render_method import check_finite, check_method
 from wildrayzer.evaluation.methods.view_rows import ViewRow
 from wildrayzer.evaluation.metrics.lpips import NO_WEIGHTS, load_lpips
 from wildrayzer.evaluation.metrics.view_synthesis import (
-    ALIGNED_DEFINITION,
     IMAGE_DEFINITIONS,
+    LEAKAGE_DEFINITIONS,
     REGIONS,
     score_batch,
 )
@@ -48,6 +49,8 @@ class ViewScoringJob(ScoringJob):
     """NPZ file of pictures to write: of the first `benchmark.panels` scenes, and of the worst of the others."""
     checkpoint_dir: str | Path | None = None
     """The checkpoint; None for rows without a network."""
+    twin_path: str | Path | None = None
+    """Frames of clips that share the camera paths of the set's split; None leaves transferred renderings out."""
     folder: str | Path | None = None
     """Masks or renderings that an external row reads."""
     device: str | torch.device = "cpu"
@@ -67,24 +70,27 @@ def score_views(job: ViewScoringJob) -> None:
     forced = is_forced(job.inputs, row.trained, name=str(job.checkpoint_dir), config=job.config)
     lpips = load_lpips(job.config.lpips_weights, job.device) if job.config.lpips_weights else None
     rows: list[tuple[Any, ...]] = []
+    twins = None if job.twin_path is None else TwinClips(job.twin_path)
     panels = Panels(job.config.panels)
     for batch in window_batches(store, windows, device=job.device, cameras=row.takes_cameras):
         with rendering_in(job.config.precision, job.device):
             rendering, result = row.render(batch)
-            aligned = row.render_aligned(batch, rendering)
+            others = {"psnr_aligned": row.render_aligned(batch, rendering)}
+            if twins is not None:
+                others["psnr_transferred"] = row.render_transferred(batch, twins.images(batch))
         check_finite(rendering, batch.scenes, job.label(job.row))
         values = score_batch(rendering, batch, lpips=lpips)
-        if aligned is not None:
-            for region, scores in score_batch(aligned, batch).items():
-                values[region]["psnr_aligned"] = scores["psnr"]
+        for metric, other in others.items():
+            for region, scores in (score_batch(other, batch) if other is not None else {}).items():
+                values[region][metric] = scores["psnr"]
         targets = batch.frames[:, job.inputs :]
         # Values come window by window, the targets of a window together.
         scenes = [scene for scene in batch.scenes for _ in range(targets.shape[1])]
         rows += job.rows(job.row, values, scenes=scenes, frames=targets.ravel().tolist())
         panels.add(rendering, batch, values, result)
     panels.write(job.panels)
-    scored, definitions = {row[-2] for row in rows}, IMAGE_DEFINITIONS | ALIGNED_DEFINITION
-    digests = {"store": store.digest, **row.digests}
+    scored, definitions = {row[-2] for row in rows}, IMAGE_DEFINITIONS | LEAKAGE_DEFINITIONS
+    digests = {"store": store.digest, **row.digests, **({} if twins is None else {"twin": twins.store.digest})}
     about = {
         **job.about(job.row, kind="views", stage_version=STAGE_VERSION),
         "forced": forced,

@@ -7,6 +7,7 @@ rule score_views:
             CFG.benchmark.set_of(wildcards.evaluation_set).split
         ),
         index=index_of,
+        twin=lambda wildcards: twin_store_of(wildcards.evaluation_set),
         checkpoint=lambda wildcards: checkpoint_of(wildcards.method),
         outside=outside_of,
         weights=weight_files(features=True, lpips=True),

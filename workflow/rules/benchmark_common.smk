@@ -54,6 +54,12 @@ def inputs_of_masks(name, split):
     return CFG.benchmark.inputs_of(split, name)[0]
 
 
+def twin_store_of(name):
+    """Frames of the clips that share the camera paths of a set's split, if it has such a twin."""
+    twin = CFG.data.twin_of(CFG.benchmark.set_of(name).split)
+    return [] if twin is None else RUN.store(twin)
+
+
 def head_of(name):
     """Checkpoint whose motion head predicts the masks; none for other methods."""
     if name in ("distill", "joint"):

@@ -38,9 +38,10 @@ def source_message(name, there):
 
 
 def embedded_options(split):
-    """What an embedded split depends on: the generator's options, its own, and those of the split it repeats."""
+    """What an embedded split depends on: the generator's options, its own, and those of the splits it repeats."""
     embedded = CFG.data.embedded
-    names = filter(None, [split, embedded.splits[split].reuse_seed_of])
+    own = embedded.splits[split]
+    names = filter(None, [split, own.reuse_seed_of, own.reuse_cameras_of])
     options = deciding_options(
         embedded.model_copy(
             update={"splits": {name: embedded.splits[name] for name in names}}

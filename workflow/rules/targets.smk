@@ -47,10 +47,8 @@ def index_files():
 
 
 def drawn_windows():
-    """The windows that the run has drawn itself, which lie beside its tables; an ablation has those of the run."""
-    if SCORES.ablation is not None:
-        return []
-    return [file for file in index_files() if "/ours/" in file]
+    """The windows that the run draws itself, which lie beside its tables."""
+    return [RUN.index(*pair, "ours") for pair in SCORES.drawn_windows()]
 
 
 def tables():

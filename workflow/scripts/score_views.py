@@ -26,6 +26,7 @@ with workflow_job(snakemake):
         scores=snakemake.output.scores,
         manifest=snakemake.output.manifest,
         panels=snakemake.output.panels,
+        twin_path=snakemake.input.get("twin") or None,
         folder=snakemake.input.get("outside") or None,
         variant=snakemake.params.variant,
         device=pick_device(config.compute.device),

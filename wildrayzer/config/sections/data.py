@@ -35,9 +35,10 @@ class SplitConfig(Section):
     2017 or 2016 if there is one, else all scenes."""
     role: Literal["static", "dynamic", "pairs"]
     """`static`: nothing moves. `dynamic`: objects move, masks may be known. `pairs`: dynamic with a clean twin."""
-    purpose: Literal["train", "test", "control", "calibration"]
-    """What the split is for: training; all tables (`test`); only the mask tables (`control`); or, for a static split,
-    the thresholds of the absolute test (`calibration`)."""
+    purpose: Literal["train", "test", "control", "calibration", "twin"]
+    """What the split is for: training; all tables (`test`); only the mask tables (`control`); for a static split, the
+    thresholds of the absolute test (`calibration`); or, for an embedded split with `reuse_cameras_of`, cameras to render
+    the clips of that split with (`twin`)."""
     limit: int | None = Field(None, ge=1)
     """Take the first scenes only; null takes all."""
     expected_scenes: Observation[int | None] = Field(None, ge=1)
@@ -114,6 +115,9 @@ class EmbeddedSplit(Section):
     """Ground truth written beside the frames."""
     reuse_seed_of: str | None = None
     """Name of a split whose scenes are repeated (the same clips under other rules); null draws new ones."""
+
+    reuse_cameras_of: str | None = None
+    """Name of a split whose camera paths these clips follow, clip by clip, in rooms of their own; null draws new ones."""
 
 
 class EmbeddedConfig(Section):
@@ -212,10 +216,18 @@ class DataConfig(Section):
             if split.purpose == "calibration" and split.role != "static":
                 raise ValueError(f"data.splits.{name}: a calibration split must have role: static")
             if split.layout != "embedded":
+                if split.purpose == "twin":
+                    raise ValueError(f"data.splits.{name}: only a split with layout: embedded can have purpose: twin")
                 continue
             if self.embedded is None or name not in self.embedded.splits:
                 raise ValueError(f"data.splits.{name} has layout: embedded, but data.embedded.splits has no {name!r}")
             made = self.embedded.splits[name]
+            path = made.reuse_cameras_of
+            if split.purpose == "twin" and (path is None or made.scenes < self.embedded.splits[path].scenes):
+                raise ValueError(
+                    f"data.splits.{name} has purpose: twin, but data.embedded.splits.{name} names no split in "
+                    "reuse_cameras_of, or has fewer scenes than that split"
+                )
             if split.role == "pairs" and made.truth != "masks_and_clean":
                 raise ValueError(f"data.embedded.splits.{name}: role: pairs needs truth: masks_and_clean")
         for name, made in (self.embedded.splits if self.embedded else {}).items():
@@ -223,12 +235,20 @@ class DataConfig(Section):
                 raise ValueError(
                     f"data.embedded.splits.{name}.reuse_seed_of = {made.reuse_seed_of!r} is no embedded split"
                 )
+            path = made.reuse_cameras_of
+            if path is not None and (path == name or path not in self.embedded.splits):  # type: ignore[union-attr]
+                raise ValueError(f"data.embedded.splits.{name}.reuse_cameras_of = {path!r} is no other embedded split")
             if made.frozen and made.movers == "none":
                 raise ValueError(f"data.embedded.splits.{name}: frozen: true needs movers to freeze")
         needs_coco = self.dynamic_train is not None and self.coco.annotations is None
         if needs_coco and self.embedded is None:
             raise ValueError("data.coco is empty and there is no data.embedded to take cut-outs from; give one of them")
         return self
+
+    def twin_of(self, split: str) -> str | None:
+        """The split with `purpose: twin` whose clips share the camera paths of `split`; None where there is none."""
+        made = {} if self.embedded is None else self.embedded.splits
+        return next((name for name in self.of(purpose="twin") if made[name].reuse_cameras_of == split), None)
 
     def of(self, *, role: str | None = None, purpose: str | None = None) -> tuple[str, ...]:
         """Names of the splits with this role and purpose, in the order of the file."""

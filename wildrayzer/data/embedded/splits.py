@@ -1,12 +1,13 @@
 """One procedural split: which clip is which, drawn and encoded in parallel.
 
 A clip is a function of `data.embedded.seed`, the name of the split or of the root of its `reuse_seed_of` chain, the
-clip's index, and the split's rules, whatever the number of processes.
+clip's index, and the split's rules, whatever the number of processes. With `reuse_cameras_of`, the camera path is that of
+the clip of the same index in another split.
 """
 
 import zlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
 from typing import TypeVar
@@ -55,9 +56,20 @@ def texture_side(image_size: int) -> int:
     return max(64, 1 << (image_size - 1).bit_length())
 
 
-def make_clip(number: int, *, config: EmbeddedConfig, split: EmbeddedSplit, key: str, image_size: int) -> RenderedClip:
-    """Draw and render one clip; `key` is the name that seeds it."""
+def make_clip(
+    number: int,
+    *,
+    config: EmbeddedConfig,
+    split: EmbeddedSplit,
+    key: str,
+    camera_key: str | None = None,
+    image_size: int,
+) -> RenderedClip:
+    """Draw and render one clip; `key` is the name that seeds it, and `camera_key` the one that seeds its camera path."""
     streams = Streams.of((config.seed, zlib.crc32(key.encode()), number))
+    if camera_key is not None:
+        camera = Streams.of((config.seed, zlib.crc32(camera_key.encode()), number)).camera
+        streams = replace(streams, camera=camera)
     clip = draw_clip(streams, config, split, texture_side=texture_side(image_size))
     return RenderedClip(number, clip, render_clip(clip, size=image_size, supersampling=config.supersampling))
 
@@ -94,5 +106,8 @@ def iterate_clips(
 ) -> Iterator[Encoded]:
     """Render all clips of a split, encoded by the process that rendered them, in order."""
     rules = config.splits[split]
-    make = partial(make_clip, config=config, split=rules, key=seed_name(config, split), image_size=image_size)
+    path = rules.reuse_cameras_of
+    camera_key = None if path is None else seed_name(config, path)
+    make = partial(make_clip, config=config, split=rules, key=seed_name(config, split), camera_key=camera_key,
+                   image_size=image_size)  # fmt: skip
     yield from map_numbers(partial(_make_and_encode, make=make, encode=encode), rules.scenes, threads=threads)

@@ -11,6 +11,7 @@ from wildrayzer.config.sections.features import FeaturesConfig
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.evaluation.methods.aligned import aligned_cameras
 from wildrayzer.evaluation.window_batches import WindowBatch
+from wildrayzer.geometry.cameras import Cameras
 from wildrayzer.images.nearest import nearest_view
 from wildrayzer.models import ViewSynthesis, WildRayZer
 from wildrayzer.pseudo_masks.backbones.build import build_backbone
@@ -54,6 +55,7 @@ def render_method(
     spec: RowSpec | None = None,
     masks: UInt8[np.ndarray, "b k h w"] | None = None,
     aligned: bool = False,
+    cameras: Cameras | None = None,
 ) -> tuple[Float[Tensor, "b t 3 h w"], ViewSynthesis | None]:
     """Renderings of the targets in [0, 1], and the network's whole output where there is a network.
 
@@ -68,6 +70,7 @@ def render_method(
         masks: of the input views, 1 = transient, for the gates `coseg` and `file`.
         aligned: take input cameras that the targets cannot leak into (`aligned_cameras`). Renderings of windows where
             they are not determined are NaN.
+        cameras: of all views, in place of those of the batch or predicted ones.
 
     Raises:
         ValueError: the row needs a model or masks, or the model's head needs features and there is no backbone.
@@ -85,10 +88,11 @@ def render_method(
     if spec.clean:
         assert batch.clean is not None  # check_method
         images = torch.cat([batch.clean[:, :k], images[:, k:]], dim=1)
-    cameras, determined = aligned_cameras(model, images, k) if aligned else (batch.cameras, None)
+    own, determined = aligned_cameras(model, images, k) if aligned else (batch.cameras, None)
+    cameras = own if cameras is None else cameras
     if spec.gate == "own":
-        own, compare = head_features(model, images[:, :k], backbone), cross_residuals_of(model.config, backbone)
-        result = model(images, k, features=own, motion=True, gate_only=True, cameras=cameras, compare=compare)
+        features, compare = head_features(model, images[:, :k], backbone), cross_residuals_of(model.config, backbone)
+        result = model(images, k, features=features, motion=True, gate_only=True, cameras=cameras, compare=compare)
     else:
         result = model(images, k, token_mask=_token_mask(model, batch, spec, masks), cameras=cameras)
     rendering = result.render.float()

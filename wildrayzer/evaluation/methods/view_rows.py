@@ -11,11 +11,12 @@ from torch import Tensor
 from wildrayzer.checkpoint import load_checkpoint
 from wildrayzer.config.sections.benchmark import CosegConfig
 from wildrayzer.config.sections.features import FeaturesConfig
-from wildrayzer.evaluation.methods.aligned import sees_only_its_own_views
+from wildrayzer.evaluation.methods.aligned import sees_only_its_own_views, transferred_cameras
 from wildrayzer.evaluation.methods.external import ExternalFiles
 from wildrayzer.evaluation.methods.input_masks import coseg_masks, file_masks
 from wildrayzer.evaluation.methods.render_method import load_backbone, render_method
 from wildrayzer.evaluation.window_batches import WindowBatch
+from wildrayzer.geometry.cameras import Cameras
 from wildrayzer.models import ViewSynthesis, WildRayZer
 from wildrayzer.pseudo_masks.backbones.build import build_backbone
 from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone
@@ -103,12 +104,13 @@ class ViewRow:
         return self._render(batch)
 
     def _render(
-        self, batch: WindowBatch, *, aligned: bool = False
+        self, batch: WindowBatch, *, aligned: bool = False, cameras: Cameras | None = None
     ) -> tuple[Float[Tensor, "b t 3 h w"], ViewSynthesis | None]:
         masks = self._masks(batch)
         return render_method(
             self.method, batch,
             model=self.model, backbone=self.backbone, spec=self.spec, masks=masks, aligned=aligned,
+            cameras=cameras,
         )  # fmt: skip
 
     def render_aligned(
@@ -126,6 +128,19 @@ class ViewRow:
         if self.model is None or self.spec.finished or self.takes_cameras or batch.num_inputs < 2:
             return None
         return ordinary if sees_only_its_own_views(self.model) else self._render(batch, aligned=True)[0]
+
+    def render_transferred(
+        self, batch: WindowBatch, twins: Float[Tensor, "b v 3 h w"]
+    ) -> Float[Tensor, "b t 3 h w"] | None:
+        """Renderings in [0, 1] with the cameras of twins; None for a row without predicted cameras.
+
+        Args:
+            batch: windows.
+            twins: of `TwinClips.images`.
+        """
+        if self.model is None or self.spec.finished or self.takes_cameras:
+            return None
+        return self._render(batch, cameras=transferred_cameras(self.model, twins, batch.num_inputs))[0]
 
     def _masks(self, batch: WindowBatch) -> UInt8[np.ndarray, "b k h w"] | None:
         if self.spec.gate == "coseg":

@@ -15,10 +15,12 @@ IMAGE_DEFINITIONS = {
     **LPIPS_DEFINITIONS,
 }
 """What the metrics of the view-synthesis tables mean."""
-ALIGNED_DEFINITION = {
-    "psnr_aligned": "PSNR with input cameras from the inputs only; a similarity carries target cameras into their frame"
+LEAKAGE_DEFINITIONS = {
+    "psnr_aligned": "PSNR with input cameras from the inputs only; a similarity carries target cameras into their "
+    "frame",
+    "psnr_transferred": "PSNR with all cameras predicted from another clip, in another room along the same camera path",
 }
-"""The metric of rows with predicted cameras."""
+"""The metrics of rows with predicted cameras."""
 REGIONS = {
     "full": "whole frame",
     "static": "pixels of the target without a transient (the ˢ of the paper)",

@@ -14,12 +14,13 @@ from wildrayzer.evaluation.tables.notes import DAVIS_METRICS, MASK_METRICS, davi
 from wildrayzer.evaluation.tables.published import Published, published_for
 
 VIEW_REGIONS = ("full", "static", "transient", "ghost")
-VIEW_METRICS = ("psnr", "psnr_aligned", "ssim", "lpips", "lpips_released")
+VIEW_METRICS = ("psnr", "psnr_aligned", "psnr_transferred", "ssim", "lpips", "lpips_released")
 MASK_METHODS = ("pseudo", "refined", "residual", "coseg", "file", "head")
 FIELDS = list(Interval.__dataclass_fields__)
 HEADINGS = {
     "psnr": "PSNR ↑",
     "psnr_aligned": "PSNR, aligned ↑",
+    "psnr_transferred": "PSNR, transferred ↑",
     "ssim": "SSIM ↑",
     "lpips": "LPIPS (Eq. 7) ↓",
     "lpips_released": "LPIPS (release) ↓",

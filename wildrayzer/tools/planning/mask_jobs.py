@@ -110,7 +110,8 @@ def score_stages(expected: ExpectedScores, sizes: dict[str, SplitSize]) -> Itera
         core_seconds=core_seconds("scores", scored * model.image_size**2, jobs),
         disk=200.0 * scored,
     )
-    yield PlannedStage("tables", jobs=2, core_seconds=2 * START_SECONDS, disk=5e6)
+    jobs = 2 + len(expected.drawn_windows())
+    yield PlannedStage("tables", jobs=jobs, core_seconds=jobs * START_SECONDS, disk=5e6)
 
 
 def _add(operations: dict[str, float], precision: str, count: float) -> None:
