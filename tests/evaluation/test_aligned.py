@@ -111,9 +111,8 @@ def row_of(method, model):
 
 
 def test_transferred_renderings_take_all_cameras_from_the_twin_and_all_pixels_from_the_clip(tmp_path):
-    store, other = (
-        write_split(tmp_path / f"{seed}.zarr", name, seed=seed) for seed, name in enumerate(("a", "a_twin"))
-    )
+    store = write_split(tmp_path / "0.zarr", "a", seed=0)
+    other = write_split(tmp_path / "1.zarr", "a_twin", seed=1)
     batch = read_windows(store, [EvaluationWindow(scene, (0, 5), (2, 3)) for scene in (0, 2)])
     twins = TwinClips(tmp_path / "1.zarr").images(batch)
     expected = read_windows(other, [EvaluationWindow(scene, (0, 5), (2, 3)) for scene in (0, 2)]).images

@@ -37,8 +37,8 @@ class SplitConfig(Section):
     """`static`: nothing moves. `dynamic`: objects move, masks may be known. `pairs`: dynamic with a clean twin."""
     purpose: Literal["train", "test", "control", "calibration", "twin"]
     """What the split is for: training; all tables (`test`); only the mask tables (`control`); for a static split, the
-    thresholds of the absolute test (`calibration`); or, for an embedded split with `reuse_cameras_of`, cameras to render
-    the clips of that split with (`twin`)."""
+    thresholds of the absolute test (`calibration`); or, for an embedded split with `reuse_cameras_of`, its cameras,
+    with which the clips of that split are rendered (`twin`)."""
     limit: int | None = Field(None, ge=1)
     """Take the first scenes only; null takes all."""
     expected_scenes: Observation[int | None] = Field(None, ge=1)
@@ -117,7 +117,7 @@ class EmbeddedSplit(Section):
     """Name of a split whose scenes are repeated (the same clips under other rules); null draws new ones."""
 
     reuse_cameras_of: str | None = None
-    """Name of a split whose camera paths these clips follow, clip by clip, in rooms of their own; null draws new ones."""
+    """Name of a split whose camera paths these clips follow, clip by clip, in other rooms; null draws new ones."""
 
 
 class EmbeddedConfig(Section):

@@ -1,8 +1,8 @@
 """One procedural split: which clip is which, drawn and encoded in parallel.
 
 A clip is a function of `data.embedded.seed`, the name of the split or of the root of its `reuse_seed_of` chain, the
-clip's index, and the split's rules, whatever the number of processes. With `reuse_cameras_of`, the camera path is that of
-the clip of the same index in another split.
+clip's index, and the split's rules, whatever the number of processes. With `reuse_cameras_of`, the camera path is that
+of the clip of the same index in another split.
 """
 
 import zlib
@@ -65,7 +65,7 @@ def make_clip(
     camera_key: str | None = None,
     image_size: int,
 ) -> RenderedClip:
-    """Draw and render one clip; `key` is the name that seeds it, and `camera_key` the one that seeds its camera path."""
+    """Draw and render one clip; `key` is the name that seeds it, `camera_key` the one of its camera path."""
     streams = Streams.of((config.seed, zlib.crc32(key.encode()), number))
     if camera_key is not None:
         camera = Streams.of((config.seed, zlib.crc32(camera_key.encode()), number)).camera
