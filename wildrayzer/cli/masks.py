@@ -8,12 +8,14 @@ from typing import Annotated
 
 import typer
 
+from wildrayzer.cli import mask_scores
 from wildrayzer.cli.messages import fail, reported, warn
 from wildrayzer.cli.options import Device, Overwrite
 from wildrayzer.io.printable import printable
 from wildrayzer.run.logs import ignore_time_stamps
 
 app = typer.Typer(no_args_is_help=True, help="Make masks of videos; inspect cached pseudo-masks; tune their options.")
+app.command()(mask_scores.score)
 NO_RENDER = "Renderings are left out: --no-render."
 
 

@@ -61,6 +61,35 @@ def read_annotation(path: Path) -> tuple[UInt8[np.ndarray, "h w"], frozenset[int
     return mask, frozenset(values - {0, UNKNOWN}) if image.mode == "P" else frozenset()
 
 
+def listed_scenes(root: Path, scene_list: str | None) -> tuple[list[str], str | None]:
+    """Scenes of a list below `root`, and its name; nothing and None where none is named and no `val.txt` is there.
+
+    Raises:
+        ValueError: the list is missing, no text or empty.
+    """
+    found = [scene_list] if scene_list else [name for name in _LISTS if (root / name).is_file()]
+    if not found:
+        return [], None
+    listing = root / found[0]
+    try:
+        lines = listing.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{listing} cannot be read as a list of scenes: {error}; name another list") from None
+    names = dict.fromkeys(_scene_of(line.split()[0]) for line in lines if line.strip())
+    if not names:
+        raise ValueError(f"{listing} names no scenes; name another list")
+    return list(names), found[0]
+
+
+def annotation_files(folder: Path, scene: str) -> dict[str, Path]:
+    """Annotations of a scene by the name of their frame, in order; empty without a folder.
+
+    Raises:
+        BadSceneError: the name is none of a folder in `folder`.
+    """
+    return {path.stem: path for path in _pictures(folder / _checked(scene), _MASK_SUFFIXES)}
+
+
 class DavisReader:
     """Reads the scenes of one list.
 
@@ -82,20 +111,12 @@ class DavisReader:
         self.names = self._listed(scene_list)
 
     def _listed(self, scene_list: str | None) -> list[str]:
-        found = [scene_list] if scene_list else [name for name in _LISTS if (self.folder / name).is_file()]
-        if not found:
-            self.notes.append(f"there is no list of scenes; all of {self._frames.relative_to(self.folder)} are taken")
-            return sorted(path.name for path in self._frames.iterdir() if path.is_dir() and path.name[0] != ".")
-        listing = self.folder / found[0]
-        try:
-            lines = listing.read_text(encoding="utf-8-sig").splitlines()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ValueError(f"{listing} cannot be read as a list of scenes: {error}; set scene_list") from None
-        names = dict.fromkeys(_scene_of(line.split()[0]) for line in lines if line.strip())
-        if not names:
-            raise ValueError(f"{listing} names no scenes; set scene_list to another list")
-        self.notes.append(f"scenes are those of {found[0]}")
-        return list(names)
+        names, listing = listed_scenes(self.folder, scene_list)
+        if listing is not None:
+            self.notes.append(f"scenes are those of {listing}")
+            return names
+        self.notes.append(f"there is no list of scenes; all of {self._frames.relative_to(self.folder)} are taken")
+        return sorted(path.name for path in self._frames.iterdir() if path.is_dir() and path.name[0] != ".")
 
     def group(self, name: str) -> str:
         """Every scene has files of its own."""
@@ -166,7 +187,7 @@ class DavisReader:
         """Annotations by the name of their frame, which must be there."""
         if self._masks is None:
             return {}
-        found = {path.stem: path for path in _pictures(self._masks / _checked(name), _MASK_SUFFIXES)}
+        found = annotation_files(self._masks, name)
         strangers = sorted(set(found) - {path.stem for path in self._frame_files(name)})
         if strangers:
             raise BadSceneError(
