@@ -9,6 +9,7 @@ SHIPPED = (
     "Snakefile",
     "config/*.yaml",
     "config/schema.json",
+    "environment.yml",
     "profiles/default/config.yaml",
     "resources/demo-photos/*",
     "resources/demo-renderer/*",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,8 +17,8 @@ from wildrayzer.config import load_config
 
 MOST_BYTES = 30_000_000
 BUILT_FROM = (
-    "LICENSE", "MANIFEST.in", "README.md", "Snakefile", "config", "profiles", "pyproject.toml", "resources", "setup.py",
-    "slurm", "wildrayzer", "workflow",
+    "LICENSE", "MANIFEST.in", "README.md", "Snakefile", "config", "environment.yml", "profiles", "pyproject.toml",
+    "resources", "setup.py", "slurm", "wildrayzer", "workflow",
 )  # fmt: skip
 
 
@@ -70,6 +71,12 @@ def test_the_wheel_holds_what_the_repository_ships_and_nothing_else(wheel):
     }
     assert {"Snakefile", "resources/sources.yaml", "resources/demo-renderer/model.safetensors", "slurm/config.yaml",
             "config/paper.yaml", "config/schema.json", "profiles/default/config.yaml"} <= shipped  # fmt: skip
+    rules = [path for path in (ROOT / "workflow").rglob("*.smk") if path.is_file()]
+    named = {
+        (path.parent / word).resolve() for path in rules for word in re.findall(r'"(\.\./[^"]+)"', path.read_text())
+    }
+    assert ROOT / "environment.yml" in named
+    assert {str(path.relative_to(ROOT)) for path in named} <= shipped, "Snakemake reads every file that a rule names"
     assert not {name for name in shipped if name.startswith(("resources/container", "tests", "docs"))}
     assert "wildrayzer/py.typed" in names
     assert not [name for name in names if name.startswith("tests/")]

@@ -2,14 +2,17 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from wildrayzer.api.arrays import Renderings
+from wildrayzer.api.hub import fetch_checkpoint, push_checkpoint
 from wildrayzer.api.images import Pictures, read_pictures
 from wildrayzer.api.scene import Scene
 from wildrayzer.checkpoint import CheckpointManifest, load_checkpoint
+from wildrayzer.config.sections.features import is_hub_id
 from wildrayzer.evaluation.methods.unposed import observe_views
 from wildrayzer.io.shipped import BUNDLED_MODEL
 from wildrayzer.models import WildRayZer
@@ -112,6 +115,37 @@ class Model:
         scene = self.scene(images, inputs=inputs, frames=frames, backbone=backbone, force=force)
         return scene.render(threshold=threshold)
 
+    @classmethod
+    def from_pretrained(cls, source: str, **options: Any) -> "Model":
+        """`load`, under the name that other libraries have."""
+        return load(source, **options)
+
+    def push_to_hub(
+        self,
+        repository: str,
+        *,
+        licence: str,
+        private: bool = True,
+        notes: str | None = None,
+        token: str | None = None,
+    ) -> str:
+        """Upload the checkpoint with a model card; see `wildrayzer.api.hub.push_checkpoint`.
+
+        Args:
+            repository: OWNER/NAME; made when it is missing.
+            licence: of the weights, as the hub names licences: `apache-2.0`, `cc-by-nc-sa-4.0`, ….
+            private: whether a new repository is private.
+            notes: text for the card.
+            token: with write access; None takes HF_TOKEN or that of `hf auth login`.
+
+        Returns:
+            The commit: a revision to pin.
+
+        Raises:
+            ValueError: no access, or a repository that holds something else.
+        """
+        return push_checkpoint(self.folder, repository, licence=licence, private=private, notes=notes, token=token)
+
     def _backbone(self, options: RenderOptions) -> tuple[FeatureBackbone | None, str | None]:
         """`head_backbone`, loaded only once."""
         key = options.backbone, options.force
@@ -120,19 +154,33 @@ class Model:
         return self._backbones[key]
 
 
-def load(source: str | os.PathLike[str] | None = None, *, device: str = "auto") -> Model:
+def load(
+    source: str | os.PathLike[str] | None = None,
+    *,
+    device: str = "auto",
+    revision: str | None = None,
+    token: str | None = None,
+    local_files_only: bool = False,
+) -> Model:
     """Load a checkpoint for rendering.
 
     Args:
-        source: folder of a checkpoint in our format, such as `results/demo/round1/joint/checkpoint`; None loads the
-            bundled renderer of the demo.
+        source: folder of a checkpoint in our format, such as `results/demo/round1/joint/checkpoint`; or OWNER/NAME on
+            the Hugging Face hub, if there is no folder of this name. None loads the bundled renderer of the demo.
         device: `cpu`, `cuda`, or `auto`: CUDA if there is a device.
+        revision: branch, tag or commit of the hub; a full commit that is in the hub's cache needs no connection.
+        token: of the hub; None takes HF_TOKEN or that of `hf auth login`.
+        local_files_only: take what is in the hub's cache, without a connection.
 
     Raises:
-        ValueError: no checkpoint, a damaged one, or no such device.
+        ValueError: no checkpoint, a damaged one, or no such device; for the hub, see `wildrayzer.api.hub`.
     """
     keep_float32()
-    folder = BUNDLED_MODEL if source is None else Path(source)
     where = pick_device(device)
+    folder = BUNDLED_MODEL if source is None else Path(source)
+    if not folder.exists() and is_hub_id(str(source)):
+        folder = fetch_checkpoint(str(source), revision=revision, token=token, local_files_only=local_files_only)
+    elif revision is not None:
+        raise ValueError(f"{folder} is a folder and has no revision {revision!r}; leave revision out")
     network, manifest = load_checkpoint(folder, device=where)
     return Model(network, manifest, folder, where)

@@ -64,7 +64,12 @@ def fetch_repository(source: Source, folder: str | Path, *, patience: Patience |
     for file in missing:  # one of the right name that is wrong would be taken for done
         (folder / file.path).unlink(missing_ok=True)
     names = [glob.escape(file.path) for file in missing]  # `[1]` in a name is no pattern
-    options: dict[str, Any] = {"repo_type": hub.type, "revision": commit, "local_dir": folder, "endpoint": _endpoint()}
+    options: dict[str, Any] = {
+        "repo_type": hub.type,
+        "revision": commit,
+        "local_dir": folder,
+        "endpoint": hub_endpoint(),
+    }
     if missing:
         with writing(folder, purpose=hub.repository):
             _insist(lambda: snapshot_download(hub.repository, allow_patterns=names, **options), source, patience)
@@ -81,7 +86,7 @@ def check_access(source: Source) -> str | None:
     from huggingface_hub import HfApi
 
     assert source.hub is not None
-    hub, api = source.hub, HfApi(endpoint=_endpoint())
+    hub, api = source.hub, HfApi(endpoint=hub_endpoint())
     try:
         _insist(lambda: api.auth_check(hub.repository, repo_type=hub.type), source, Patience(tries=1))
     except DownloadError as error:
@@ -89,8 +94,8 @@ def check_access(source: Source) -> str | None:
     return None
 
 
-def _endpoint() -> str | None:
-    """Read at each call: the library's own constant is frozen at import."""
+def hub_endpoint() -> str | None:
+    """HF_ENDPOINT, read at each call: the library's own constant is frozen at import. None if it is not set."""
     return os.environ.get("HF_ENDPOINT") or None
 
 
@@ -98,7 +103,7 @@ def _listing(hub: HubRepository, revision: str | None) -> tuple[str, list[HubFil
     from huggingface_hub import HfApi
     from huggingface_hub.hf_api import RepoFile
 
-    api = HfApi(endpoint=_endpoint())
+    api = HfApi(endpoint=hub_endpoint())
     commit = api.repo_info(hub.repository, repo_type=hub.type, revision=revision).sha
     entries = api.list_repo_tree(hub.repository, repo_type=hub.type, revision=commit, recursive=True)
     files = [

@@ -12,7 +12,7 @@ import torch
 
 from wildrayzer.checkpoint import read_manifest, save_checkpoint
 from wildrayzer.data.frame_store.store import FrameStore
-from wildrayzer.io.files import write_bytes_atomic
+from wildrayzer.io.files import read_json, write_bytes_atomic
 from wildrayzer.losses import build_perceptual
 from wildrayzer.models import WildRayZer
 from wildrayzer.models.transformer import compile_blocks
@@ -132,6 +132,24 @@ def _validation(job: TrainingJob, model: WildRayZer, world: World) -> partial[di
     return partial(check, model)
 
 
+def _data_sets(job: TrainingJob) -> list[dict[str, Any]]:
+    """What the job trained on, for the manifest: splits, their sizes and digests, and where they come from."""
+    found = []
+    for path in filter(None, (job.static_store, job.dynamic_store if job.uses_dynamic else None)):
+        store, report = FrameStore(path), Path(path).with_suffix(".report.json")
+        origin = read_json(report) if report.is_file() else {}
+        found.append(
+            {
+                "split": Path(path).stem,
+                "clips": len(store),
+                "frames": store.num_frames,
+                "digest": store.digest,
+                **{name: origin[name] for name in ("layout", "path") if name in origin},
+            }
+        )
+    return found
+
+
 def _write_outputs(
     job: TrainingJob,
     model: WildRayZer,
@@ -166,6 +184,7 @@ def _write_outputs(
             "perceptual": perceptual,
             "rounding": rounding,
             "deviations": list(job.model.deviations),
+            "data": _data_sets(job),
             "summary": summary,
         },
         dtype=torch.bfloat16 if job.stage.precision == "bfloat16" else None,
