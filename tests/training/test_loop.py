@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from wildrayzer.checkpoint import read_manifest
 from wildrayzer.config import CropPretextConfig, load_config
+from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.models import attention
 from wildrayzer.stages.prepare import make_embedded, prepare_split
 from wildrayzer.stages.train import train
@@ -92,6 +93,12 @@ def test_killed_and_resumed_run_ends_bit_identical(stores, tmp_path):
     assert losses(straight) == losses(broken)
     manifest = json.loads((broken / "checkpoint" / "manifest.json").read_text())
     assert manifest["extra"]["summary"]["resumed_from"] == 2
+    (data,) = manifest["extra"]["data"]
+    store = FrameStore(slow.static_store)
+    assert data == {
+        "split": "static_train", "clips": len(store), "frames": store.num_frames, "digest": store.digest,
+        "layout": "embedded",
+    }  # fmt: skip
 
 
 def stopped_at_half(stores, folder):

@@ -133,11 +133,16 @@ def _validation(job: TrainingJob, model: WildRayZer, world: World) -> partial[di
 
 
 def _data_sets(job: TrainingJob) -> list[dict[str, Any]]:
-    """What the job trained on, for the manifest: splits, their sizes and digests, and where they come from."""
+    """What the job trained on, for the manifest: splits, their sizes and digests, and where they come from.
+
+    Absolute paths are left out: manifests are uploaded to hubs.
+    """
     found = []
     for path in filter(None, (job.static_store, job.dynamic_store if job.uses_dynamic else None)):
         store, report = FrameStore(path), Path(path).with_suffix(".report.json")
         origin = read_json(report) if report.is_file() else {}
+        if Path(origin.get("path", "")).is_absolute():
+            del origin["path"]
         found.append(
             {
                 "split": Path(path).stem,
