@@ -52,32 +52,35 @@ def fetch_checkpoint(
         "endpoint": hub_endpoint(),
         "allow_patterns": sorted(_OURS),
     }
-    pinned = bool(revision and _COMMIT.fullmatch(revision))
-    local = local_files_only or huggingface_hub.constants.HF_HUB_OFFLINE
-    if local or pinned:
-        folder = _cached(repository, where)
-        if folder:
-            return _checked(folder, repository)
-    if local:
-        raise ValueError(
-            f"{_named(repository, revision)} is not in the hub's cache on this machine; load it once with a connection"
-        )
+    pinned = revision is not None and _COMMIT.fullmatch(revision) is not None
+    offline = local_files_only or huggingface_hub.constants.HF_HUB_OFFLINE
+    if pinned and (folder := _cached(repository, where)):
+        return _checked(folder, repository)
     with _explained(repository, revision, token):
-        try:
-            names = [one.rfilename for one in api.model_info(repository, revision=revision).siblings or []]
-        except huggingface_hub.errors.HTTPError as error:
-            if getattr(error, "response", None) is not None:
-                raise
-            folder = _cached(repository, where)
-            if folder is None:
-                raise ValueError(
-                    f"the hub cannot be reached ({type(error).__name__}), and {_named(repository, revision)} is not in "
-                    "its cache on this machine; load it once with a connection"
-                ) from None
-            logger.warning("the hub cannot be reached; %s is taken from its cache", _named(repository, revision))
-            return _checked(folder, repository)
-        _check_names(api, repository, revision, names)
-        return _checked(Path(huggingface_hub.snapshot_download(repository, **where)), repository)
+        names = None if offline else _listed(api, repository, revision)
+        if names is not None:
+            _check_names(api, repository, revision, names)
+            return _checked(Path(huggingface_hub.snapshot_download(repository, **where)), repository)
+        folder = _cached(repository, where)
+    if folder is None:
+        raise ValueError(
+            f"{_named(repository, revision)} is not in the hub's cache on this machine, and the hub "
+            f"{'was not to be asked' if offline else 'cannot be reached'}; load it once with a connection"
+        )
+    return _checked(folder, repository)
+
+
+def _listed(api: Any, repository: str, revision: str | None) -> list[str] | None:
+    """Names of the files of a repository; None if the hub cannot be reached."""
+    from huggingface_hub import errors
+
+    try:
+        return [one.rfilename for one in api.model_info(repository, revision=revision).siblings or []]
+    except errors.HTTPError as error:
+        if getattr(error, "response", None) is not None:
+            raise
+        logger.warning("the hub cannot be reached (%s); looking for %s in its cache", type(error).__name__, repository)
+        return None
 
 
 def push_checkpoint(
