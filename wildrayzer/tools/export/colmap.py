@@ -64,7 +64,7 @@ def _pose(c2w: Float[np.ndarray, "4 4"]) -> Float[np.ndarray, "7"]:
     """World-to-camera as QW QX QY QZ TX TY TZ, QW not negative."""
     rotation = Rotation.from_matrix(c2w[:3, :3]).inv()
     quaternion = rotation.as_quat(canonical=True)[[3, 0, 1, 2]]
-    return np.concatenate([quaternion, -rotation.apply(c2w[:3, 3])])
+    return np.concatenate([quaternion, -rotation.apply(c2w[:3, 3])]) + 0.0  # no -0.0
 
 
 def _numbers(values: np.ndarray) -> str:
