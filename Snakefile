@@ -17,7 +17,12 @@ include: "workflow/rules/targets.smk"
 include: "workflow/rules/sources_common.smk"
 include: "workflow/rules/sources.smk"
 include: "workflow/rules/frames.smk"
-include: "workflow/rules/pretrain.smk"
+
+
+# A run without training clips only scores what comes from elsewhere.
+if CFG.trains:
+
+    include: "workflow/rules/pretrain.smk"
 
 
 # A run of the static renderer alone (model.motion_head: null) ends after pretraining and scores.
@@ -33,6 +38,7 @@ if CFG.learns_motion:
 
 
 include: "workflow/rules/benchmark_common.smk"
+include: "workflow/rules/released.smk"
 include: "workflow/rules/benchmark.smk"
 include: "workflow/rules/benchmark_masks.smk"
 include: "workflow/rules/ablations.smk"
@@ -54,6 +60,7 @@ localrules:
     scores,
     evaluation_index,
     benchmark_tables,
+    released_table,
     ablations,
     report,
 
@@ -62,7 +69,7 @@ rule all:
     default_target: True
     input:
         tables(),
-        RUN.report,
+        [RUN.report] if CFG.trains else [],
 
 
 rule frames:
@@ -72,7 +79,7 @@ rule frames:
 
 rule pretrain:
     input:
-        RUN.checkpoint("pretrain"),
+        RUN.checkpoint("pretrain") if CFG.trains else [],
 
 
 rule residuals:
@@ -122,6 +129,11 @@ rule evaluation_index:
 rule benchmark_tables:
     input:
         tables(),
+
+
+rule released_table:
+    input:
+        tables() if CFG.released else [],
 
 
 rule ablations:

@@ -11,11 +11,15 @@ from wildrayzer.config.sections.stages import StageConfig
 def check_motion(
     model: ModelConfig, data: DataConfig, benchmark: BenchmarkConfig, *, ablations: Collection[str]
 ) -> None:
-    """A run with motion head has dynamic clips and predicts its cameras; one without ends after pretraining and scores.
+    """A run with motion head has dynamic clips and predicts its cameras; one without ends after pretraining and scores;
+    one without training clips only scores what comes from elsewhere.
 
     Raises:
         ValueError: it is not so, or something needs masks that the run does not make; names the option.
     """
+    if data.static_train is None:
+        _check_scores_only(data, benchmark, ablations=ablations)
+        return
     if model.motion_head is not None:
         if data.dynamic_train is None:
             raise ValueError(
@@ -49,6 +53,22 @@ def check_motion(
             raise ValueError(f"{option} needs the stages after pretraining, but model.motion_head is null; drop it")
 
 
+def _check_scores_only(data: DataConfig, benchmark: BenchmarkConfig, *, ablations: Collection[str]) -> None:
+    own = [row for row in benchmark.methods if row not in ("nearest", "blend")]
+    for option, content in (
+        ("data.dynamic_train", data.dynamic_train),
+        (f"benchmark.methods: {', '.join(own)}", own),
+        ("benchmark.masks", benchmark.masks),
+        ("benchmark.ablations", benchmark.ablations),
+        ("ablations", ablations),
+    ):
+        if content:
+            raise ValueError(
+                f"{option} needs a renderer of this run, but data.static_train is missing; name a static split with "
+                "purpose: train, or drop it to score only what comes from elsewhere"
+            )
+
+
 def check_cameras(
     model: ModelConfig, data: DataConfig, benchmark: BenchmarkConfig, stages: Mapping[str, StageConfig | None]
 ) -> None:
@@ -64,14 +84,14 @@ def check_cameras(
                 f"run's is {model.renderer_row}. Name a checkpoint of such a run under benchmark.checkpoints.{row}"
             )
     needs: list[tuple[str, str]] = []
-    if model.cameras == "given":
+    if model.cameras == "given" and data.static_train is not None:
         option = "model.cameras: given" if model.kind == "wildrayzer" else f"model.kind: {model.kind}"
         needs = [(option, split) for split in (data.static_train, *data.of(purpose="test"))]
         pretrain = stages["pretrain"]
         if pretrain is not None and pretrain.crop_pretext.steps:
             raise ValueError(f"pretrain.crop_pretext warms up the pose head, which {option} leaves out; set steps: 0")
     for name, stage in stages.items():
-        if stage is None:
+        if stage is None or data.static_train is None:
             continue
         drawn = [("views", stage.views, data.static_train)]
         if stage.dynamic_share and data.dynamic_train is not None:

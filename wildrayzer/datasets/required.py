@@ -48,12 +48,14 @@ def needs(config: RunConfig) -> Iterator[Need]:
         yield Need("data.coco.images", coco.images, "folder")
     if config.features.backbone == "dinov3" and not is_hub_id(config.features.weights):
         yield Need("features.weights", config.features.weights, "huggingface")
-    if config.perceptual.kind == "vgg19" and config.perceptual.weights is not None:
+    if config.trains and config.perceptual.kind == "vgg19" and config.perceptual.weights is not None:
         yield Need("perceptual.weights", config.perceptual.weights, "file")
     if config.benchmark.lpips_weights is not None:
         yield Need("benchmark.lpips_weights", config.benchmark.lpips_weights, "file")
     if config.pretrained is not None:
         yield Need("pretrained", config.pretrained, "folder")
+    if config.released is not None:
+        yield Need("released.file", config.released.file, "file")
     yield from _of_benchmark(config)
 
 
@@ -61,6 +63,8 @@ def _of_benchmark(config: RunConfig) -> Iterator[Need]:
     """Frozen indices, and results of other tools; `{inputs}` in a path is replaced by each number of input views."""
     section = config.benchmark
     for row, checkpoint in section.checkpoints.items():
+        if checkpoint.path == config.imported:
+            continue  # a job of the run makes it
         yield Need(f"benchmark.checkpoints.{row}.path", checkpoint.path, "folder")
     for name in dict.fromkeys([*section.index, *section.sets]):
         own = section.set_of(name)

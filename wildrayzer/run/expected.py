@@ -19,7 +19,7 @@ MASK_STAGES = ("residuals", "pseudo_masks", "refine")
 def training_runs(config: RunConfig) -> list[tuple[str, int | None]]:
     """(stage, round) of every training stage of a run, in order; pretraining has no round."""
     if not config.learns_motion:
-        return [("pretrain", None)]
+        return [("pretrain", None)] if config.trains else []
     stages = ["distill", *(["masked"] if config.masked else []), "joint"]
     last = [("unmasked", config.rounds)] if "unmasked" in config.benchmark.methods else []
     return [("pretrain", None), *((s, n) for n in range(1, config.rounds + 1) for s in stages), *last]
@@ -118,10 +118,10 @@ class ExpectedScores:
 
     def input_mask_jobs(self) -> list[tuple[str, str]]:
         """(name, split) of masks of input views: motion heads, co-segmentation, masks from files."""
-        if not self.config.learns_motion:
+        if self.config.trains and not self.config.learns_motion:
             return []
         benchmark = self.config.benchmark
-        heads = [stage for stage in ("distill", "joint") if self.layout.makes(stage)]
+        heads = [stage for stage in ("distill", "joint") if self.config.trains and self.layout.makes(stage)]
         if self.ablation is None:
             heads += [name for name, one in benchmark.checkpoints.items() if one.gate == "own"]
             heads += ["coseg"] * ("static_coseg" in benchmark.methods)
@@ -149,6 +149,10 @@ class ExpectedScores:
             *(self.layout.mask_scores(*job) for job in self.mask_jobs()),
             *(self.layout.head_scores(*job) for job in self.input_mask_jobs()),
         ]
+
+    def health_scores(self) -> list[str]:
+        """Scores of the static renderer's cameras, if the run has one."""
+        return [self.layout.renderer_scores] if self.config.trains else []
 
     def files(self) -> list[str]:
         """All score files that go into tables."""

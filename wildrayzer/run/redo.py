@@ -30,7 +30,7 @@ _RULES = {
     "refine_masks": "refine", "refine_part": "refine",
     "train_distill": "distill", "train_masked": "masked", "train_joint": "joint", "train_unmasked": "unmasked",
     "score_views": "scores", "score_masks": "scores", "score_input_masks": "scores", "score_renderer": "scores",
-    "write_index": "scores", "write_tables": "benchmark_tables", "write_report": "report",
+    "import_released": "scores", "write_index": "scores", "write_tables": "benchmark_tables", "write_report": "report",
 }  # fmt: skip
 """Stage of every rule that computes something."""
 

@@ -28,11 +28,11 @@ rule score_views:
         inputs=r"\d+",
     conda:
         "../../environment.yml"
-    threads: 1
+    threads: scoring_threads()
     resources:
         **gpu_resources(1),
-        mem_mb=16_000 if CFG.compute.gpus else 2_000,
-        runtime=240,
+        mem_mb=scoring_memory(),
+        runtime=240 if CFG.trains else 1_440,
         nodes=1,
     params:
         benchmark=lambda wildcards: deciding_options(

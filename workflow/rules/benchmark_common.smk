@@ -54,6 +54,18 @@ def inputs_of_masks(name, split):
     return CFG.benchmark.inputs_of(split, name)[0]
 
 
+def scoring_threads():
+    """CPU threads of a job that renders and scores. Without training there are few such jobs, of large networks."""
+    return 1 if CFG.trains else CFG.compute.threads
+
+
+def scoring_memory():
+    """Memory of such a job in MB; without training it may hold a large backbone in float32."""
+    if not CFG.trains and CFG.features.backbone == "dinov3":
+        return 40_000
+    return 16_000 if CFG.compute.gpus else 2_000
+
+
 def twin_store_of(name):
     """Frames of the clips that share the camera paths of a set's split, if it has such a twin."""
     twin = CFG.data.twin_of(CFG.benchmark.set_of(name).split)

@@ -57,11 +57,11 @@ rule score_input_masks:
         ),
     conda:
         "../../environment.yml"
-    threads: 1
+    threads: scoring_threads()
     resources:
         **gpu_resources(1),
-        mem_mb=16_000 if CFG.compute.gpus else 2_000,
-        runtime=120,
+        mem_mb=scoring_memory(),
+        runtime=120 if CFG.trains else 1_440,
         nodes=1,
     params:
         benchmark=lambda wildcards: deciding_options(
@@ -79,7 +79,7 @@ rule score_input_masks:
         "../scripts/score_input_masks.py"
 
 
-if RUN.makes("pretrain"):
+if RUN.makes("pretrain") and CFG.trains:
     if not CFG.data.of(role="static", purpose="test"):
         raise WorkflowError(
             "data.splits: no split has role: static and purpose: test; the renderer's cameras are scored on one, add it"

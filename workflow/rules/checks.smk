@@ -7,6 +7,7 @@ from wildrayzer.tools.cluster.resources import (
 )
 from wildrayzer.tools.cluster.leftover_jobs import cancel_left_over
 from wildrayzer.run.origins import foreign_caches
+from wildrayzer.datasets.check import check_run
 from wildrayzer.run.redo import refusals, repeated_jobs, report_lines
 
 
@@ -44,12 +45,24 @@ def check_arrays():
     ]
 
 
+def check_public_files():
+    """Public files that the comparison with published figures lacks, each with what to do and what to accept where."""
+    if CFG.released is None:
+        return []
+    missed = [finding for finding in check_run(CFG, TABLE) if finding.state == "miss"]
+    return [f"{one.option} = {one.what}: {one.found}; {one.fix}" for one in missed]
+
+
 # Hooks run only in the main process, while the working directory is locked, and never in a dry run.
 onstart:
     on_slurm = workflow.executor_plugin.name == "slurm"
     try:
         again = repeated_jobs(workflow.dag)
-        faults = check_origins() + refusals(again, redo=config.get("redo"))
+        faults = (
+            check_public_files()
+            + check_origins()
+            + refusals(again, redo=config.get("redo"))
+        )
         faults += check_arrays() + check_cluster() if on_slurm else []
         if not faults:
             for line in report_lines(again):

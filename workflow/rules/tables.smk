@@ -4,7 +4,7 @@
 rule write_tables:
     input:
         scores=table_scores(),
-        health=RUN.renderer_scores,
+        health=SCORES.health_scores(),
         windows=drawn_windows(),
     output:
         markdown=report(

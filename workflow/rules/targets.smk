@@ -32,7 +32,7 @@ def table_scores():
 
 def scores():
     """All score files, and pictures of what cannot be scored."""
-    return [*table_scores(), *SCORES.pictures(), RUN.renderer_scores]
+    return [*table_scores(), *SCORES.pictures(), *SCORES.health_scores()]
 
 
 def index_file_of(name, inputs):

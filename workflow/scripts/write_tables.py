@@ -13,7 +13,7 @@ with workflow_job(snakemake):
     tables = load_tables(
         scores,
         [str(Path(path).with_suffix(".json")) for path in scores],
-        [snakemake.input.health],
+        list(snakemake.input.health),
         TableContext.from_config(completed(snakemake.params.config, expected_scores(snakemake.config)[0])),
     )
     write_tables(tables, Path(snakemake.output[0]).parent)

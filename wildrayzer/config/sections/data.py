@@ -179,8 +179,9 @@ class DataConfig(Section):
     """Table of sources; null takes the repository's resources/sources.yaml."""
     splits: dict[str, SplitConfig]
     """Splits by name, of letters, digits, spaces and `_`, `.`, `-`: names of files and in the workflow's patterns."""
-    static_train: str
-    """Split for pretraining and for the static half of later stages."""
+    static_train: str | None = None
+    """Split for pretraining and for the static half of later stages; null in a run that trains nothing and only scores
+    checkpoints, masks and renderings from elsewhere."""
     dynamic_train: str | None = None
     """Split whose pseudo-masks are made and learned; null in a run of the static renderer alone
     (`model.motion_head: null`)."""

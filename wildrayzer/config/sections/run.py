@@ -13,6 +13,7 @@ from wildrayzer.config.sections.features import FeaturesConfig, PerceptualConfig
 from wildrayzer.config.sections.masks import PseudoMasksConfig, RefineConfig, ResidualsConfig
 from wildrayzer.config.sections.model import ModelConfig
 from wildrayzer.config.sections.paste import PasteConfig
+from wildrayzer.config.sections.released import ReleasedConfig
 from wildrayzer.config.sections.stages import (
     TRAINING_STAGES,
     DistillConfig,
@@ -68,6 +69,8 @@ class RunConfig(Section):
     """Copy-paste augmentation."""
     benchmark: BenchmarkConfig = BenchmarkConfig()
     """Scoring and tables."""
+    released: ReleasedConfig | None = None
+    """A public checkpoint to compare with its published figures."""
     watch: WatchConfig = WatchConfig()
     """Where training metrics go, and health checks."""
     ablations: dict[str, AblationConfig] = Field(default_factory=dict)
@@ -114,6 +117,8 @@ class RunConfig(Section):
         for name in benchmark.sets:
             if name in splits:
                 raise ValueError(f"benchmark.sets.{name} has the name of a split; rename the set")
+        if self.released is not None and self.released.row not in benchmark.checkpoints:
+            raise ValueError(f"released.row = {self.released.row!r} is no entry of benchmark.checkpoints; add it there")
         for name in benchmark.ablations:
             if name not in {**BUILT_IN, **self.ablations}:
                 raise ValueError(
@@ -124,7 +129,7 @@ class RunConfig(Section):
             count for name in (*self.data.of(purpose="test"), *benchmark.sets) for count in benchmark.inputs_of(name)
         }
         untrained = sorted(counts - set(self.pretrain.views.inputs))
-        if untrained and self.pretrained is None and not benchmark.force_inputs:
+        if untrained and self.trains and self.pretrained is None and not benchmark.force_inputs:
             raise ValueError(
                 f"benchmark.inputs: {untrained} input views are scored, but pretrain.views.inputs = "
                 f"{list(self.pretrain.views.inputs)}; train with them, leave them out, or set benchmark.force_inputs: "
@@ -170,13 +175,25 @@ class RunConfig(Section):
         return self.compute.world_size
 
     @property
+    def trains(self) -> bool:
+        """Whether the run trains anything; one without `data.static_train` only scores what comes from elsewhere."""
+        return self.data.static_train is not None
+
+    @property
     def learns_motion(self) -> bool:
-        """Whether the run has stages after pretraining; one without motion head trains the static renderer alone."""
-        return self.model.motion_head is not None
+        """Whether the run has stages after pretraining; one without motion head trains only the static renderer."""
+        return self.trains and self.model.motion_head is not None
+
+    @property
+    def imported(self) -> str | None:
+        """Checkpoint folder that the public checkpoint is imported to; None without one."""
+        return None if self.released is None else self.benchmark.checkpoints[self.released.row].path
 
     @property
     def training_stages(self) -> tuple[str, ...]:
         """Names of the training stages that the run has, if they are not null."""
+        if not self.trains:
+            return ()
         return TRAINING_STAGES if self.learns_motion else TRAINING_STAGES[:1]
 
     def stage(self, name: str) -> StageConfig | None:

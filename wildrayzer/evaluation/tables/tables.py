@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from wildrayzer.config.sections.released import ReleasedConfig
 from wildrayzer.config.sections.run import RunConfig
 from wildrayzer.config.variants import ablations_of
 from wildrayzer.datasets.table import load_table
@@ -16,6 +17,7 @@ from wildrayzer.evaluation.tables.claims import Finding, check_claims
 from wildrayzer.evaluation.tables.notes import DAVIS_METRICS
 from wildrayzer.evaluation.tables.paper import ablation_table, paper_table
 from wildrayzer.evaluation.tables.protocols import RELEASE_REGION, protocol_table, table_head
+from wildrayzer.evaluation.tables.released import released_table
 from wildrayzer.evaluation.tables.rows import (
     FIELDS,
     MASK_METHODS,
@@ -54,18 +56,22 @@ class TableContext:
     """Sentences on the rows that a set cannot have, by set."""
     published: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
     """Published evaluation index of each set, by number of input views."""
+    released: ReleasedConfig | None = None
+    """A public checkpoint that is compared with its published figures."""
+    oracles: tuple[str, ...] = ()
+    """Rows of that checkpoint with the oracle gate."""
 
     @classmethod
     def from_config(cls, config: RunConfig) -> "TableContext":
         """The context of a configured run."""
-        features = config.features
+        features, checkpoints = config.features, config.benchmark.checkpoints
         splits = {name: name for name, split in config.data.splits.items() if split.purpose in ("test", "control")}
         sets = {**splits, **{name: one.split for name, one in config.benchmark.sets.items()}}
         return cls(
             run=config.name,
             backbone=(
                 "none"
-                if not config.learns_motion
+                if not (config.learns_motion or any(one.gate == "own" for one in checkpoints.values()))
                 else f"dinov3:{features.weights}"
                 if features.backbone == "dinov3"
                 else features.backbone
@@ -82,6 +88,10 @@ class TableContext:
             },
             left_out={name: rows_without_cameras(config, split) for name, split in sets.items()},
             published={name: _published(config, name, split) for name, split in sets.items()},
+            released=config.released,
+            oracles=tuple(
+                row for row, one in checkpoints.items() if one.gate == "true" and one.path == config.imported
+            ),
         )
 
 
@@ -159,6 +169,12 @@ def build_tables(
     common, dropped = intersect(scores)
     summary = summarise(common, resamples=context.resamples, seed=context.seed)
     tables: list[Table] = []
+    if context.released is not None:
+        compared = (
+            released_table(summary, split, kind=kind, released=context.released, oracles=context.oracles)
+            for split, kind in context.kinds.items()
+        )
+        tables += [table for table in compared if table is not None]
     for split in context.kinds:
         here = summary[summary["split"] == split]
         views = here[~here["region"].isin(["mask", RELEASE_REGION])]

@@ -31,6 +31,7 @@ RULES = {
     "unmasked": "unmasked",
     "write_tables": "tables",
     "write_index": "tables",
+    "import_released": "scores",
     "write_report": "tables",
 }
 """Stage of each rule's benchmark files; rules whose names begin with `score_` belong to `scores`."""

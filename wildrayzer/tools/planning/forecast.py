@@ -93,11 +93,13 @@ def cpu_rates(config: RunConfig, stages: list[PlannedStage]) -> Rates:
     for threads in sorted({stage.threads for stage in stages if stage.operations}):
         torch.set_num_threads(threads)
         product = matmul_rate(cpu_time=True)
-        share = min(1.0, measured_step_rate(config) / product)
+        # without training, a step would be timed for nothing: the share is that of the data sheets
+        share = min(1.0, measured_step_rate(config) / product) if config.trains else STATED_SHARE
         rates[threads] = product * share
+        reached = "a pretraining step reaches" if config.trains else "jobs are assumed to reach"
         lines.append(
-            f"{threads} CPU thread(s): matrix products {product / 1e9:.0f} GFLOP/s, of which a pretraining step "
-            f"reaches {share:.0%}; both measured on this machine, in CPU time"
+            f"{threads} CPU thread(s): matrix products {product / 1e9:.0f} GFLOP/s, of which {reached} {share:.0%}; "
+            "measured on this machine, in CPU time"
         )
     torch.set_num_threads(before)
     return Rates(None, rates, (*lines, *_shared_lines()))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from wildrayzer.config import RunConfig
+from wildrayzer.datasets.table import load_table
 from wildrayzer.models.cost.flops import Workload, model_cost, total
 from wildrayzer.run.expected import ExpectedScores
 from wildrayzer.run.row_specs import row_spec
@@ -82,7 +83,8 @@ def _refinement(config: RunConfig, splits: list[str], sizes: dict[str, SplitSize
 
 
 def score_stages(expected: ExpectedScores, sizes: dict[str, SplitSize]) -> Iterator[PlannedStage]:
-    """Scores of renderings and masks, tables and report; a clip counts as one window."""
+    """Scores of renderings and masks, tables and report; a clip counts as one window, as far as a published index has
+    that many."""
     config, benchmark, model = expected.config, expected.config.benchmark, expected.config.model
     backbone = backbone_sizes(config.features)
     operations: dict[str, float] = {}
@@ -90,7 +92,7 @@ def score_stages(expected: ExpectedScores, sizes: dict[str, SplitSize]) -> Itera
     views = [*expected.view_jobs(), *expected.view_jobs(pictures=True)]
     for row, name, inputs in views:
         own, spec = benchmark.set_of(name), row_spec(row, benchmark)
-        targets, windows = own.targets or benchmark.targets, sizes[own.split].clips
+        targets, windows = own.targets or benchmark.targets, _windows(config, name, inputs, sizes[own.split].clips)
         scored += windows * targets
         if spec.stage is None:
             continue
@@ -101,17 +103,36 @@ def score_stages(expected: ExpectedScores, sizes: dict[str, SplitSize]) -> Itera
             passes = 1 + (spec.gate == "own" and head is not None and head.cross_residual)
             features = backbone_cost(backbone, passes * work.head_views, model.grid**2).forward
             _add(operations, config.features.precision, windows * features)
-    jobs = len(views) + len(expected.mask_jobs()) + len(expected.input_mask_jobs()) + 1
+    for name, split in expected.input_mask_jobs():
+        if name in benchmark.checkpoints:
+            inputs = benchmark.inputs_of(split, name)[0]
+            windows = _windows(config, split, inputs, sizes[split].clips)
+            work = Workload(1, inputs, benchmark.targets, motion=True, gate_only=True, trains_renderer=False)
+            _add(operations, "float32", windows * total(model_cost(model, work)).forward)
+            if backbone is not None:
+                features = backbone_cost(backbone, inputs, model.grid**2).forward
+                _add(operations, config.features.precision, windows * features)
+    jobs = (config.released is not None) + len(views) + len(expected.mask_jobs()) + len(expected.input_mask_jobs())
+    jobs += len(expected.health_scores())
     yield PlannedStage(
         "scores",
         jobs=jobs,
         gpus=min(1, config.compute.gpus),
+        threads=1 if config.trains else config.compute.threads,
         operations=operations,
         core_seconds=core_seconds("scores", scored * model.image_size**2, jobs),
         disk=200.0 * scored,
     )
-    jobs = 2 + len(expected.drawn_windows())
+    jobs = 1 + config.trains + len(expected.drawn_windows())
     yield PlannedStage("tables", jobs=jobs, core_seconds=jobs * START_SECONDS, disk=5e6)
+
+
+def _windows(config: RunConfig, name: str, inputs: int, clips: int) -> int:
+    """Evaluation windows of a set: one per clip, or as many scenes as its index is published with."""
+    table, index = load_table(config.data.sources), config.benchmark.set_of(name).index_file(inputs)
+    at = None if index is None else table.at(index)
+    scenes = None if at is None else table.source(at[0]).parts[at[1]].scenes
+    return clips if scenes is None else min(clips, scenes)
 
 
 def _add(operations: dict[str, float], precision: str, count: float) -> None:
