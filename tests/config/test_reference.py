@@ -59,7 +59,7 @@ def test_every_option_is_in_the_reference():
         ("Views", "inputs", ["list of integers", "`[2]`", ""]),
         ("Benchmark", "inputs", ["list of integers", "`[2, 3, 4]`", ""]),
         ("Paste", "categories", ["list of texts", '`["animal", "vehicle", "person"]`', ""]),
-        ("Benchmark", "index", ["names, each with text or numbers, each with text", "`{}`", ""]),
+        ("Benchmark", "index", ["names, each with text or numbers, each with text, or null", "`{}`", ""]),
     ],
 )  # fmt: skip
 def test_rows_tell_type_default_and_range(section, option, expected):

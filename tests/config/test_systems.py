@@ -202,3 +202,34 @@ def test_the_demo_has_twins_and_what_is_no_twin_is_refused():
     ):
         with pytest.raises(ConfigError, match=message):
             parse_config(merged(DEMO, {"data": changes}))
+
+
+RELEASED = yaml.safe_load((ROOT / "config" / "released.yaml").read_text(encoding="utf-8"))
+
+
+def test_a_run_without_training_clips_scores_what_comes_from_elsewhere(tmp_path):
+    config = parse_config(RELEASED)
+    scores = expected(config)
+    assert (config.trains, training_runs(config), scores.health_scores(), scores.mask_jobs()) == (False, [], [], [])
+    assert [row for row, _, _ in scores.view_jobs()] == ["nearest", "blend", "released", "released_oracle"]
+    assert scores.input_mask_jobs() == [("released", "dre10k_test")]
+    assert set(to_fetch(config, load_table(), tmp_path)) == {
+        "dre10k", "dinov3_vit7b16", "vgg16", "wildrayzer", "index_dre10k",
+    }  # fmt: skip
+    sizes = split_sizes(config, RunLayout("released", str(tmp_path)))
+    assert [(stage.name, stage.jobs) for stage in planned_stages(config, sizes)] == [
+        ("frames", 1), ("scores", 6), ("tables", 1),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"benchmark": {"methods": ["nearest", "joint"]}}, r"benchmark\.methods: joint needs a renderer of this run"),
+        ({"benchmark": {"masks": {"sav": {"folders": {"dre10k_test": "x"}}}}}, r"benchmark\.masks needs a renderer"),
+        ({"released": {"row": "theirs"}}, r"released\.row = 'theirs' is no entry of benchmark\.checkpoints"),
+    ],
+)
+def test_what_needs_training_is_refused_in_a_run_without_it(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        parse_config(merged(RELEASED, changes))

@@ -1,4 +1,4 @@
-"""The target `released_table`: on stand-ins in the layouts of the public files, served on loopback; and its refusals."""
+"""The target `released_table`: on stand-ins in the layouts of the public files, served on loopback; its refusals."""
 
 import io
 import json
@@ -21,6 +21,7 @@ from wildrayzer.config import ModelConfig, load_config
 from wildrayzer.config.sections.model import MotionHeadConfig
 from wildrayzer.datasets.check import check_run
 from wildrayzer.datasets.table import load_table
+from wildrayzer.released.keys import CONSTANTS
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "config" / "released.yaml"
@@ -78,7 +79,8 @@ def checkpoint() -> bytes:
     config = ModelConfig(image_size=32, width=96, head_width=8, camera_blocks=1, scene_blocks=1, decoder_blocks=1,
                          scene_tokens=2, motion_head=head)  # fmt: skip
     stream = io.BytesIO()
-    torch.save({"model": released_state(released_shapes(config), 4)}, stream)
+    shapes = released_shapes(config) | dict.fromkeys(CONSTANTS, (1, 3, 1, 1))
+    torch.save({"model": released_state(shapes, 4)}, stream)
     return stream.getvalue()
 
 

@@ -118,10 +118,10 @@ class BenchmarkConfig(Section):
     """Least distance of the end frames in an evaluation window drawn without an index file."""
     max_distance: int | None = Field(None, ge=1)
     """Largest distance of the end frames in such a window; null takes clips as long as they are."""
-    index: dict[str, IndexFiles] = Field(default_factory=dict)
+    index: dict[str, IndexFiles | None] = Field(default_factory=dict)
     """Frozen index file for a split: {scene: {"context": [...], "target": [...]} or null}; `{inputs}` in its path
     stands for the number of input views. Or a file for each number, such as {2: FILE}; for other numbers windows are
-    drawn."""
+    drawn, and for all with null."""
     intersect_index: bool = False
     """Score the scenes that an index file and its split share. Off: scenes that the split lacks, and clips shorter than
     the file asks, are an error."""

@@ -1,7 +1,7 @@
 """Under which protocol a figure was measured: the head of every table, and the protocols side by side. Needs no torch.
 
 `paper`: the paper's region, by the set's masks or clean frames. `release`: the whole frame against the recorded one, as
-the public release computes by default (docs/benchmarks.md#protocols). Both measure the same renderings.
+the public release computes by default (docs/why-your-number-differs.md). Both measure the same renderings.
 """
 
 from collections.abc import Mapping, Sequence
