@@ -149,6 +149,8 @@ def print_tables(tables: Tables, console: Console | None = None) -> None:
 def summary_lines(shown: RunHighlights, config: RunConfig) -> list[str]:
     """What a run has shown, as sentences: its figures with their controls, and what did not hold."""
     what = "A renderer learned from clips in which nothing moves"
+    if not config.trains:
+        what = "Nothing was trained; checkpoints and renderings from elsewhere were scored"
     if config.learns_motion:
         what += "; what it fails to render marked what moves; a second renderer leaves that out"
     failed = "; ".join(shown.verdicts.failed[:_LISTED])
