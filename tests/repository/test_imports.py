@@ -38,3 +38,8 @@ def test_features_are_imported_without_transformers():
 def test_a_checkpoint_is_read_without_torchs_compiler():
     code = "from wildrayzer.checkpoint import load_checkpoint; load_checkpoint('resources/demo-renderer')"
     assert imported(code, ("torch", "torch._dynamo")) == "torch"
+
+
+def test_a_checkpoint_is_rendered_without_torchs_compiler():
+    code = "import wildrayzer as wr; wr.load().scene('resources/demo-photos').render()"
+    assert imported(code, ("torch", "torch._dynamo", "transformers", "pandas", "huggingface_hub")) == "torch"

@@ -1,6 +1,5 @@
 """Smooth camera paths through given cameras, for video."""
 
-import roma
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -17,6 +16,8 @@ def interpolate_cameras(cameras: Cameras, frames: int) -> Cameras:
     Raises:
         ValueError: fewer than two cameras or fewer than two frames.
     """
+    import roma  # here, since it loads torch's compiler, which takes a second
+
     views = cameras.c2w.shape[1]
     if views < 2 or frames < 2:
         raise ValueError(
