@@ -8,7 +8,6 @@ import numpy as np
 
 from wildrayzer.data.readers.base import BadSceneError
 from wildrayzer.data.readers.pixels import decode_file, read_numbers
-from wildrayzer.evaluation.methods.unposed import passes
 from wildrayzer.images import UNKNOWN
 from wildrayzer.io.digests import digest_json
 from wildrayzer.io.files import read_json
@@ -96,13 +95,13 @@ def _common_frame(about: dict[str, Any], path: Path) -> list[list[list[float]]]:
         ValueError: views of several passes without a similarity between them.
     """
     views = about["views"]
-    inputs = [number for number, view in enumerate(views) if view["input"]]
-    if len(passes(len(views), inputs, about["targets"])) == 1:
+    inputs = sum(view["input"] for view in views)
+    # A pass takes as many other views as in training, or all of them.
+    if about["targets"] is None or len(views) - inputs <= about["targets"]:
         return [view["c2w"] for view in views]
     if all(view.get("c2w_common") is not None for view in views):
         return [view["c2w_common"] for view in views]
-    most = len(inputs) + (about["targets"] or len(views))
     raise ValueError(
         f"{path}: the cameras of {len(views)} views come from several passes of the network and have no common frame "
-        f"of reference; render at most {most} views with {len(inputs)} inputs, or 2 inputs or more"
+        f"of reference; render at most {inputs + about['targets']} views with {inputs} inputs, or 2 inputs or more"
     )

@@ -137,7 +137,7 @@ def open_source(path: Path, *, store: Path | None = None, rendered: bool = False
         raise ValueError(f"{path} does not exist; name a mask cache, a frame store, or a folder of `masks run` or "
                          "`render`")  # fmt: skip
     if (path / RENDER).is_file():
-        from wildrayzer.tools.export.folders import RenderSource  # here, since it loads torch
+        from wildrayzer.tools.export.folders import RenderSource  # here: it imports this module
 
         _refuse_store(path, store)
         return RenderSource(path, rendered=rendered)
