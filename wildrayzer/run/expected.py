@@ -77,12 +77,18 @@ class ExpectedScores:
             for inputs in benchmark.inputs_of(name, row)
         ]
 
+    def evaluation_windows(self) -> list[tuple[str, int]]:
+        """(set, number of inputs) of the windows that renderings and masks of input views are scored on."""
+        benchmark = self.config.benchmark
+        masks = {(split, benchmark.inputs_of(split, name)[0]) for name, split in self.input_mask_jobs()}
+        return sorted({(name, inputs) for _, name, inputs in self.view_jobs()} | masks)
+
     def drawn_windows(self) -> list[tuple[str, int]]:
-        """(set, number of inputs) of the evaluation windows that the run draws itself; an ablation has the run's."""
+        """Those of them that the run draws itself; an ablation has the run's."""
         if self.ablation is not None:
             return []
-        pairs = sorted({(name, inputs) for _, name, inputs in self.view_jobs()})
-        return [pair for pair in pairs if self.config.benchmark.set_of(pair[0]).index_file(pair[1]) is None]
+        index = self.config.benchmark.set_of
+        return [(name, inputs) for name, inputs in self.evaluation_windows() if index(name).index_file(inputs) is None]
 
     def mask_splits(self) -> list[str]:
         """Splits of the mask tables."""

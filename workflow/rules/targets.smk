@@ -43,7 +43,7 @@ def index_file_of(name, inputs):
 
 def index_files():
     """The evaluation windows of all sets, as files."""
-    return sorted({index_file_of(name, count) for _, name, count in SCORES.view_jobs()})
+    return [index_file_of(*pair) for pair in SCORES.evaluation_windows()]
 
 
 def drawn_windows():
