@@ -11,6 +11,7 @@ from pycocotools.coco import COCO
 from wildrayzer.config.sections.data import DataConfig, EmbeddedConfig, EmbeddedSplit, SplitConfig, StoreConfig
 from wildrayzer.config.sections.paste import PasteConfig
 from wildrayzer.data.copy_paste.cutouts import CutoutLibrary
+from wildrayzer.data.embedded import cutouts
 from wildrayzer.data.embedded.splits import make_clip
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.preparation.report import report_path
@@ -165,6 +166,17 @@ def test_cutouts_are_a_coco_set(tmp_path):
     make_cutouts(CONFIG.embedded, out_dir=tmp_path / "again", threads=2)
     first = {name: digest for name, digest in files(tmp_path).items() if not name.startswith("again")}
     assert files(tmp_path / "again") == first
+
+
+def test_cutouts_of_the_default_family_are_not_drawn_by_the_movers_generator(tmp_path, monkeypatch):
+    def refuse(*_args, **_options):
+        raise AssertionError("the movers' generator was called")
+
+    monkeypatch.setattr(cutouts, "actor_solids", refuse)
+    make_cutouts(CONFIG.embedded, out_dir=tmp_path / "other")
+    movers = CONFIG.embedded.model_copy(update={"cutout_family": "movers"})
+    with pytest.raises(AssertionError, match="generator was called"):
+        make_cutouts(movers, out_dir=tmp_path / "movers")
 
 
 def test_contradictory_requests_are_refused_by_name(tmp_path):

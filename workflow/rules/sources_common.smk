@@ -47,8 +47,11 @@ def embedded_options(split):
             update={"splits": {name: embedded.splits[name] for name in names}}
         )
     )
-    options.pop("cutouts", None)
-    return options
+    return {
+        name: value
+        for name, value in options.items()
+        if name not in ("cutouts", "cutout_family")
+    }
 
 
 def raw_of(split):

@@ -1,7 +1,11 @@
-"""The COCO stand-in: pictures of actor-like figures and photo-textured blobs, with a COCO annotation file.
+"""The COCO stand-in: pictures of angular figures and photo-textured blobs, with a COCO annotation file.
 
-Figures stand in procedural rooms and count as persons; blobs cut from photographs count as animals, flat ones as
-vehicles. Outlines are polygons, read back through pycocotools like the real set's.
+Objects stand in procedural rooms. Figures count as persons, blobs as animals, flat ones as vehicles. Outlines are
+polygons, read back through pycocotools like the real set's.
+
+What moves in the clips are ellipsoids with saturated stripes, lit from above. By default no object here is like that:
+figures are grey polygons lit from one side. `cutout_family: movers` takes them from the movers' generator instead, so
+that pasted objects teach as much as real motion does.
 """
 
 from functools import partial
@@ -42,7 +46,8 @@ def _room(streams: Streams, config: EmbeddedConfig) -> tuple[Clip, EmbeddedConfi
     return draw_clip(streams, one, EmbeddedSplit(scenes=1), texture_side=SIDE), one
 
 
-def _figure(streams: Streams, config: EmbeddedConfig) -> Picture:
+def _mover_figure(streams: Streams, config: EmbeddedConfig) -> Picture:
+    """A figure from the movers' own generator."""
     clip, config = _room(streams, config)
     rng = streams.movers
     depth = rng.uniform(1.5, 2.0)
@@ -51,6 +56,30 @@ def _figure(streams: Streams, config: EmbeddedConfig) -> Picture:
     clip = Clip(clip.room_half, clip.room_centre, clip.room_textures, (), figure, clip.c2w, clip.times)
     rendering = render_clip(clip, size=SIDE, supersampling=config.supersampling)
     return rendering.frames[0], [(1, rendering.masks[0])]
+
+
+def _room_picture(streams: Streams, config: EmbeddedConfig) -> UInt8[np.ndarray, "side side 3"]:
+    clip, config = _room(streams, config)
+    return render_clip(clip, size=SIDE, supersampling=1).frames[0]
+
+
+def _figure(streams: Streams, config: EmbeddedConfig) -> Picture:
+    """A convex polygon of grey, lit from one side."""
+    background, rng = _room_picture(streams, config), streams.movers
+    sides = int(rng.integers(3, 7))
+    angle = (np.arange(sides) + rng.uniform(-0.3, 0.3, sides) + rng.random()) * 2 * np.pi / sides
+    radius = rng.uniform(0.28, 0.4) * SIDE
+    corners = SIDE / 2 + radius * np.stack([rng.uniform(0.5, 1.0) * np.cos(angle), np.sin(angle)], 1)
+    mask = np.zeros((SIDE, SIDE), np.uint8)
+    cv2.fillPoly(mask, [cv2.convexHull(np.round(corners).astype(np.int32))], 1)
+    grey = photo_crop(rng, detail=CROP_DETAIL).mean(2)
+    grey = cv2.resize(grey, (SIDE, SIDE), interpolation=cv2.INTER_CUBIC)[..., None]
+    # Light falls off linearly across the figure, from a direction of its own.
+    direction = rng.uniform(0, 2 * np.pi)
+    rows, columns = np.mgrid[-0.5 : 0.5 : SIDE * 1j, -0.5 : 0.5 : SIDE * 1j]
+    light = 0.7 + 0.6 * (np.cos(direction) * columns + np.sin(direction) * rows)[..., None]
+    colour = np.clip((0.2 + 0.6 * grey) * light, 0, 1).repeat(3, axis=2)
+    return np.where(mask[..., None] == 1, (colour * 255).astype(np.uint8), background), [(1, mask)]
 
 
 def _blob_outline(rng: np.random.Generator, *, flat: bool) -> UInt8[np.ndarray, "h w"]:
@@ -68,8 +97,7 @@ def _blob_outline(rng: np.random.Generator, *, flat: bool) -> UInt8[np.ndarray, 
 
 
 def _blob(streams: Streams, config: EmbeddedConfig) -> Picture:
-    clip, config = _room(streams, config)
-    background = render_clip(clip, size=SIDE, supersampling=1).frames[0]
+    background = _room_picture(streams, config)
     flat = bool(streams.movers.random() < 0.5)
     mask = _blob_outline(streams.movers, flat=flat)
     crop = photo_crop(streams.movers, detail=CROP_DETAIL)
@@ -96,7 +124,8 @@ def _annotation(category: int, mask: UInt8[np.ndarray, "h w"]) -> dict[str, Any]
 
 def _make_picture(number: int, *, config: EmbeddedConfig) -> tuple[bytes, list[dict[str, Any]]]:
     streams = Streams.of((config.seed, 0xC0C0, number))
-    picture, outlines = (_figure if number % 2 == 0 else _blob)(streams, config)
+    figure = _mover_figure if config.cutout_family == "movers" else _figure
+    picture, outlines = (figure if number % 2 == 0 else _blob)(streams, config)
     annotations = [_annotation(category, mask) for category, mask in outlines]
     return encode_jpeg(picture), [annotation for annotation in annotations if annotation is not None]
 
