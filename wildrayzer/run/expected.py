@@ -130,7 +130,7 @@ class ExpectedScores:
         heads = [stage for stage in ("distill", "joint") if self.config.trains and self.layout.makes(stage)]
         if self.ablation is None:
             heads += [name for name, one in benchmark.checkpoints.items() if one.gate == "own"]
-            heads += ["coseg"] * ("static_coseg" in benchmark.methods)
+            heads += ["coseg"] * ("static_coseg" in benchmark.methods) + ["leave_one_out"] * benchmark.leave_one_out
         jobs = [(name, split) for split in self.mask_splits() for name in heads if benchmark.inputs_of(split, name)]
         if self.ablation is None:
             jobs += [

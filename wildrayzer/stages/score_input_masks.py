@@ -23,7 +23,7 @@ def score_input_masks(
 
     Args:
         job: the split, whose frames have true masks, and the files to write.
-        masks: of `head_masks`, `cosegmented` or `masks_from_files`.
+        masks: of `head_masks`, `cosegmented`, `leave_one_out_masks` or `masks_from_files`.
         config: the `benchmark` section.
         device: where to compute.
 

@@ -78,7 +78,26 @@ def head_of(name):
         return RUN.checkpoint(name, CFG.rounds)
     if name in CFG.benchmark.checkpoints:
         return input_of(CFG.benchmark.checkpoints[name].path)
+    if name == "leave_one_out":
+        return renderer_of(CFG.rounds)
     return []
+
+
+def leave_one_out_inputs(name):
+    """Calibration clips of the masks without a head."""
+    if name != "leave_one_out":
+        return []
+    return [RUN.store(split) for split in CFG.data.of(purpose="calibration")]
+
+
+def leave_one_out_options(wildcards):
+    """Options of the masks without a head; none for other methods."""
+    if wildcards.mask_method != "leave_one_out":
+        return None
+    return {
+        "residuals": deciding_options(CFG.residuals),
+        "pseudo_masks": deciding_options(CFG.pseudo_masks),
+    }
 
 
 def mask_folder_of(name, split):

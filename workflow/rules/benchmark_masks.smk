@@ -39,6 +39,7 @@ rule score_input_masks:
         ),
         checkpoint=lambda wildcards: head_of(wildcards.mask_method),
         outside=lambda wildcards: mask_folder_of(wildcards.mask_method, wildcards.split),
+        calibration=lambda wildcards: leave_one_out_inputs(wildcards.mask_method),
         weights=weight_files(features=True),
     output:
         scores=RUN.head_scores("{mask_method}", "{split}"),
@@ -50,7 +51,7 @@ rule score_input_masks:
     wildcard_constraints:
         mask_method="|".join(
             [
-                *("distill", "joint", "coseg"),
+                *("distill", "joint", "coseg", "leave_one_out"),
                 *CFG.benchmark.checkpoints,
                 *CFG.benchmark.masks,
             ]
@@ -72,6 +73,7 @@ rule score_input_masks:
         variant=SCORES.ablation,
         patch_size=CFG.model.patch_size,
         outside=files_of_masks,
+        leave_one_out=leave_one_out_options,
         inputs=lambda wildcards: inputs_of_masks(wildcards.mask_method, wildcards.split),
     message:
         "Scoring the input masks of {wildcards.mask_method} on {wildcards.split}"

@@ -4,6 +4,7 @@ import torch
 
 from wildrayzer.config.effects import completed
 from wildrayzer.evaluation.methods.input_masks import cosegmented, head_masks, masks_from_files
+from wildrayzer.evaluation.methods.leave_one_out import leave_one_out_masks
 from wildrayzer.evaluation.scoring import ScoringJob
 from wildrayzer.run.job_options import run_config
 from wildrayzer.run.logs import workflow_job
@@ -22,7 +23,17 @@ with workflow_job(snakemake):
         "features": completed(snakemake.params.features, config.features),
         "device": device,
     }
-    if checkpoint:
+    if name == "leave_one_out":
+        own = snakemake.params.leave_one_out
+        masks = leave_one_out_masks(
+            checkpoint,
+            snakemake.input.calibration,
+            inputs=snakemake.params.inputs,
+            residuals=completed(own["residuals"], config.residuals),
+            pseudo_masks=completed(own["pseudo_masks"], config.pseudo_masks),
+            **options,
+        )
+    elif checkpoint:
         masks = head_masks(name, checkpoint, **options)
     elif outside:
         masks = masks_from_files(name, outside)

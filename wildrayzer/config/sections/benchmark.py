@@ -108,6 +108,9 @@ class BenchmarkConfig(Section):
     """Other checkpoints by name."""
     coseg: CosegConfig = CosegConfig()
     """Co-segmentation baseline."""
+    leave_one_out: bool = False
+    """Score masks that need no motion head, row `leave_one_out`: each input is compared with its rendering from the
+    other inputs, at thresholds from the calibration split."""
     inputs: Annotated[tuple[int, ...], Paper(TABLES, listed=False)] = (2, 3, 4)
     """Numbers of input views."""
     force_inputs: bool = False
@@ -150,7 +153,8 @@ class BenchmarkConfig(Section):
 
     @model_validator(mode="after")
     def _names_are_free(self) -> "BenchmarkConfig":
-        taken = [*(row for row in METHODS if row not in GIVEN_ROWS or row in self.methods), "coseg", "distill"]
+        taken = [*(row for row in METHODS if row not in GIVEN_ROWS or row in self.methods), "coseg", "distill",
+                 "leave_one_out"]  # fmt: skip
         for option in ("masks", "renderings", "checkpoints"):
             for name in getattr(self, option):
                 row = f"static_{name}" if option == "masks" else name

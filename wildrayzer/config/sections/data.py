@@ -150,8 +150,8 @@ class EmbeddedConfig(Section):
     cutouts: int = Field(120, ge=1)
     """Images in the COCO stand-in."""
     cutout_family: Literal["other", "movers"] = "other"
-    """Objects in the COCO stand-in: `other` draws shapes, colours and lighting that no mover has, so that pasted and real
-    motion differ as they do in the paper; `movers` takes half of the objects from the movers' own generator."""
+    """Objects in the COCO stand-in. `other`: shapes, colours and lighting that no mover has, so that pasted and real
+    motion differ as they do in the paper. `movers`: half of the objects come from the movers' own generator."""
     splits: dict[str, EmbeddedSplit] = Field(default_factory=dict)
     """Procedural splits by name; `data.splits` names the same ones with layout `embedded`."""
 

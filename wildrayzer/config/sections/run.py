@@ -86,6 +86,11 @@ class RunConfig(Section):
                 f"pseudo_masks.absolute_test: {self.pseudo_masks.absolute_test} needs a static split with "
                 "purpose: calibration in data.splits; add one or set absolute_test: off"
             )
+        if self.benchmark.leave_one_out and not self.data.of(purpose="calibration"):
+            raise ValueError(
+                "benchmark.leave_one_out needs thresholds from a static split with purpose: calibration in "
+                "data.splits; add one or set leave_one_out: false"
+            )
         if self.residuals.ssim_size > self.model.image_size:
             raise ValueError(
                 f"residuals.ssim_size = {self.residuals.ssim_size} is more than model.image_size = "

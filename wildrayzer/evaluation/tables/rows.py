@@ -15,7 +15,7 @@ from wildrayzer.evaluation.tables.published import Published, published_for
 
 VIEW_REGIONS = ("full", "static", "transient", "ghost")
 VIEW_METRICS = ("psnr", "psnr_aligned", "psnr_transferred", "ssim", "lpips", "lpips_released")
-MASK_METHODS = ("pseudo", "refined", "residual", "coseg", "file", "head")
+MASK_METHODS = ("pseudo", "refined", "residual", "coseg", "leave_one_out", "file", "head")
 FIELDS = list(Interval.__dataclass_fields__)
 HEADINGS = {
     "psnr": "PSNR ↑",

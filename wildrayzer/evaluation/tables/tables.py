@@ -236,7 +236,9 @@ def build_tables(
 def family(method: str) -> str:
     """Rows that are compared frame by frame: renderings, masks of cached residuals, masks of input views."""
     kind = method.partition("@")[0].partition(":")[0]
-    return "head" if kind in ("head", "coseg", "file") else "cache" if kind in MASK_METHODS else "views"
+    return (
+        "head" if kind in ("head", "coseg", "file", "leave_one_out") else "cache" if kind in MASK_METHODS else "views"
+    )
 
 
 def intersect(scores: pd.DataFrame) -> tuple[pd.DataFrame, dict[tuple[str, int, str], str]]:
