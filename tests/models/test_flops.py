@@ -35,6 +35,7 @@ CONFIGS = {
     "type": PAPER | {"view_embedding": "type"},
     "cross_view": PAPER | {"motion_head": {"blocks": 2, "cross_view": True, "use_features": False}},
     "cross_residual": PAPER | {"motion_head": PAPER["motion_head"] | {"cross_residual": True, "ssim_size": 5}},
+    "no_tokens": PAPER | {"motion_head": PAPER["motion_head"] | {"use_tokens": False}},
     "demo_cross_residual": DEMO | {"motion_head": DEMO["motion_head"] | {"cross_residual": True, "ssim_size": 5}},
     "demo": DEMO,
     "open_rayzer": PAPER | OPEN_RAYZER,

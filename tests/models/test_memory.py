@@ -77,7 +77,8 @@ def in_float32(norm):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("options", [{"patch_size": 6, "feature_width": 52}, {"patch_size": 8, "use_features": False}])
+@pytest.mark.parametrize("options", [{"patch_size": 6, "feature_width": 52}, {"patch_size": 8, "use_features": False},
+                                     {"patch_size": 8, "feature_width": 52, "use_tokens": False}])  # fmt: skip
 def test_the_motion_head_keeps_what_the_formula_says(monkeypatch, precision, options):
     for name in ("group_norm", "layer_norm"):
         monkeypatch.setattr(functional, name, in_float32(getattr(functional, name)))

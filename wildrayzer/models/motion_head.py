@@ -105,14 +105,14 @@ class MotionHead(nn.Module):
         width = config.width
         self.grid, self.cross_view, self.feature_width = config.grid, options.cross_view, options.feature_width
         self.features = _projection(options.feature_width, width) if options.use_features else None
-        self.tokens = _projection(width, width)
-        self.rays = _projection(width, width)
+        self.tokens = _projection(width, width) if options.use_tokens else None
+        self.rays = _projection(width, width) if options.use_tokens else None
         self.residuals: ResidualEncoder | None = None
         self.residual_skip: nn.Linear | None = None
         if options.cross_residual:
             self.residuals = ResidualEncoder(width, 3 if options.use_features else 2)
             self.residual_skip = nn.Linear(width, width)
-        sources = 2 + options.use_features + options.cross_residual
+        sources = 2 * options.use_tokens + options.use_features + options.cross_residual
         self.fuse = nn.Sequential(*_projection(sources * width, width), nn.GELU(), nn.Linear(width, width))
         self.rotary = rotary_positions(config, options.head_width)
         self.blocks = build_stack(options.blocks, config, options.head_width)
@@ -136,9 +136,9 @@ class MotionHead(nn.Module):
         Raises:
             ValueError: features missing, or of another width than configured; leave-one-out maps missing.
         """
-        sources = [self.tokens(tokens), self.rays(ray_tokens)]
-        if self.features is not None:
-            sources.insert(0, self.features(self._on_grid(features)))
+        sources = [] if self.features is None else [self.features(self._on_grid(features))]
+        if self.tokens is not None and self.rays is not None:
+            sources += [self.tokens(tokens), self.rays(ray_tokens)]
         maps = self._residual_tokens(residuals)
         if maps is not None:
             sources.append(maps)

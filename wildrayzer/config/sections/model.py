@@ -38,6 +38,8 @@ class MotionHeadConfig(Section):
     """Width of the motion head's attention heads; null takes `model.head_width`. The release has 12 heads of 64."""
     use_features: Annotated[bool, _CHOICE] = True
     """Feed backbone features to the head; the paper's ablation switches this off."""
+    use_tokens: Annotated[bool, _CHOICE] = True
+    """Feed the renderer's image and ray tokens to the head. With few training clips it learns them by heart."""
     feature_width: Annotated[int, Paper(RELEASE, listed=False)] = Field(4096, ge=1)
     """Width of the backbone features; 4096 for DINOv3 ViT-7B/16, 1024 for ViT-L/16."""
     cross_view: Annotated[bool, _CHOICE] = False
@@ -220,6 +222,16 @@ class ModelConfig(Section):
             raise ValueError("model.camera_encoder: pairwise sees two views at a time; set model.view_embedding: type")
         if self.camera_encoder == "pairwise" and self.canonical_view != "first":
             raise ValueError("model.camera_encoder: pairwise needs model.canonical_view: first")
+        return self
+
+    @model_validator(mode="after")
+    def _head_sees_something(self) -> "ModelConfig":
+        head = self.motion_head
+        if head is not None and not (head.use_tokens or head.use_features or head.cross_residual):
+            raise ValueError(
+                "model.motion_head: use_tokens, use_features and cross_residual are all off, so that the head sees "
+                "nothing; switch one on"
+            )
         return self
 
     @model_validator(mode="after")

@@ -276,7 +276,7 @@ class _Counter:
         assert options is not None
         batch, patches, width = self.work.batch, self.patches, self.width
         views = self.work.head_views
-        sources = [width, width, *([options.feature_width] if options.use_features else [])]
+        sources = [width, width] * options.use_tokens + [options.feature_width] * options.use_features
         cost = sum((linear(batch * views * patches, source, width) for source in sources), Cost())
         maps = 2 + options.use_features if options.cross_residual else 0
         if maps:

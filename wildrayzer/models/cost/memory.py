@@ -58,7 +58,8 @@ def head_bytes(config: ModelConfig, *, views: int, precision: str = "float32") -
     stored = 2 if precision == "bfloat16" else 4
     width, channels, pixels = config.width, config.width // 2, config.grid**2
     # every source, all together, and the decoder's: normed, then projected
-    normed = (6 * width + head.feature_width) if head.use_features else 5 * width
+    sources = [width, width] * head.use_tokens + [head.feature_width] * head.use_features
+    normed = sum(sources) + (len(sources) + head.cross_residual) * width + width
     kept = pixels * (normed * (4 + stored) + 3 * width * stored)
     kept += pixels * channels * (8 + stored)
     for _ in range(math.floor(math.log2(config.patch_size))):
