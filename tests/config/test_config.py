@@ -77,7 +77,11 @@ SIZES = {
 }
 
 FRAMES = {
-    "one input": ({"pretrain.views.inputs": [1]}, ["views.inputs = [1]", "at least 2"]),
+    "no input": ({"pretrain.views.inputs": [0]}, ["views.inputs = [0]", "at least one"]),
+    "one input beside leave-one-out maps": (
+        {"model.motion_head": {"cross_residual": True}, "distill.views.inputs": [1]},
+        ["distill.views.inputs = [1]", "cross_residual", "at least 2"],
+    ),
     "distances": (
         {"distill.views.min_distance": 9, "distill.views.max_distance": 6},
         ["views.max_distance = 6", "views.min_distance = 9"],

@@ -142,6 +142,12 @@ class RunConfig(Section):
             )
 
     def _check_stage(self, name: str, stage: StageConfig) -> None:
+        head = self.model.motion_head
+        if name != "pretrain" and head is not None and head.cross_residual and min(stage.views.inputs) < 2:
+            raise ValueError(
+                f"{name}.views.inputs = {list(stage.views.inputs)}: model.motion_head.cross_residual predicts each "
+                "input from the others and needs at least 2 input views; leave 1 out, or switch cross_residual off"
+            )
         world = self.world_size
         if stage.batch % world:
             raise ValueError(

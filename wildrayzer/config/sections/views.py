@@ -50,7 +50,8 @@ class ViewsConfig(Section):
     affects = "result"
 
     inputs: tuple[int, ...] = (2,)
-    """Numbers of input views, mixed evenly over steps."""
+    """Numbers of input views, mixed evenly over steps. One input is for pretraining: the renderer then also learns what
+    leave-one-out residuals of two inputs ask of it (`model.motion_head.cross_residual`)."""
     targets: Annotated[int, Paper(SUPPLEMENT_A, listed=False)] = Field(6, ge=1)
     """Target views."""
     min_distance: int = Field(25, ge=1)
@@ -75,8 +76,8 @@ class ViewsConfig(Section):
 
     @model_validator(mode="after")
     def _enough_frames(self) -> "ViewsConfig":
-        if not self.inputs or min(self.inputs) < 2:
-            raise ValueError(f"views.inputs = {list(self.inputs)}: a sample needs at least 2 input views")
+        if not self.inputs or min(self.inputs) < 1:
+            raise ValueError(f"views.inputs = {list(self.inputs)}: a sample needs at least one input view")
         if self.max_distance < self.min_distance:
             raise ValueError(
                 f"views.max_distance = {self.max_distance} is below views.min_distance = {self.min_distance}"

@@ -35,9 +35,9 @@ def draw_views(
 ) -> Int64[np.ndarray, " v"]:
     """Frame numbers of one sample, all different, inputs first (`two_frame`, docs/method.md#views-of-a-sample).
 
-    The two end frames, at a random distance, are the first two inputs; the others lie strictly between. With
-    `views.input_views: random` any of them can be an input. With `views.shuffle` the ends come in random direction and
-    the frames between in random order.
+    The two end frames, at a random distance, are the first two inputs; the others lie strictly between. With one input
+    the second end is a target. With `views.input_views: random` any of them can be an input. With `views.shuffle` the
+    ends come in random direction and the frames between in random order.
 
     Args:
         rng: random numbers.
@@ -75,8 +75,8 @@ def draw_views(
         return drawn if views.shuffle else np.concatenate([np.sort(drawn[:inputs]), np.sort(drawn[inputs:])])
     if views.shuffle:
         return np.concatenate([ends[:: 1 if rng.random() < 0.5 else -1], between])
-    further, targets = np.sort(between[: inputs - 2]), np.sort(between[inputs - 2 :])
-    return np.concatenate([ends, further, targets])
+    ordered = np.concatenate([ends, between])
+    return np.concatenate([ordered[:2], np.sort(ordered[2:inputs]), np.sort(ordered[max(2, inputs) :])])
 
 
 def view_order(rng: np.random.Generator, *, inputs: int, views: ViewsConfig) -> Int64[np.ndarray, " v"]:
