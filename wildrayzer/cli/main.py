@@ -22,7 +22,7 @@ RENAMED = {
     "tune": ("masks tune", ""),
     "plan": ("run plan", "--config"),
     "summary": ("run summary", "--configfile"),
-    "seeds": ("run seeds", ""),
+    "seeds": ("run compare", ""),
     "import-released": ("released import", ""),
     "export-released": ("released export", ""),
     "verify-released": ("released verify", ""),

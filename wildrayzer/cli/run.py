@@ -1,4 +1,4 @@
-"""`wildrayzer run`: its cost, what a change would repeat, what came out of it, and its spread over seeds."""
+"""`wildrayzer run`: its cost, what a change would repeat, what came out of it, and runs side by side."""
 
 import shutil
 import sys
@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from wildrayzer.cli.messages import reported
+from wildrayzer.cli.messages import reported, warn
 
-app = typer.Typer(no_args_is_help=True, help="Plan a run; say what a change repeats; sum up results; compare seeds.")
+app = typer.Typer(no_args_is_help=True, help="Plan a run; say what a change repeats; sum up results; compare runs.")
 
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="Configuration of the run, such as config/demo.yaml")]
 Workflow = Annotated[Path, typer.Option(help="The workflow; results lie below the working directory")]
@@ -132,17 +132,24 @@ def _program() -> str:
     return "wildrayzer" if shutil.which("wildrayzer") else sys.argv[0]
 
 
-@app.command()
-def seeds(
-    runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs, such as results/demo")
-    ],
-) -> None:
-    """Compare runs of one configuration under several seeds.
+_Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of finished runs, such as results/demo")]
 
-    Prints a Markdown table: each run with its intervals, and the spread over the runs.
+
+@app.command()
+def compare(runs: _Runs) -> None:
+    """Show runs of one configuration under several seeds or on several machines, side by side.
+
+    Prints Markdown tables: the machine of each run, its figures with their intervals, and the mean ± standard deviation
+    over the runs. For each claim they say whether it holds in all runs.
     """
-    from wildrayzer.evaluation.tables.seeds import seeds_table
+    from wildrayzer.evaluation.tables.compare import compare_runs
 
     with reported():
-        typer.echo(seeds_table(runs))
+        typer.echo(compare_runs(runs))
+
+
+@app.command(hidden=True)
+def seeds(runs: _Runs) -> None:
+    """The name of `compare` in earlier versions."""
+    warn("`wildrayzer run seeds` is now `wildrayzer run compare`")
+    compare(runs)

@@ -13,12 +13,12 @@ from wildrayzer import __version__
 from wildrayzer.checkpoint import CheckpointManifest, read_manifest
 from wildrayzer.config import RunConfig
 from wildrayzer.io.digests import digest_json
+from wildrayzer.io.provenance import processor
 from wildrayzer.report.page.page import Block, KeyValues, Note, TextTable
 from wildrayzer.run.expected import stage_name, training_runs
 from wildrayzer.run.layout import RunLayout
 
 _PACKAGES = ("torch", "numpy", "zarr", "opencv-python-headless", "snakemake")
-_CPU_FILE = Path("/proc/cpuinfo")
 _NOT_MEASURED = ["-", "NA"]
 
 
@@ -92,14 +92,11 @@ def describe(option: str) -> str:
 
 def machine() -> KeyValues:
     """The machine that writes the report, and versions."""
-    lines = _CPU_FILE.read_text(encoding="utf-8").splitlines() if _CPU_FILE.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    cpu = names[0] if names else platform.machine()
     software = [f"wildrayzer {__version__}", f"Python {platform.python_version()}", *map(_installed, _PACKAGES)]
     return KeyValues(
         (
-            ("Machine of this report", f"{cpu}, {os.cpu_count()} logical cores, {memory:.0f} GiB memory"),
+            ("Machine of this report", f"{processor()}, {os.cpu_count()} logical cores, {memory:.0f} GiB memory"),
             ("System", platform.platform()),
             ("Versions", ", ".join(filter(None, software))),
         )

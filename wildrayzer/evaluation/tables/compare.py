@@ -1,4 +1,4 @@
-"""Several runs of one configuration under different seeds, side by side."""
+"""Several runs of one configuration, under different seeds or on different machines, side by side."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,11 +10,15 @@ import pandas as pd
 
 from wildrayzer.evaluation.tables.files import read_claims, read_summary
 from wildrayzer.evaluation.tables.manifests import read_healths
+from wildrayzer.io.files import read_json
+
+_MACHINE = ("seed", "device", "processor", "threads", "torch", "wildrayzer")
+_FIRST_STAGES = ("pretrain/checkpoint/manifest.json", "round1/distill/checkpoint/manifest.json")
 
 
 @dataclass(frozen=True)
 class Topic:
-    """Rows of the seeds table that belong together."""
+    """Rows that belong together."""
 
     title: str
     split: str
@@ -27,12 +31,20 @@ class Topic:
 _RENDERERS = ("nearest", "blend", "static", "static_true_masks", "static_clean", "distilled", "joint",
               "joint_true_masks", "joint_clean", "unmasked")  # fmt: skip
 _MASKS = ("pseudo:renderer", "pseudo:renderer@dino_only", "pseudo:renderer@ssim_only", "refined:renderer",
-          "residual:renderer", "pseudo:nearest", "pseudo:blurred", "head:distill", "head:joint")  # fmt: skip
+          "residual:renderer", "pseudo:nearest", "pseudo:blurred", "leave_one_out",
+          "head:distill", "head:joint")  # fmt: skip
 
 
 def topics(splits: Sequence[str]) -> list[Topic]:
-    """What the seeds table shows of the splits that were scored."""
+    """What is shown of the splits that were scored."""
     known = [Topic("Renderer, static clips", "static_test", "full", "psnr", "dB", _RENDERERS)]
+    known += [
+        Topic(f"Renderer, static clips, {name}", "static_test", "full", metric, "dB", _RENDERERS)
+        for metric, name in (
+            ("psnr_aligned", "targets cannot change input cameras"),
+            ("psnr_transferred", "cameras of another clip"),
+        )
+    ]
     known += [
         Topic(
             f"Renderer, pairs, {region} region, against the clean frame", "pairs_test", region, "psnr", "dB", _RENDERERS
@@ -46,6 +58,7 @@ def topics(splits: Sequence[str]) -> list[Topic]:
         ("frozen_test", "frozen actors"),
     ):
         known.append(Topic(f"Masks, {name}, IoU", split, "mask", "iou", "%", _MASKS))
+    known.append(Topic("Masks, moving actors, J&F", "dynamic_test", "mask", "davis_jf", "%", _MASKS))
     for split, name in (("dynamic_test", "moving actors"), ("frozen_test", "frozen actors")):
         known.append(Topic(f"Masks, {name}, share of the actors' pixels marked", split, "mask", "recall", "%", _MASKS))
     for split, name in (
@@ -57,8 +70,10 @@ def topics(splits: Sequence[str]) -> list[Topic]:
     return [topic for topic in known if topic.split in splits]
 
 
-def seeds_table(runs: Sequence[str | Path]) -> str:
+def compare_runs(runs: Sequence[str | Path]) -> str:
     """Markdown of several finished runs: a mean and its 95% interval over clips for each, then mean ± deviation of all.
+
+    Before them come seed and machine of each run; after them every claim, with whether it holds in all runs.
 
     A row is shown with the fewest input views that all runs have scored it with.
 
@@ -71,13 +86,13 @@ def seeds_table(runs: Sequence[str | Path]) -> str:
     folders = _labelled(runs)
     summaries = {label: read_summary(folder / "tables") for label, folder in folders.items()}
     splits = sorted(set.intersection(*(set(summary["split"]) for summary in summaries.values())))
-    parts = [_cameras(folders)]
+    parts = [_machines(folders), _cameras(folders)]
     for topic in topics(splits):
         lines = [line for method in topic.methods if (line := _row(topic, method, summaries)) is not None]
         if lines:
             several = len({inputs for inputs, _ in lines}) > 1
             rows = [[f"{row[0]} ({inputs} inputs)" if several else row[0], *row[1:]] for inputs, row in lines]
-            parts.append(_table(f"{topic.title}, {topic.unit}", [*summaries, "over seeds"], rows))
+            parts.append(_table(f"{topic.title}, {topic.unit}", [*summaries, "over runs"], rows))
     parts.append(_claims(folders))
     return "\n\n".join(parts) + "\n"
 
@@ -109,6 +124,27 @@ def _row(topic: Topic, method: str, summaries: dict[str, pd.DataFrame]) -> tuple
     return inputs, [method, *cells, _spread([mean for mean, _, _ in intervals], 1)]
 
 
+def _machines(folders: Mapping[str, Path]) -> str:
+    """Seed of each run, and where its first training stage ran; runs of earlier versions do not say all of it."""
+    columns = [_machine(folder) for folder in folders.values()]
+    rows = [[name, *(str(column.get(name, "–")) for column in columns)] for name in _MACHINE]
+    return _table("Runs", list(folders), rows)
+
+
+def _machine(folder: Path) -> dict[str, Any]:
+    path = next((folder / stage for stage in _FIRST_STAGES if (folder / stage).is_file()), None)
+    manifest = {} if path is None else read_json(path, fix="copy the run again")
+    extra = manifest.get("extra", {})
+    rounding = (extra.get("rounding") or [{}])[0].get("options", {})
+    known = {
+        "seed": extra.get("seed"),
+        "device": rounding.get("compute.device"),
+        "threads": rounding.get("threads"),
+        **{name: manifest.get("versions", {}).get(name) for name in ("processor", "torch", "wildrayzer")},
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
 def _cameras(folders: Mapping[str, Path]) -> str:
     healths = read_healths(folder / "scores" / "renderer.json" for folder in folders.values())
     known = [set(health["camera_r2"]) for health in healths if health["camera_r2"]]  # null without true cameras
@@ -117,10 +153,21 @@ def _cameras(folders: Mapping[str, Path]) -> str:
         values = [float(health["camera_r2"][name]) if health["camera_r2"] else np.nan for health in healths]
         cells = ["–" if np.isnan(value) else f"{value:.2f}" for value in values]
         rows.append([f"R² of {name}", *cells, "–" if "–" in cells else _spread(values, 2)])
+    accuracies = [health.get("pose_accuracy") or {} for health in healths]
+    for name in dict.fromkeys(name for one in accuracies for name in one):
+        values = [float(one.get(name, np.nan)) for one in accuracies]
+        cells = ["–" if np.isnan(value) else f"{100 * value:.1f}" for value in values]
+        rows.append(
+            [
+                f"{name.upper().replace('_', '@')}, %",
+                *cells,
+                "–" if "–" in cells else _spread([100 * value for value in values], 1),
+            ]
+        )
     for name, text in (("reordered", "frames in another order, dB"), ("swapped", "another target's pose, dB")):
         values = [float(health["figures"][name]["mean"]) for health in healths]
         rows.append([text, *(f"{value:+.2f}" for value in values), _spread(values, 2)])
-    return _table("Cameras of the static renderer", [*folders, "over seeds"], rows)
+    return _table("Cameras of the static renderer", [*folders, "over runs"], rows)
 
 
 def _claims(folders: Mapping[str, Path]) -> str:
@@ -133,8 +180,9 @@ def _claims(folders: Mapping[str, Path]) -> str:
     for key in dict.fromkeys(key for run in runs for key in run):
         claim, where, compared = key
         cells = [_verdict(run[key]) if key in run else "–" for run in runs]
-        rows.append([f"{claim} ({where}: {compared})", *cells])
-    return _table("Claims, difference with its 95% interval", list(folders), rows)
+        verdicts = {run[key]["verdict"] if key in run else "–" for run in runs}
+        rows.append([f"{claim} ({where}: {compared})", *cells, "yes" if verdicts == {"holds"} else "no"])
+    return _table("Claims, difference with its 95% interval", [*folders, "holds in all"], rows)
 
 
 def _verdict(claim: Mapping[Hashable, Any]) -> str:
