@@ -182,7 +182,7 @@ def _spaced(text):
 
 def test_data_are_counted_with_what_was_skipped(page):
     text = page.text["data"]
-    assert text.count("3 of 4") == 8
+    assert text.count("3 of 4") == 10
     assert "too few frames: 1" in text
     assert "cameras, masks, clean twins" in text
     for split in ("static_test", "dynamic_test", "pairs_test", "frozen_test", "same_family_test"):
