@@ -34,7 +34,7 @@ def test_help_lists_every_command_and_no_old_name(option):
     lines = [line.strip("│ ").split()[0] for line in text.splitlines() if line.startswith("│ ") and line.strip("│ ")]
     assert (
         set(COMMANDS)
-        == {"config", "data", "export", "init", "masks", "released", "render", "run", "score"}
+        == {"app", "config", "data", "export", "init", "masks", "released", "render", "run", "score"}
         <= set(lines)
     )
     assert not set(RENAMED) & set(lines)

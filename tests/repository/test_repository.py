@@ -125,6 +125,7 @@ FLOORS = (
     {"report"},
     {"stages", "tools"},
     {"api"},
+    {"app"},
     {"cli"},
 )
 """Packages from the lowest floor up: a module imports from its own package and from lower floors. Only tools may use

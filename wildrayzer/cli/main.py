@@ -13,6 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from wildrayzer import __version__
+from wildrayzer.cli import app as browser_app
 from wildrayzer.cli import config, data, export, init, masks, released, render, run, score
 from wildrayzer.cli.messages import warn
 
@@ -70,6 +71,7 @@ app = typer.Typer(
 
 CHECKPOINTS, RUNS = "Checkpoints and renderings", "Runs of the workflow"
 app.command(rich_help_panel=CHECKPOINTS)(render.render)
+app.command(rich_help_panel=CHECKPOINTS)(browser_app.app)
 app.command(rich_help_panel=CHECKPOINTS)(score.score)
 app.add_typer(released.app, name="released", rich_help_panel=CHECKPOINTS)
 app.command(rich_help_panel=RUNS)(init.init)

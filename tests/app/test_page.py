@@ -1,0 +1,213 @@
+"""The page in a browser: every control once, hostile uploads, ten sessions at once, and what is left afterwards."""
+
+import base64
+import importlib.util
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from tests.helpers.browser import MISSING, Browser
+from tests.helpers.clips import frame, write_clip
+from tests.tools.test_render import checkpoint
+from wildrayzer.app import serve
+from wildrayzer.app.examples import DEMO_CHECKPOINT, find_examples
+from wildrayzer.app.uploads import MOST_VIDEO_FRAMES
+from wildrayzer.cli.main import app
+
+ROOT = Path(__file__).parents[2]
+NO_GRADIO = importlib.util.find_spec("gradio") is None
+NEEDED = os.environ.get("WILDRAYZER_NEED_APP") == "1"
+in_browser = pytest.mark.skipif(
+    bool(not NEEDED and (NO_GRADIO or MISSING)),
+    reason="needs gradio (pip install 'wildrayzer[app]') and Chromium; WILDRAYZER_NEED_APP=1 makes this a failure",
+)
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def test_without_gradio_the_command_says_how_to_install_it(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    result = CliRunner().invoke(app, ["app"])
+    assert result.exit_code == 2
+    assert "pip install 'wildrayzer[app]'" in result.output
+
+
+def test_a_finished_demo_in_the_working_folder_is_taken(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert serve.default_checkpoint() is None
+    checkpoint(tmp_path / DEMO_CHECKPOINT)
+    assert serve.default_checkpoint() == DEMO_CHECKPOINT
+
+
+def test_the_examples_of_the_package(tmp_path):
+    (example,) = find_examples(tmp_path)
+    pictures = example.read(48)
+    assert len(pictures) == 5
+    assert pictures[0].view.image.shape == (48, 48, 3)
+
+
+class Page:
+    """The app in a browser."""
+
+    def __init__(self, browser, address):
+        self.browser, self.address = browser, address
+
+    def open(self):
+        self.browser._call("POST", "/url", {"url": self.address})
+        self.wait("#examples img")
+
+    def wait(self, selector, *, seconds=60):
+        return self.browser.wait(f"return document.querySelector({selector!r})", seconds=seconds)
+
+    def text(self, selector, pattern, *, seconds=60):
+        """Until the text of an element matches."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            found = self.browser.run("return document.querySelector(arguments[0])?.textContent ?? ''", selector)
+            if re.search(pattern, found):
+                return found
+            time.sleep(0.05)
+        raise AssertionError(f"{selector} has no {pattern!r}: {found!r}")
+
+    def click(self, selector):
+        self.browser.run("document.querySelector(arguments[0]).click()", selector)
+
+    def tab(self, label):
+        self.browser.run(
+            "[...document.querySelectorAll('[role=tab]')].find(t => t.textContent.trim() == arguments[0]).click()",
+            label,
+        )
+
+    def slide(self, selector, value):
+        """As a drag does: the value, then the events."""
+        self.browser.run(
+            "const i = document.querySelector(arguments[0] + ' input[type=range]');"
+            "Object.getOwnPropertyDescriptor(HTMLInputElement.prototype, 'value').set.call(i, arguments[1]);"
+            "for (const e of ['input', 'change', 'pointerup']) i.dispatchEvent(new Event(e, {bubbles: true}))",
+            selector, str(value),
+        )  # fmt: skip
+
+    def source(self, selector):
+        """Address of the shown picture."""
+        self.wait(f"{selector} img")
+        return self.browser.run("return document.querySelector(arguments[0] + ' img').src", selector)
+
+    def until_other(self, selector, before):
+        self.browser.wait(f"return document.querySelector({selector + ' img'!r})?.src != {before!r}")
+
+    def upload(self, *paths):
+        """Files, as if they were dropped."""
+        contents = [[path.name, base64.b64encode(path.read_bytes()).decode()] for path in paths]
+        self.browser.run(
+            "const t = new DataTransfer(); for (const [name, data] of arguments[0])"
+            "  t.items.add(new File([Uint8Array.from(atob(data), c => c.charCodeAt(0))], name));"
+            "const i = document.querySelector('#files input[type=file]');"
+            "i.files = t.files; i.dispatchEvent(new Event('change', {bubbles: true}))",
+            contents,
+        )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory):
+    """A running app with masks, on a small network."""
+    work = tmp_path_factory.mktemp("page")
+    folder = checkpoint(work / "joint")
+    environment = {**os.environ, "TMPDIR": str(work), "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    words = [sys.executable, "-c", "from wildrayzer.cli.main import app; app()", "app", str(folder), "--device", "cpu"]
+    server = subprocess.Popen(words, cwd=work, env=environment, stdout=subprocess.PIPE, text=True)
+    line = server.stdout.readline()
+    try:
+        yield re.search(r"http://127\.0\.0\.1:\d+/", line)[0]
+    finally:
+        server.send_signal(signal.SIGTERM)
+        server.wait(30)
+    assert not list(work.glob("wildrayzer-app-*")), "files of visitors are left"
+
+
+@pytest.fixture
+def page(address):
+    with Browser() as browser:
+        page = Page(browser, address)
+        page.open()
+        yield page
+        # gradio warns with these words whenever it closes a stream of events itself
+        assert [line for line in browser.errors() if '"Method not implemented."' not in line] == []
+        hosts = "return [...new Set(performance.getEntriesByType('resource').map(e => new URL(e.name).hostname))]"
+        assert browser.run(hosts) == ["127.0.0.1"]
+
+
+@in_browser
+@pytest.mark.slow
+def test_every_control_once(page):
+    page.click("#examples .thumbnail-item")
+    page.text("#chosen", "5 pictures of 256×256 px")
+    page.text("#timings", "5 views without the gate")
+    first = page.source("#nearest")
+    page.slide("#view", 3)
+    page.until_other("#nearest", first)
+    assert page.browser.run("return document.querySelectorAll('#compare img').length") == 2
+
+    page.tab("Masks")
+    before = page.source("#masks")
+    page.slide("#mask-threshold", 0)
+    page.until_other("#masks", before)
+    rendered = page.source("#ungated")
+    page.slide("#gate-threshold", 0)
+    page.text("#gate-text", r"(\d+) of \1 input patches .*press “Render again”")
+    assert page.source("#ungated") == rendered
+    page.click("#again")
+    page.text("#gate-text", r"The renderings are those of 0\.00\.\s*$")
+
+    page.tab("Cameras")
+    drawing = "return document.querySelector('#drawing svg').outerHTML"
+    for slider in ("#azimuth", "#elevation"):
+        before = page.browser.run(drawing)
+        page.slide(slider, -40)
+        page.browser.wait(f"return document.querySelector('#drawing svg').outerHTML != {before!r}")
+
+    page.tab("Camera path")
+    page.slide("#path-frames", 9)
+    page.click("#render-path")
+    page.wait("#video video")
+    before = page.source("#along")
+    page.slide("#frame", 9)
+    page.until_other("#along", before)
+    assert {page.source("#along-nearest"), page.source("#along-ungated")}.isdisjoint({before})
+
+    page.tab("Download")
+    page.text("#command", "threshold=0")
+    page.click("#pack")
+    page.browser.wait("return document.querySelector('#packed')?.offsetParent")
+
+    page.browser.run("document.querySelector('#inputs input[value=\"2\"]').click()")
+    page.click("#start")
+    page.text("#command", "--inputs 2")
+
+
+@in_browser
+@pytest.mark.slow
+def test_uploads_good_and_hostile(page, tmp_path):
+    script = "<img src=x onerror=window.broken=1>.png"
+    for number, name in enumerate(("a.png", script)):
+        Image.fromarray(frame(number, (60, 40))).save(tmp_path / name)
+    page.upload(tmp_path / "a.png", tmp_path / script)
+    page.text("#chosen", "2 pictures of 60×40 px; the central square keeps")
+    page.click("#start")
+    page.text("#timings", "2 views")
+    page.upload(tmp_path / "a.png")
+    page.text(".toast-wrap", "1 photos: give 2 to 24 photos")
+    page.browser.wait("return !document.querySelector('#files .file-preview')")
+    # one frame per second: 31 seconds are too long, whatever the file's size
+    page.upload(write_clip(tmp_path / "hour.mp4", 40, rate=1, size=(32, 32), noise=True))
+    page.text(".toast-wrap", f"hour.mp4 is longer than 30 s, or has more than {MOST_VIDEO_FRAMES} frames")
+    page.browser.wait("return !document.querySelector('#files .file-preview')")
+    page.upload(write_clip(tmp_path / "walk.mp4", 9))
+    page.text("#chosen", "5 pictures of 64×32 px")
+    assert page.browser.run("return window.broken") is None

@@ -1,0 +1,102 @@
+"""Texts of the page. Names from outside are escaped: the page shows HTML."""
+
+import html
+from collections.abc import Sequence
+
+from wildrayzer.api.model import Model
+from wildrayzer.app.session import Session, Step
+from wildrayzer.app.uploads import LIMITS, Picture
+from wildrayzer.io.shipped import BUNDLED_MODEL
+
+ADVICE = f"""
+- **Move the camera**, sideways by a step or two, and keep the scene in view. From pure turns no depth can be seen.
+- Take every picture of **one scene**, in order, with overlap: two pictures should share at least two thirds.
+- Things may move, but most of what is seen should stand still.
+- Hold the exposure; avoid blur, mirrors and glass. Keep what matters in the **centre square**.
+
+**Limits:** {LIMITS}.
+
+**What happens to uploads:** they are read into memory and deleted at once. What the page shows is kept in a temporary
+folder of this server and removed after half an hour, or when the app ends. Nothing is sent elsewhere.
+"""
+_TINY = 64
+"""Pixels; models of the demo's size have seen only the embedded data set."""
+GAUGE = (
+    "Cameras are predicted from the pictures and **known up to gauge**: the network chooses the frame of reference, "
+    "the scale and, to a degree, the shape of space. Blue: inputs. Orange: targets; only their cameras are used. "
+    "Dashed: the rendered path."
+)
+MASKS = (
+    "Red: pixels whose probability of motion is above the mask threshold. White frames: patches whose mean probability "
+    "is above the gate threshold; they are kept out of all renderings. Targets have no frames: their pixels are never "
+    "used."
+)
+
+
+def about_model(model: Model) -> str:
+    """What the model is, with a plain warning if it removes nothing, as HTML."""
+    manifest = model.manifest
+    counts = ", ".join(map(str, model.input_counts))
+    bundled = model.folder == BUNDLED_MODEL
+    name = "the renderer that ships with the package" if bundled else f"<code>{html.escape(str(model.folder))}</code>"
+    text = (
+        f"<b>Model:</b> {name}; stage {html.escape(manifest.stage)}, {model.image_size} px, trained with {counts} "
+        f"input views, weights <code>{html.escape(manifest.weights_digest)}</code>."
+    )
+    if bundled:
+        text += " It was trained for eight minutes."
+    if model.image_size <= _TINY:
+        text += " It is tiny: it knows procedural rooms, and photos of real places come out as a blur."
+    if model.static_because is None:
+        return f'<p class="about">{text}</p>'
+    return (
+        f'<p class="about">{text}</p><p class="about warning"><b>This model has no masks and removes nothing:</b> it '
+        f"{html.escape(model.static_because)}. To see masks, run <code>make demo</code> and start the app in the same "
+        "folder, or start it with a checkpoint of a later stage: <code>wildrayzer app CHECKPOINT</code>.</p>"
+    )
+
+
+def about_pictures(title: str, pictures: Sequence[Picture]) -> str:
+    """What was read and how much of it the crop keeps, as HTML."""
+    least = min(one.view.kept for one in pictures)
+    width, height = pictures[0].view.recorded
+    crop = "nothing is cropped" if least == 1 else f"the central square keeps {least:.0%} (bright part)"
+    return (
+        f'<p class="about"><b>{html.escape(title)}:</b> {len(pictures)} pictures of {width}×{height} px; {crop}. The '
+        f"network sees {len(pictures[0].view.image)}×{len(pictures[0].view.image)} px.</p>"
+    )
+
+
+def about_view(session: Session, view: int) -> str:
+    """What a view is: its name, and whether its pixels were used, as HTML."""
+    name = html.escape(session.pictures[view].name)
+    if view in session.predicted.inputs:
+        return f'<p class="about"><b>View {view + 1}</b> ({name}) is an <b>input</b>: the renderer has seen it.</p>'
+    return (
+        f'<p class="about"><b>View {view + 1}</b> ({name}) is a <b>target</b>: the renderer has seen only its '
+        "predicted camera, not its pixels.</p>"
+    )
+
+
+def about_gate(session: Session, threshold: float) -> str:
+    """How many patches are kept out at a threshold, and whether the renderings are those of it, as HTML."""
+    gate = session.predicted.gate(threshold)
+    if gate is None:
+        return ""
+    stands = f"The renderings are those of {session.gate_threshold:.2f}"
+    stands += "." if threshold == session.gate_threshold else ": press “Render again” to change them."
+    inputs = list(session.predicted.inputs)
+    return (
+        f'<p class="about">{int(gate.sum())} of {gate[inputs].size} input patches are kept out at gate threshold '
+        f"{threshold:.2f}. {stands}</p>"
+    )
+
+
+def steps_table(steps: Sequence[Step], *, cuda: bool) -> str:
+    """Time and memory of each step as an HTML table."""
+    memory = "peak GPU memory of the step" if cuda else "peak memory of the app so far"
+    rows = "".join(
+        f"<tr><td>{html.escape(one.name)}</td><td>{one.seconds:.2f} s</td><td>{one.peak_megabytes:,.0f} MB</td></tr>"
+        for one in steps
+    )
+    return f'<table class="steps"><tr><th>step</th><th>time</th><th>{memory}</th></tr>{rows}</table>'
