@@ -79,7 +79,7 @@ def calibrated(
         for batch in window_batches(store, windows_of(store, str(store.path), inputs, benchmark), device=device)
     ]
     arrays = {name: np.concatenate([one[name] for one in found]) for name in found[0]}
-    return calibrate(**arrays, config=options)
+    return calibrate(arrays["d_dino"], arrays["d_ssim"], arrays["psnr"], arrays["clusters"], options)
 
 
 def marked(
