@@ -16,7 +16,7 @@ endif
 SNAKEMAKE = $(BIN)/snakemake --scheduler greedy --max-jobs-per-timespan 500/5s --cores $(CORES) \
   --configfile $(CONFIG) $(OVERRIDES) --quiet rules
 
-.PHONY: setup demo report test lint format lock clean
+.PHONY: setup demo report test lint format docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -56,6 +56,9 @@ lint: setup ## formatting, types, workflow and generated files
 format: setup ## format code and rules
 	$(BIN)/ruff format wildrayzer workflow/scripts tests
 	$(BIN)/snakefmt Snakefile workflow/rules
+
+docs: setup ## the documentation site in build/site; broken links and anchors are errors
+	$(BIN)/mkdocs build --strict --quiet
 
 lock: setup ## write requirements.lock from what is installed
 	@(head -1 requirements.lock; $(BIN)/python -m pip freeze --all --exclude-editable | grep -vi '^pip==' \

@@ -82,7 +82,7 @@ def named_files(page: Path) -> set[str]:
     return set(re.findall(r"`((?:[\w.-]+/)+[\w-]+\.(?:py|smk|yaml|def))`", text))
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))],
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))],
                          ids=lambda path: path.name)  # fmt: skip
 def test_files_that_pages_name_exist(page):
     own = ("data/own/", "data/still/", "data/try/", "config/mine.yaml")

@@ -18,7 +18,7 @@ from wildrayzer.config.sections.ablations import BUILT_IN
 from wildrayzer.tools.reruns import TRIGGERS
 
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 SNAKEMAKE = [sys.executable, "-m", "snakemake"]
 
 
