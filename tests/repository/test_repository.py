@@ -102,7 +102,7 @@ def test_commands_in_documents_exist(document):
             command = group.commands[words[1]]
             if hasattr(command, "commands"):
                 command = command.commands[words[2]]
-            options = {name for parameter in command.params for name in parameter.opts}
+            options = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
             assert {word for word in words[2:] if word.startswith("--")} <= options, words
         elif words[0] == "make":
             assert words[1] in makefile, words

@@ -1,4 +1,4 @@
-"""Hooks of the documentation site, which `make docs` builds: anchors, links out of docs/, nothing fetched from elsewhere."""
+"""Hooks of the site that `make docs` builds: anchors, links out of docs/, nothing fetched from elsewhere."""
 
 import importlib.util
 import json
