@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from typer.testing import CliRunner
 
 from tests.helpers.browser import MISSING, Browser
 from tests.helpers.clips import frame, write_clip
-from tests.tools.test_render import checkpoint
+from tests.tools.test_render import checkpoint, photos
 from wildrayzer.app import serve
 from wildrayzer.app.examples import DEMO_CHECKPOINT, find_examples
 from wildrayzer.app.uploads import MOST_VIDEO_FRAMES
@@ -211,3 +212,20 @@ def test_uploads_good_and_hostile(page, tmp_path):
     page.upload(write_clip(tmp_path / "walk.mp4", 9))
     page.text("#chosen", "5 pictures of 64×32 px")
     assert page.browser.run("return window.broken") is None
+
+
+@in_browser
+@pytest.mark.slow
+def test_ten_sessions_at_once_with_the_same_photos(address, tmp_path):
+    from gradio_client import Client, handle_file
+
+    files = photos(tmp_path / "photos", [(60, 40)] * 3)
+
+    def session(number):
+        client = Client(address, verbose=False, download_files=False)
+        client.predict([handle_file(file) for file in files], 5, api_name="/_upload")
+        return str(client.predict(0, api_name="/_predict"))
+
+    with ThreadPoolExecutor(10) as pool:
+        results = list(pool.map(session, range(10)))
+    assert all("3 views without the gate" in result for result in results)

@@ -27,6 +27,8 @@ table.steps {font-variant-numeric: tabular-nums; border: 0 !important}
 table.steps td, table.steps th {padding: .15rem 1rem .15rem 0; text-align: left; font-weight: normal; border: 0}
 table.steps tr {border: 0 !important}
 table.steps th {opacity: .7}
+table.steps td:nth-child(2) {white-space: nowrap}
+.tabs {contain: inline-size} /* gradio measures all tabs in one line, which would widen the page of a phone */
 .grid-wrap {min-height: 0 !important; max-height: none !important; padding-top: 2rem !important}
 .grid-container {grid-template-columns: repeat(auto-fill, minmax(84px, 1fr)) !important}
 #examples .grid-container {grid-template-columns: repeat(auto-fill, minmax(118px, 1fr)) !important}
@@ -35,6 +37,7 @@ table.steps th {opacity: .7}
 KEPT_SECONDS = 1800
 """Sessions and files of the page are removed after this time."""
 SESSIONS_WAITING, AT_ONCE = 40, 2
+_FAULTY = "This does not work"
 Result = TypeVar("Result")
 
 
@@ -210,9 +213,7 @@ class _Page:
 
         picked = self.gallery.select(self._example, None, brought, **compute)
         shown(picked.success(self._predict, [self.session, self.inputs], predicted, **compute))
-        self.files.upload(self._upload, [self.files, self.frames], brought, **compute).then(
-            lambda: None, None, self.files
-        )
+        self.files.upload(self._upload, [self.files, self.frames], [*brought, self.files], **compute)
         shown(self.start.click(self._predict, [self.session, self.inputs], predicted, **compute))
         self.view.change(self._view, [self.session, self.view], view, **quick)
         for slider in (self.mask_threshold, self.gate_threshold):
@@ -237,13 +238,18 @@ class _Page:
         return self._brought(example.title, example.read(self.model.image_size))
 
     def _upload(self, files: list[str], frames: float) -> tuple[Any, ...]:
+        """The last value empties the box, also where files are refused.
+
+        The files are not deleted here: gradio names them by their content, and another session may be about to read
+        the same. They are removed with all others of the page (`KEPT_SECONDS`).
+        """
         paths = [Path(file) for file in files]
         try:
-            pictures = _said(lambda: read_uploads(paths, image_size=self.model.image_size, frames=int(frames)))
-        finally:
-            for path in paths:  # gradio has checked that they lie in its upload folder
-                path.unlink(missing_ok=True)
-        return self._brought("Your pictures", pictures)
+            pictures = read_uploads(paths, image_size=self.model.image_size, frames=int(frames))
+        except ValueError as error:
+            gr.Warning(html.escape(str(error)), duration=None, title=_FAULTY)
+            return *(gr.skip(),) * 6, None
+        return *self._brought("Your pictures", pictures), None
 
     def _brought(self, title: str, pictures: list[Any]) -> tuple[Any, ...]:
         session = Session(self.model, title, pictures)
@@ -370,6 +376,4 @@ def _said(work: Callable[[], Result]) -> Result:
     try:
         return work()
     except ValueError as error:
-        raise gr.Error(
-            html.escape(str(error)), duration=None, title="This does not work", print_exception=False
-        ) from None
+        raise gr.Error(html.escape(str(error)), duration=None, title=_FAULTY, print_exception=False) from None

@@ -16,8 +16,8 @@ ADVICE = f"""
 
 **Limits:** {LIMITS}.
 
-**What happens to uploads:** they are read into memory and deleted at once. What the page shows is kept in a temporary
-folder of this server and removed after half an hour, or when the app ends. Nothing is sent elsewhere.
+**What happens to uploads:** they and what the page shows lie in a temporary folder of this server. They are removed
+half an hour later, or when the app ends. Nothing is sent elsewhere.
 """
 _TINY = 64
 """Pixels; models of the demo's size have seen only the embedded data set."""
