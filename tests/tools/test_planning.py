@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from tests.helpers.tiny_run import planned
 from wildrayzer.cli.main import app
 from wildrayzer.config import FeaturesConfig, load_config, parse_config
+from wildrayzer.config.sections.stages import stage_options
 from wildrayzer.models.cost.flops import model_cost, total
 from wildrayzer.run.layout import RunLayout
 from wildrayzer.tools.planning.cost_table import RULES, MeasuredCost, comparison, cost_table, duration, measured, size
@@ -42,6 +43,14 @@ def test_training_operations_are_steps_times_passes():
     step = total(model_cost(TINY.model, workload(RECIPES["pretrain"], stage, batch=2))).total
     # 6 steps of 4 samples in micro-batches of 2
     assert training_operations(TINY, "pretrain", stage) == pytest.approx(6 * 2 * step)
+
+
+@pytest.mark.parametrize("recipe", ["pretrain", "distill", "masked", "joint"])
+def test_twice_the_steps_are_twice_the_operations(recipe):
+    stage = stage_options(PAPER.stage(recipe))
+    longer = stage.model_copy(update={"steps": 2 * stage.steps})
+    once, twice = (training_operations(PAPER, recipe, one) for one in (stage, longer))
+    assert twice == pytest.approx(2 * once)
 
 
 def test_mixed_inputs_are_averaged_and_micro_batches_add_up(tmp_path):

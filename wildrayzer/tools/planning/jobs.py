@@ -39,8 +39,8 @@ def training_operations(config: RunConfig, recipe_name: str, stage: StageConfig)
             step += vgg19_cost(micro * stage.views.targets, model.image_size).total
         head = model.motion_head
         if sizes is not None and head is not None and head.use_features:
-            passes = 1 + head.cross_residual  # of the views, and of what the other views predict of them
-            step += backbone_cost(sizes, micro * passes * work.head_views, model.grid**2).forward
+            looks = 1 + head.cross_residual  # of the views, and of what the other views predict of them
+            step += backbone_cost(sizes, micro * looks * work.head_views, model.grid**2).forward
         operations += step / len(stage.views.inputs)
     pair = model_cost(model, Workload(batch=micro, inputs=1, targets=1))
     pretext = total({part: pair[part] for part in _POSES if part in pair}).total
