@@ -137,7 +137,7 @@ _Runs = Annotated[list[Path], typer.Argument(metavar="RUN...", help="Folders of 
 
 @app.command()
 def compare(runs: _Runs) -> None:
-    """Show runs of one configuration under several seeds or on several machines, side by side.
+    """Show runs of several seeds or machines side by side.
 
     Prints Markdown tables: the machine of each run, its figures with their intervals, and the mean ± standard deviation
     over the runs. For each claim they say whether it holds in all runs.
