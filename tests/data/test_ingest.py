@@ -440,7 +440,7 @@ def test_a_pretrained_renderer_brings_its_network_along(tmp_path):
 
 def test_the_demo_is_a_base_without_what_it_scored_on_splits_that_are_gone(tmp_path):
     config = parse_config(derive(ROOT / "config" / "demo.yaml", tmp_path / "own"))
-    assert set(config.data.splits) == {"own_dynamic", "static_train", "calibration", "static_test"}
+    assert set(config.data.splits) == {"own_dynamic", "static_train", "calibration", "static_test", "static_twin"}
     assert config.ablations == {}
     assert config.benchmark.ablations == ()
 

@@ -91,7 +91,8 @@ def test_a_project_runs_from_the_installed_wheel(installed, tmp_path):
     project = tmp_path / "x"
     dry = run(sys.executable, "-m", "snakemake", "-n", "--cores", "2", "--configfile", TINY, cwd=project, **path)
     assert "train_joint" in dry
-    assert str(ROOT) not in dry.replace(str(TINY), "")
+    named = dry.replace(str(TINY), "").replace(sys.prefix, "")  # the environment may lie in the repository
+    assert str(ROOT) not in named
     code = (
         "import wildrayzer as wr; m = wr.load(); print(m.folder); print(m.render(str(m.folder.parent / 'demo-photos')))"
     )

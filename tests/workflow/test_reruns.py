@@ -29,6 +29,7 @@ NOT_SHOWN = {
     "data.static_train": "needs a second split of this role and purpose",
     "data.dynamic_train": "needs a second split of this role and purpose",
     "data.splits.*.source": "needs a source of outside data",
+    "data.splits.*.scene_list": "read by layout davis only",
     "benchmark.index": "needs an index file; scoring waits for it",
     "model.kind": "the networks of LVSM have no motion head, so that the run would end after pretraining",
     "model.cameras": "given cameras leave out the stages after pretraining",

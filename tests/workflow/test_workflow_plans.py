@@ -131,8 +131,8 @@ def test_rows_from_outside_are_planned_and_their_folders_asked_for_first(tmp_pat
     jobs = planned(tmp_path, "--config", rows, "--", "benchmark_tables")
     # pairs: four methods, the masks' row and the checkpoint; static and wide: three methods and the checkpoint
     assert jobs["score_views"] == 6 + 4 + 4
-    # distilled and joint head, co-segmentation and the checkpoint on three splits, the masks on one
-    assert jobs["score_input_masks"] == 4 * 3 + 1
+    # distilled and joint head, co-segmentation, masks without a head, the checkpoint on three splits; files on one
+    assert jobs["score_input_masks"] == 5 * 3 + 1
     (tmp_path / "masks").rmdir()
     result = snakemake(tmp_path, "--dry-run", "--config", rows, "--", "benchmark_tables", check=False)
     said = result.stdout + result.stderr

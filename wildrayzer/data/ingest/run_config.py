@@ -68,7 +68,9 @@ def derive(
     data[f"{role}_train"] = own
     embedded = data.get("embedded") or {}
     needed = {key for key, split in splits.items() if split["layout"] == "embedded"}
-    needed |= {embedded["splits"][key].get("reuse_seed_of") for key in needed}
+    needed |= {
+        embedded["splits"][key].get(reused) for key in needed for reused in ("reuse_seed_of", "reuse_cameras_of")
+    }
     if "splits" in embedded:
         embedded["splits"] = {key: split for key, split in embedded["splits"].items() if key in needed}
     _keep_what_is_scored(made)
