@@ -56,6 +56,7 @@ TOGETHER: dict[str, dict[str, Any]] = {
         "model.view_embedding": "type",
         "model.matching_init": True,
     },
+    "data.embedded.splits.*.reuse_cameras_of": {"data.embedded.splits.static_test.reuse_cameras_of": "calibration"},
     "residuals.ssim_size": {"residuals.ssim_size": 7},
     "benchmark.inputs": {"benchmark.inputs": [2, 3], "benchmark.force_inputs": True},
     "benchmark.pictures": {"benchmark.pictures": ["static_test"]},
