@@ -236,3 +236,8 @@ def test_slurm_profile_is_accepted_and_fills_in_resources(tmp_path):
 def test_the_default_profile_and_the_commands_agree_on_what_makes_a_job_run_again():
     profile = yaml.safe_load((ROOT / "profiles" / "default" / "config.yaml").read_text(encoding="utf-8"))
     assert tuple(profile["rerun-triggers"]) == TRIGGERS
+
+
+def test_the_space_installs_what_the_package_needs():
+    needed = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    assert sorted((ROOT / "app" / "requirements.txt").read_text(encoding="utf-8").splitlines()) == sorted(needed)

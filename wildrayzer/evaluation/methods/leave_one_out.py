@@ -73,6 +73,7 @@ def calibrated(
     Raises:
         ValueError: no windows, or too few patches.
     """
+    # Calibration clips have no index file: their windows are drawn, whatever name they are asked for by.
     found = [
         _flat(compare.maps(batch))
         for store in stores
