@@ -10,14 +10,17 @@ import pytest
 from wildrayzer.io.locks import LockHeldError, is_held, locked
 
 HOLD = """
-import multiprocessing, sys, time
+import multiprocessing, os, sys, time
 from pathlib import Path
 from wildrayzer.io.locks import acquire
+
+def work():  # says that it runs: until then the fork itself may still hold the lock
+    print(os.getpid(), flush=True)
+    time.sleep(600)
+
 lock = acquire(Path(sys.argv[1]))
-worker = multiprocessing.get_context("fork").Process(target=time.sleep, args=(60,))
-worker.start()
-print(worker.pid, flush=True)
-time.sleep(60)
+multiprocessing.get_context("fork").Process(target=work).start()
+time.sleep(600)
 """
 
 
