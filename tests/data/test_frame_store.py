@@ -2,16 +2,17 @@
 
 import gc
 import hashlib
-import multiprocessing
 import os
 import signal
 from collections.abc import Iterator
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import numpy as np
 import pytest
 import zarr
 
+from tests.helpers.processes import run_apart
 from wildrayzer.config.sections.data import StoreConfig
 from wildrayzer.data.frame_store import shards
 from wildrayzer.data.frame_store.codecs import JpegFrames, ZstdFrames, codec_of
@@ -136,9 +137,8 @@ def test_an_unfinished_store_is_refused_by_name_and_made_anew(tmp_path):
     path = tmp_path / "a.zarr"
     with pytest.raises(ValueError, match=r"a\.zarr does not exist"):
         FrameStore(path)
-    killed = multiprocessing.get_context("fork").Process(target=begin_and_die, args=(path,))
-    killed.start()
-    killed.join()
+    with pytest.raises(BrokenProcessPool):
+        run_apart(begin_and_die, path)
     with pytest.raises(ValueError, match=r"a\.zarr does not exist"):
         FrameStore(path)
     write(path, content())

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import multiprocessing
 import os
 import random
 import shutil
@@ -14,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.helpers.processes import APART, LONG, run_apart
 from wildrayzer.config.sections.data import SplitConfig, StoreConfig
 from wildrayzer.config.sections.masks import ResidualsConfig
 from wildrayzer.data.frame_store.manifest import PartEntry
@@ -25,14 +25,13 @@ from wildrayzer.stages import prepare
 from wildrayzer.stages.prepare import prepare_split
 
 SIZE, FRAMES = 4, 3
-FORK = multiprocessing.get_context("fork")
 
 
 class ArrayReader:
     """A clip is a file of raw frames; an empty one cannot be used."""
 
     has_cameras = has_masks = has_clean = False
-    read_names: list[str]
+    read_names: list[str] = []  # noqa: RUF012
     pause = 0.0
 
     def __init__(self, folder: Path) -> None:
@@ -251,15 +250,21 @@ def test_a_bad_clip_is_tried_again_only_when_its_file_changes(raw, tmp_path, rea
     assert reader.read_names == ["clip02"], "clip01 is in another part now"
 
 
+def prepare_apart(raw: Path, out: Path, processes: int) -> None:
+    """In a process of its own, where nothing is monkeypatched yet."""
+    prepare.open_reader = lambda split, folder: ArrayReader(folder)
+    prepared(raw, out, processes=processes)
+
+
 def slowly(raw: Path, out: Path, processes: int) -> None:
     """In a session of its own, with pauses, so that a kill meets every state."""
     os.setsid()
     ArrayReader.pause = 0.02
-    prepared(raw, out, processes=processes)
+    prepare_apart(raw, out, processes)
 
 
 def start(*arguments):
-    process = FORK.Process(target=slowly, args=arguments)
+    process = APART.Process(target=slowly, args=arguments)
     process.start()
     while process.is_alive() and os.getpgid(process.pid) != process.pid:
         time.sleep(0.001)  # it has no session of its own yet
@@ -267,7 +272,7 @@ def start(*arguments):
 
 
 def wait_for_parts(folder: Path, count: int, process) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + LONG
     while process.is_alive() and len(list(folder.glob("[!.]*.json"))) < count:
         assert time.monotonic() < deadline, "no part is finished"
         time.sleep(0.005)
@@ -295,7 +300,8 @@ def test_killed_at_random_moments_the_old_split_stays_usable_and_the_rerun_is_ri
             assert content(now) == expected
             assert untouched.items() <= state(out.with_suffix("")).items()
         made = max(made, len(list(out.with_suffix("").glob("[!.]*.json"))))
-    after = prepared(raw, out, processes=processes)
+    run_apart(prepare_apart, raw, out, processes)
+    after = FrameStore(out)
     undisturbed = {name: frames for name, frames in expected.items() if name != "clip00"}
     assert {name: content(after)[name] for name in undisturbed} == undisturbed
     assert after.scenes == [*undisturbed, *(f"new{number}" for number in range(6))]
@@ -310,7 +316,7 @@ def test_two_preparations_at_once_do_not_harm_each_other(raw, tmp_path):
     alone = content(prepared(raw, tmp_path / "alone" / "a.json"))
     first, second = start(raw, out, 1), start(raw, out, 2)
     for process in (first, second):
-        process.join(60)
+        process.join(LONG)
         assert process.exitcode == 0
     assert content(FrameStore(out)) == alone
     assert len(FrameStore(out).parts) == 4

@@ -1,6 +1,5 @@
 """Preparation that fails, is shared out or refused: always the same parts, and no finished part is lost."""
 
-import importlib
 import multiprocessing
 import os
 import resource
@@ -12,6 +11,7 @@ import pytest
 
 from tests.data.test_preparation import files
 from tests.data.test_readers import SIZE, Lvsm, chunk_scene, chunks, split
+from tests.helpers.processes import run_apart
 from wildrayzer.config.sections.data import StoreConfig
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.preparation.plan import divide_clips
@@ -20,8 +20,6 @@ from wildrayzer.data.readers.pixelsplat import PixelSplatReader
 from wildrayzer.io.disk_space import DiskFullError
 from wildrayzer.stages.prepare import prepare_split
 
-importlib.import_module("wildrayzer.report.page.contact_sheets")  # here once, not in every forked process
-FORK = multiprocessing.get_context("fork")
 SCENES = 12
 
 
@@ -43,6 +41,12 @@ def prepare(raw: Path, out: Path, *, processes: int = 1, **options):
     return prepare_split(split("pixelsplat"), raw, out, image_size=SIZE, store=store, processes=processes)
 
 
+def prepare_apart(raw: Path, out: Path, processes: int) -> None:
+    """In a process of its own, where nothing is monkeypatched yet."""
+    pixelsplat._FRAME_BYTES = 1
+    prepare(raw, out, processes=processes)
+
+
 def parts_in(folder: Path) -> dict[str, int]:
     """Finished parts, and the time that their records were written."""
     return {file.stem: file.stat().st_mtime_ns for file in folder.glob("[!.]*.json")}
@@ -50,27 +54,20 @@ def parts_in(folder: Path) -> dict[str, int]:
 
 def test_the_number_of_processes_changes_no_byte(raw, tmp_path):
     for name, processes in (("one", 1), ("three", 3)):
-        prepare(raw, tmp_path / name / "a.json", processes=processes)
+        run_apart(prepare_apart, raw, tmp_path / name / "a.json", processes)
     assert len(FrameStore(tmp_path / "one" / "a.json").parts) == 6
     assert files(tmp_path / "one") == files(tmp_path / "three")
 
 
-def with_small_files(raw: Path, out: Path, said) -> None:
+def with_small_files(raw: Path, out: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, (12_000, 12_000))
-    try:
-        prepare(raw, out)
-    except DiskFullError as error:
-        said.put(str(error))
+    prepare_apart(raw, out, 1)
 
 
 def test_a_full_disk_is_named_and_keeps_what_is_finished(raw, tmp_path):
-    out, said = tmp_path / "out" / "a.json", FORK.SimpleQueue()
-    with_limit = FORK.Process(target=with_small_files, args=(raw, out, said))
-    with_limit.start()
-    with_limit.join(60)
-    assert with_limit.exitcode == 0
-    assert not said.empty(), "nothing was too large"
-    assert "out is full (File too large): preparing frames stopped" in said.get()
+    out = tmp_path / "out" / "a.json"
+    with pytest.raises(DiskFullError, match=r"out is full \(File too large\): preparing frames stopped"):
+        run_apart(with_small_files, raw, out)
     assert not out.exists()
     assert {entry.suffix for entry in out.with_suffix("").glob("[!.]*")} == {".zarr", ".json"}
     kept = parts_in(out.with_suffix(""))
@@ -80,27 +77,33 @@ def test_a_full_disk_is_named_and_keeps_what_is_finished(raw, tmp_path):
     assert len(FrameStore(out)) == SCENES
 
 
-def test_a_killed_process_is_named(raw, tmp_path, monkeypatch):
-    read = PixelSplatReader.read
-
-    def die_at_the_seventh(self, name, *, image_size):
-        if name == "s07":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return read(self, name, image_size=image_size)
-
-    monkeypatch.setattr(PixelSplatReader, "read", die_at_the_seventh)
-    with pytest.raises(RuntimeError, match="ended with exit code -9: out of memory, or killed"):
-        prepare(raw, tmp_path / "out" / "a.json", processes=2)
-    assert not multiprocessing.active_children()
+def with_a_reader(read, raw: Path, out: Path) -> None:
+    """In two processes; neither is left behind."""
+    PixelSplatReader.read = read
+    try:
+        prepare_apart(raw, out, 2)
+    finally:
+        assert not multiprocessing.active_children()
 
 
-def test_an_error_in_a_process_reaches_the_caller(raw, tmp_path, monkeypatch):
-    def fail(self, name, *, image_size):
-        raise LookupError(f"no {name}")
+def die_at_the_seventh(self, name, *, image_size, read=PixelSplatReader.read):
+    if name == "s07":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return read(self, name, image_size=image_size)
 
-    monkeypatch.setattr(PixelSplatReader, "read", fail)
-    with pytest.raises(RuntimeError, match=r"LookupError.*no s0"):
-        prepare(raw, tmp_path / "out" / "a.json", processes=2)
+
+def fail(self, name, *, image_size):
+    raise LookupError(f"no {name}")
+
+
+@pytest.mark.parametrize(
+    ("read", "message"),
+    [(die_at_the_seventh, "ended with exit code -9: out of memory, or killed"), (fail, r"LookupError.*no s0")],
+    ids=["killed", "error"],
+)
+def test_a_process_that_is_killed_or_fails_is_an_error_of_the_caller(raw, tmp_path, read, message):
+    with pytest.raises(RuntimeError, match=message):
+        run_apart(with_a_reader, read, raw, tmp_path / "out" / "a.json")
 
 
 def test_mended_files_are_read_again_after_a_refusal(raw, tmp_path):

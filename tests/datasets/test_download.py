@@ -24,6 +24,7 @@ from tests.helpers.dataset_server import (
     sending,
     stalling,
 )
+from tests.helpers.processes import LONG
 from wildrayzer.datasets.download import DownloadError, Patience, download, shown, verify_file
 from wildrayzer.datasets.table import RemoteFile
 from wildrayzer.io.disk_space import DiskFullError
@@ -86,11 +87,9 @@ def test_any_number_of_breaks_with_progress_is_survived(server, tmp_path, seed):
 
 def test_a_stalled_connection_is_given_up_and_continued(server, tmp_path):
     server.plan("/a/set.bin", stalling(700_000))
-    started = time.monotonic()
-    download(remote(server, md5=MD5), tmp_path / "set.bin", patience=quick(stall=0.3))
+    download(remote(server, md5=MD5), tmp_path / "set.bin", patience=quick(stall=1.0))
     assert (tmp_path / "set.bin").read_bytes() == BODY
     assert server.ranges("/a/set.bin") == [None, "bytes=700000-"]
-    assert time.monotonic() - started < 10, "the server would have stalled for 20 s"
 
 
 def test_a_server_that_ignores_ranges_starts_again(server, tmp_path):
@@ -282,7 +281,7 @@ def test_two_downloads_of_one_file_give_one_transfer(server, tmp_path):
         handler.start(200, Content_Length=len(body))
         handler.wfile.write(body[:1000])
         begun.set()
-        go_on.wait(10)
+        go_on.wait(LONG)
         handler.wfile.write(body[1000:])
 
     server.plan("/a/set.bin", slowly)
@@ -296,13 +295,13 @@ def test_two_downloads_of_one_file_give_one_transfer(server, tmp_path):
 
     first, second = threading.Thread(target=run), threading.Thread(target=run)
     first.start()
-    assert begun.wait(10)
+    assert begun.wait(LONG)
     second.start()
     time.sleep(0.1)
     assert second.is_alive(), "the second waits for the first"
     go_on.set()
-    first.join(10)
-    second.join(10)
+    first.join(LONG)
+    second.join(LONG)
     assert errors == []
     assert len(server.requests) == 1
     assert (tmp_path / "set.bin").read_bytes() == BODY

@@ -9,6 +9,7 @@ import zipfile
 import pytest
 
 from tests.helpers.dataset_server import breaking_off, running_server, saying, whole
+from tests.helpers.processes import LONG
 from wildrayzer.datasets.download import DownloadError, Patience
 from wildrayzer.datasets.fetch import fetch_source, link_part
 from wildrayzer.datasets.on_disk import fits, locate, look_through, scene_names
@@ -188,7 +189,7 @@ def test_two_fetches_at_once_make_one(table, server, tmp_path):
 
     def slowly(handler, body):
         begun.set()
-        go_on.wait(10)
+        go_on.wait(LONG)
         whole(handler, body)
 
     server.plan("/set.zip", slowly)
@@ -199,11 +200,11 @@ def test_two_fetches_at_once_make_one(table, server, tmp_path):
 
     threads = [threading.Thread(target=run) for _ in range(2)]
     threads[0].start()
-    assert begun.wait(10)
+    assert begun.wait(LONG)
     threads[1].start()
     go_on.set()
     for thread in threads:
-        thread.join(10)
+        thread.join(LONG)
     assert sorted(map(len, filled)) == [0, 3], "the second found everything in its place"
     assert [len(server.ranges(path)) for path in ("/set.zip", "/more.zip")] == [1, 1]
 

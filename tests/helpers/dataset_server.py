@@ -115,7 +115,7 @@ def stalling(after: int) -> Behaviour:
     def behave(handler: Handler, body: bytes) -> None:
         handler.wfile.write(_answer(handler, body)[:after])
         handler.wfile.flush()
-        handler.server.released.wait(20)
+        handler.server.released.wait()
 
     return behave
 

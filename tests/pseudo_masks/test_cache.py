@@ -466,8 +466,8 @@ def test_a_random_frame_is_read_in_milliseconds(tmp_path):
         start = time.perf_counter()
         masks.read(np.array([frame]))
         times.append(time.perf_counter() - start)
-    # 2 ms on an idle machine; the bound leaves room for a busy one.
-    assert np.median(times) < 0.01
+    # 2 ms on an idle machine; the bound leaves room for a busy one, and all 64 frames take longer.
+    assert np.median(times) < 0.05
 
 
 def test_dimensions_are_named(tmp_path):

@@ -8,6 +8,7 @@ import time
 
 import pytest
 import torch
+from torch.utils.data import _utils
 
 from wildrayzer.training import loader
 from wildrayzer.training.batch import Batch
@@ -52,9 +53,8 @@ def steps_of(loaded):
 
 
 @pytest.fixture(autouse=True)
-def impatient(monkeypatch):
+def eager(monkeypatch):
     monkeypatch.setattr(loader, "POLL_SECONDS", 0.5)
-    monkeypatch.setattr(loader, "PATIENCE_SECONDS", 1.5)
 
 
 def hang(step):
@@ -66,15 +66,17 @@ def test_batches_come_in_the_order_of_steps(workers):
     assert steps_of(batches(batch_of, workers=workers)) == [3, 4, 5, 6, 7, 8]
 
 
-def test_a_batch_that_is_lost_in_shared_memory_ends_the_wait(caplog):
+def test_a_batch_that_is_lost_in_shared_memory_ends_the_wait(monkeypatch):
     stream = batches(lambda step: batch_of(step, LostBatch if step == 5 else Batch))
     assert steps_of(itertools.islice(stream, 2)) == [3, 4]
+    monkeypatch.setattr(loader, "PATIENCE_SECONDS", 1.0)
     with pytest.raises(LoaderError, match=r"no batch for \d+ s; /dev/shm has \d+ of \d+ MB free.*--shm-size=16g"):
         next(stream)
     assert multiprocessing.active_children() == []
 
 
-def test_a_request_to_stop_is_obeyed_while_no_batch_comes():
+def test_a_request_to_stop_is_obeyed_while_no_batch_comes(monkeypatch):
+    monkeypatch.setattr(_utils, "MP_STATUS_CHECK_INTERVAL", 0.2)  # how long torch waits for each worker to end
     answers = iter([False, True])
     assert list(batches(hang, stop_requested=lambda: next(answers))) == []
     assert multiprocessing.active_children() == []  # though they hang and ignore SIGTERM

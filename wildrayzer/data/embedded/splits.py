@@ -7,6 +7,7 @@ of the clip of the same index in another split.
 
 import zlib
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import get_context
@@ -86,14 +87,14 @@ def one_thread() -> None:
 
 
 def map_numbers(work: Callable[[int], Encoded], count: int, *, threads: int) -> Iterator[Encoded]:
-    """`work(0) … work(count - 1)` in order, in `threads` processes."""
+    """`work(0) … work(count - 1)` in order, in `threads` processes; one that is killed is an error."""
     load_photographs()  # read once, shared by all forked processes
     if threads <= 1:
         yield from map(work, range(count))
         return
     one_thread()
-    with get_context("fork").Pool(threads, initializer=one_thread) as pool:
-        yield from pool.imap(work, range(count), chunksize=4)
+    with ProcessPoolExecutor(threads, get_context("fork"), initializer=one_thread) as pool:
+        yield from pool.map(work, range(count), chunksize=4)
 
 
 def iterate_clips(

@@ -104,7 +104,7 @@ def prepare_parts(
 
 def _share_out(job: Preparation, parts: Sequence[Sequence[str]], keys: dict[int, str], processes: int) -> Iterator[int]:
     context = multiprocessing.get_context("fork")
-    cv2.setNumThreads(1)  # its threads do not survive a fork
+    cv2.setNumThreads(1)  # ends its threads here: a forked process would wait for them for ever
     following, clips = context.Value("q", 0), context.Value("q", 0)
     failures, made = context.SimpleQueue(), context.SimpleQueue()
     arguments = (job, parts, following, clips, failures, made, os.getpid())
