@@ -1,6 +1,7 @@
 """Material of the mask benchmarks: procedural clips with movers, stand-ins for renderings, and a random backbone."""
 
 import tempfile
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -42,6 +43,14 @@ def windows(count: int, *, targets: int, size: int, seed: int = 0) -> tuple[Tens
 
 def random_backbone(size: str, *, precision: str, device: str, batch: int, patch_size: int = 16) -> DINOv3:
     """A DINOv3 ViT of one of `VIT_SIZES` with random weights, read from a folder as real weights would be."""
+    with tempfile.TemporaryDirectory() as folder:
+        save_random_backbone(size, folder, patch_size=patch_size)
+        features = FeaturesConfig(weights=folder, precision=precision, batch=batch)
+        return DINOv3(features, patch_size=patch_size, device=device)
+
+
+def save_random_backbone(size: str, folder: str | Path, *, patch_size: int = 16) -> None:
+    """Write a DINOv3 ViT of one of `VIT_SIZES` with random weights, always the same, as its files would be."""
     ensure_torchvision()
     from transformers import DINOv3ViTConfig, DINOv3ViTModel
     from transformers.utils.logging import disable_progress_bar
@@ -58,7 +67,4 @@ def random_backbone(size: str, *, precision: str, device: str, batch: int, patch
         patch_size=patch_size,
         image_size=256,
     )
-    with tempfile.TemporaryDirectory() as folder:
-        DINOv3ViTModel(config).save_pretrained(folder)
-        features = FeaturesConfig(weights=folder, precision=precision, batch=batch)
-        return DINOv3(features, patch_size=patch_size, device=device)
+    DINOv3ViTModel(config).save_pretrained(folder)

@@ -233,3 +233,15 @@ def test_a_run_without_training_clips_scores_what_comes_from_elsewhere(tmp_path)
 def test_what_needs_training_is_refused_in_a_run_without_it(changes, message):
     with pytest.raises(ConfigError, match=message):
         parse_config(merged(RELEASED, changes))
+
+
+def test_only_the_named_splits_are_in_the_mask_tables():
+    named = {"benchmark": {"mask_splits": ["dynamic_test", "frozen_test"]}}
+    every, some = expected(parse_config(DEMO)), expected(parse_config(merged(DEMO, named)))
+    assert "static_test" in every.mask_splits()
+    assert some.mask_splits() == ["dynamic_test", "frozen_test"]
+    assert {split for split, _ in some.cached_masks()} == {"dynamic_train", "dynamic_test", "frozen_test"}
+    assert {split for _, split in some.input_mask_jobs()} == {"dynamic_test", "frozen_test"}
+    assert some.view_jobs() == every.view_jobs()
+    with pytest.raises(ConfigError, match=r"benchmark\.mask_splits names the unknown split 'calibration'"):
+        parse_config(merged(DEMO, {"benchmark": {"mask_splits": ["calibration"]}}))

@@ -140,6 +140,24 @@ def test_jobs_and_batches_do_not_matter(split, tmp_path, predictor):
     assert found.digest == ResidualMaps(tmp_path / "a" / "residuals.json").digest
 
 
+def test_precision_is_that_of_the_renderer_only(split, tmp_path):
+    quick = RESIDUALS.model_copy(update={"precision": "bfloat16"})
+    exact, found = (
+        residuals(split, tmp_path / name, predictor="renderer", config=config)
+        for name, config in (("exact", RESIDUALS), ("quick", quick))
+    )
+    assert 0 < abs(exact.psnr - found.psnr).max() < 0.1
+    assert "precision" not in exact.about["residuals"]  # as in caches of earlier versions, which stay
+    assert found.about["residuals"]["precision"] == "bfloat16"
+    assert exact.digests["config"] != found.digests["config"]
+    exact, found = (
+        arrays(residuals(split, tmp_path / f"blurred-{name}", predictor="blurred", config=config))
+        for name, config in (("exact", RESIDUALS), ("quick", quick))
+    )
+    for name, values in found.items():
+        np.testing.assert_array_equal(values, exact[name], err_msg=name)
+
+
 def test_nearest_copies_the_nearest_input(split, tmp_path):
     maps = residuals(split, tmp_path, "static")
     assert (maps.psnr == 100).all()

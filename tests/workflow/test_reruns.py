@@ -60,6 +60,7 @@ TOGETHER: dict[str, dict[str, Any]] = {
     "residuals.ssim_size": {"residuals.ssim_size": 7},
     "benchmark.inputs": {"benchmark.inputs": [2, 3], "benchmark.force_inputs": True},
     "benchmark.pictures": {"benchmark.pictures": ["static_test"]},
+    "benchmark.mask_splits": {"benchmark.mask_splits": ["pairs_test", "frozen_test"]},
     "benchmark.ablations": {"benchmark.ablations": ["dino_only"]},
 }
 """Options that need a certain value, or another option with them."""

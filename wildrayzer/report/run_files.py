@@ -27,11 +27,15 @@ def is_cache(path: str | Path) -> bool:
     return is_manifest(found) or (found / "zarr.json").is_file()
 
 
-def splits_by_kind(config: RunConfig) -> dict[str, str]:
-    """The first test or control split of each kind: static, moving, pairs, frozen, same_family."""
+def splits_by_kind(config: RunConfig, *, masks: bool = False) -> dict[str, str]:
+    """The first test or control split of each kind: static, moving, pairs, frozen, same_family.
+
+    With `masks`, the first one of those in the mask tables.
+    """
     splits: dict[str, str] = {}
     for name in (*config.data.of(purpose="test"), *config.data.of(purpose="control")):
-        splits.setdefault(split_kind(config, name), name)
+        if not masks or config.benchmark.has_masks(name):
+            splits.setdefault(split_kind(config, name), name)
     return splits
 
 

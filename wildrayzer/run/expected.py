@@ -95,9 +95,7 @@ class ExpectedScores:
         return [
             name
             for name, split in self.config.data.splits.items()
-            if split.purpose in ("test", "control")
-            and name not in self.config.benchmark.pictures
-            and self._wanted(name)
+            if split.purpose in ("test", "control") and self.config.benchmark.has_masks(name) and self._wanted(name)
         ]
 
     def predictors_of(self, split: str) -> list[str]:

@@ -24,7 +24,7 @@ from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.sampling.windows import Window, WindowList
 from wildrayzer.io.digests import digest_json
 from wildrayzer.models import WildRayZer
-from wildrayzer.models.precision import keep_float32
+from wildrayzer.models.precision import keep_float32, rendering_in
 from wildrayzer.pseudo_masks.backbones.build import build_backbone
 from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone
 from wildrayzer.pseudo_masks.cache.arrays import arrays_of
@@ -135,8 +135,9 @@ class _Work:
 
     @property
     def options(self) -> dict[str, Any]:
-        """Options that decide the residuals."""
-        return self.config.model_dump(mode="json", exclude={"batch", "shards"})
+        """Options that decide the residuals; `precision` only where it is not float32, as in earlier versions."""
+        usual = {"precision"} if self.config.precision == "float32" else set()
+        return self.config.model_dump(mode="json", exclude={"batch", "shards", *usual})
 
     def make(self, path: Path, part: StorePart, windows: WindowList, digests: dict[str, str], name: str) -> None:
         """Compute and write the residuals of one part of the store."""
@@ -173,10 +174,14 @@ class _Work:
         inputs = self._images([[start + f for f in w.inputs] for start, w in zip(first, batch, strict=True)])
         frames = [[start + f for f in w.targets] for start, w in zip(first, batch, strict=True)]
         targets = self._images(frames)
+        # Controls copy or blur frames: only the renderer has another precision than float32.
+        precision = self.config.precision if self.predictor == "renderer" else "float32"
+        with rendering_in(precision, self.device):
+            predicted = predict(self.predictor, self.model, inputs, targets, batch)
         try:
             return window_maps(
                 targets,
-                predict(self.predictor, self.model, inputs, targets, batch),
+                predicted,
                 backbone=self.backbone,
                 patch_size=self.model.config.patch_size,
                 config=self.config,

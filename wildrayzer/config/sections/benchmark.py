@@ -5,7 +5,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from wildrayzer.config.base import TABLES, FilePath, Observation, Paper, Section
+from wildrayzer.config.base import RELEASE, TABLES, FilePath, Observation, Paper, Section
 
 Method = Literal["nearest", "blend", "static", "given_cameras", "lvsm", "static_coseg", "static_true_masks",
                  "static_clean", "distilled", "joint", "joint_true_masks", "joint_clean", "unmasked"]  # fmt: skip
@@ -135,13 +135,16 @@ class BenchmarkConfig(Section):
     mask_sources: tuple[MaskSource, ...] = ("renderer", "nearest")
     """What stands in for the rendering in the mask table: `nearest` copies the nearest input view and `blurred` blurs
     the target: controls that tell motion from texture."""
+    mask_splits: tuple[str, ...] | None = None
+    """Splits of the mask tables, test or control. Null takes all of these. Every frame of such a split is rendered for
+    its pseudo-masks, so that a large static split costs more than all others together."""
     ablations: tuple[str, ...] = ()
     """Ablations that are part of the tables, and so of every run; the others wait for their target."""
     mask_threshold: float = Field(0.5, gt=0.0, lt=1.0)
     """Threshold on the motion probability for IoU and recall."""
     lpips_weights: FilePath | None = None
     """VGG-16 backbone file for LPIPS; null leaves LPIPS out, with the reason stated in the tables."""
-    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    precision: Annotated[Literal["float32", "tf32", "bfloat16"], Paper(RELEASE, "bfloat16", listed=False)] = "float32"
     """Arithmetic of the renderings of view-synthesis rows; metrics are always in float32. `bfloat16` is autocast, as in
     the public release."""
     bootstrap: int = Field(1000, ge=100)
@@ -179,6 +182,10 @@ class BenchmarkConfig(Section):
     def external_rows(self) -> tuple[str, ...]:
         """Rows of the view-synthesis tables that come from outside."""
         return (*(f"static_{name}" for name in self.masks), *self.renderings, *self.checkpoints)
+
+    def has_masks(self, split: str) -> bool:
+        """Whether a test or control split is in the mask tables."""
+        return split not in self.pictures and (self.mask_splits is None or split in self.mask_splits)
 
     def set_of(self, name: str) -> EvaluationSet:
         """The evaluation set of this name; a split is one by itself."""

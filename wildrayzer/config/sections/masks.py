@@ -30,6 +30,9 @@ class ResidualsConfig(Section):
     """Most Lloyd iterations."""
     kmeans_restarts: int = Field(1, ge=1)
     """K-means++ starts; the one with the least inertia is kept."""
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    """Arithmetic of the renderer; residual maps are always in float32. `bfloat16` is autocast. The features have
+    `features.precision`."""
 
     @model_validator(mode="after")
     def _window_is_odd(self) -> "ResidualsConfig":

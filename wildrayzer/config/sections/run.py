@@ -110,6 +110,10 @@ class RunConfig(Section):
         named = {
             "benchmark.index": (benchmark.index, splits),
             "benchmark.pictures": (benchmark.pictures, splits),
+            "benchmark.mask_splits": (
+                benchmark.mask_splits or (),
+                [*self.data.of(purpose="test"), *self.data.of(purpose="control")],
+            ),
             "benchmark.sets": ([one.split for one in benchmark.sets.values()], splits),
             "benchmark.masks": ([name for one in benchmark.masks.values() for name in one.folders], splits),
             "benchmark.renderings": ([name for one in benchmark.renderings.values() for name in one.folders], sets),

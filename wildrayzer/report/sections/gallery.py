@@ -27,7 +27,8 @@ KINDS = {
 
 def galleries(config: RunConfig, layout: RunLayout) -> list[Block]:
     """A gallery of the dynamic test split and of each control, all on the same colour scales."""
-    chosen = [(kind, name) for kind, name in splits_by_kind(config).items() if kind in KINDS and kind != "pairs"]
+    splits = splits_by_kind(config, masks=True)
+    chosen = [(kind, name) for kind, name in splits.items() if kind in KINDS and kind != "pairs"]
     blocks: list[Block] = []
     scales = None
     for kind, name in chosen:
