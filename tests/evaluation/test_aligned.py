@@ -17,6 +17,7 @@ from wildrayzer.evaluation.metrics.poses import transform_cameras
 from wildrayzer.evaluation.window_batches import WindowBatch, read_windows
 from wildrayzer.geometry.cameras import Cameras
 from wildrayzer.models import WildRayZer
+from wildrayzer.pseudo_masks.backbones.descriptor import Descriptor
 from wildrayzer.run.row_specs import ROW_SPECS
 
 SMALL = {
@@ -119,14 +120,39 @@ def test_transferred_renderings_take_all_cameras_from_the_twin_and_all_pixels_fr
     assert torch.equal(twins, expected)
     model = build(SMALL)
     row = row_of("static", model)
-    transferred = row.render_transferred(batch, twins)
+    gate = row.gate_inputs(batch)
+    transferred = row.render_transferred(batch, gate, twins)
     cameras = model.predict_cameras(twins, model.tokenize(twins), num_inputs=2)
     with torch.no_grad():
         torch.testing.assert_close(transferred, model(batch.images, 2, cameras=cameras).render)
-    ordinary, _ = row.render(batch)
+    ordinary, _ = row.render(batch, gate)
     assert (transferred - ordinary).abs().max() > 1e-4
-    torch.testing.assert_close(row.render_transferred(batch, batch.images), ordinary)
-    assert row_of("nearest", None).render_transferred(batch, twins) is None
+    torch.testing.assert_close(row.render_transferred(batch, gate, batch.images), ordinary)
+    assert row_of("nearest", None).render_transferred(batch, gate, twins) is None
+
+
+def test_features_of_the_inputs_are_computed_once_for_all_renderings_of_a_batch(tmp_path):
+    store = write_split(tmp_path / "0.zarr", "a", seed=0)
+    batch = read_windows(store, [EvaluationWindow(scene, (0, 5), (2, 3)) for scene in (0, 2)])
+    seen = []
+
+    class Counting(Descriptor):
+        def __call__(self, images):
+            seen.append(len(images))
+            return super().__call__(images)
+
+    head = {"blocks": 1, "feature_width": Descriptor.width}
+    model = build({**SMALL, "motion_head": head})
+    backbone = Counting(patch_size=model.config.patch_size)
+    row = ViewRow("joint", ROW_SPECS["joint"], model, backbone, None, CosegConfig())
+    gate = row.gate_inputs(batch)
+    rendering, result = row.render(batch, gate)
+    assert row.render_aligned(batch, gate, rendering) is not None
+    assert row.render_transferred(batch, gate, batch.images) is not None
+    assert seen == [4]  # two inputs of two windows
+    expected, other = render_method("joint", batch, model=model, backbone=backbone)
+    assert torch.equal(rendering, expected)
+    assert torch.equal(result.motion_logits, other.motion_logits)
 
 
 def test_a_clip_without_a_twin_is_named(tmp_path):

@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from tests.helpers.tiny_run import planned
 from wildrayzer.cli.main import app
-from wildrayzer.config import FeaturesConfig, load_config, parse_config
+from wildrayzer.config import BenchmarkConfig, FeaturesConfig, ResidualsConfig, load_config, parse_config
 from wildrayzer.config.sections.stages import stage_options
 from wildrayzer.models.cost.flops import model_cost, total
 from wildrayzer.run.layout import RunLayout
@@ -18,9 +18,19 @@ from wildrayzer.tools.planning.cost_table import RULES, MeasuredCost, comparison
 from wildrayzer.tools.planning.forecast import Rates, forecast, gpu_rates, loader_lines, measured_step_rate
 from wildrayzer.tools.planning.jobs import planned_stages, training_operations
 from wildrayzer.tools.planning.machine import gpu_specs, matmul_rate
+from wildrayzer.tools.planning.savings import COSTLIEST, saving_lines
 from wildrayzer.tools.planning.split_sizes import split_sizes
 from wildrayzer.tools.planning.stage import PlannedStage
-from wildrayzer.tools.planning.work import BackboneSizes, backbone_cost, backbone_sizes, vgg19_cost
+from wildrayzer.tools.planning.work import (
+    BackboneSizes,
+    backbone_cost,
+    backbone_sizes,
+    clustering_cost,
+    load_seconds,
+    lpips_cost,
+    ssim_cost,
+    vgg19_cost,
+)
 from wildrayzer.training.objective import RECIPES, workload
 
 ROOT = Path(__file__).parents[2]
@@ -80,6 +90,40 @@ def test_vgg_by_hand():
     cost = vgg19_cost(1, 16)
     assert cost.backward == first + rest + last
     assert cost.forward == 2 * cost.backward
+
+
+def test_measures_by_hand():
+    # one image of 16 px: convolutions at sides 16, 8, 4, 2 and 1, of target and rendering
+    convolutions = 256 * (3 * 64 + 64 * 64) + 64 * (64 + 128) * 128 + 16 * (128 + 2 * 256) * 256
+    convolutions += 4 * (256 + 2 * 512) * 512 + 3 * 512 * 512
+    assert lpips_cost(1, 16).forward == 2 * 2 * 9 * convolutions
+    # x, y, x², y² and xy of three channels, filtered along both axes by matrices of 16 × 16
+    assert ssim_cost(2, 16).forward == 2 * 5 * 3 * 2 * 2 * 16**3
+    # 2 frames of 4 patches, 3 channels, 8 clusters: 7 draws of 4 candidates, then one assignment and two of the three
+    options = ResidualsConfig(targets=2, clusters=8, kmeans_iterations=1, kmeans_restarts=2)
+    assert clustering_cost(options, 4, 3).forward == 2 * (2 * 8 * 3) * (4 * 7 + 3 * 8)
+
+
+def test_a_gpu_waits_for_the_weights_of_the_backbone():
+    sizes = BackboneSizes(width=1000, blocks=10, hidden=3000, gated=True)
+    assert sizes.stored == 4 * 10 * (4 * 1000**2 + 3 * 1000 * 3000)
+    assert load_seconds(sizes, 1) == pytest.approx(2 * sizes.stored / 1e9)
+    assert load_seconds(sizes, 0) == load_seconds(None, 1) == 0
+
+
+def test_what_the_papers_configuration_saves(tmp_path):
+    sizes, rates = split_sizes(PAPER, RunLayout("paper", str(tmp_path))), gpu_rates(PAPER, share=None, rate=None)
+    hours = sum(one.gpu_hours for one in forecast(planned_stages(PAPER, sizes), rates))
+    assert hours < 75
+    *single, both = saving_lines(PAPER, sizes, rates)
+    assert [line.split(": ")[0] for line in single] == [f"- {option}" for option in COSTLIEST]
+    saved = [float(re.search(r"saves (\S+) GPU-hours", line)[1]) for line in single]
+    assert min(saved) > 0.3
+    without, now = (float(number) for number in re.findall(r"\d+\.\d", both))
+    assert now == pytest.approx(hours, abs=0.06)
+    assert without - now > sum(saved)  # static clips in float32 are saved twice, and counted once each
+    plain = PAPER.model_copy(update={"residuals": ResidualsConfig(), "benchmark": BenchmarkConfig()})
+    assert list(saving_lines(plain, sizes, rates)) == []
 
 
 def test_backbone_by_hand(tmp_path):

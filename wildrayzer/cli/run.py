@@ -38,6 +38,7 @@ def plan(
     from wildrayzer.tools.planning.cost_table import assumptions, comparison, cost_table
     from wildrayzer.tools.planning.forecast import cpu_rates, forecast, gpu_rates, loader_lines
     from wildrayzer.tools.planning.jobs import planned_stages
+    from wildrayzer.tools.planning.savings import saving_lines
     from wildrayzer.tools.planning.split_sizes import split_sizes
 
     with reported():
@@ -56,6 +57,9 @@ def plan(
         typer.echo("\nAssumptions:\n" + assumptions(rates, {name: size.origin for name, size in sizes.items()}))
         for line in loader_lines(config, forecasts):
             typer.echo(line)
+        savings = list(saving_lines(config, sizes, rates)) if rates.gpu is not None else []
+        if savings:
+            typer.echo("\nSavings of the configuration:\n" + "\n".join(savings))
         if against is not None:
             typer.echo(f"\nAgainst {against}:\n" + comparison(forecasts, against))
 

@@ -74,10 +74,11 @@ def score_views(job: ViewScoringJob) -> None:
     panels = Panels(job.config.panels)
     for batch in window_batches(store, windows, device=job.device, cameras=row.takes_cameras):
         with rendering_in(job.config.precision, job.device):
-            rendering, result = row.render(batch)
-            others = {"psnr_aligned": row.render_aligned(batch, rendering)}
+            gate = row.gate_inputs(batch)
+            rendering, result = row.render(batch, gate)
+            others = {"psnr_aligned": row.render_aligned(batch, gate, rendering)}
             if twins is not None:
-                others["psnr_transferred"] = row.render_transferred(batch, twins.images(batch))
+                others["psnr_transferred"] = row.render_transferred(batch, gate, twins.images(batch))
         check_finite(rendering, batch.scenes, job.label(job.row))
         values = score_batch(rendering, batch, lpips=lpips)
         for metric, other in others.items():

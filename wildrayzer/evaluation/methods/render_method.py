@@ -54,6 +54,7 @@ def render_method(
     backbone: FeatureBackbone | None = None,
     spec: RowSpec | None = None,
     masks: UInt8[np.ndarray, "b k h w"] | None = None,
+    features: Float[Tensor, "b k fh fw c"] | None = None,
     aligned: bool = False,
     cameras: Cameras | None = None,
 ) -> tuple[Float[Tensor, "b t 3 h w"], ViewSynthesis | None]:
@@ -68,6 +69,7 @@ def render_method(
         backbone: for its motion head.
         spec: of an external row; None looks up a built-in one.
         masks: of the input views, 1 = transient, for the gates `coseg` and `file`.
+        features: of the input views as the row shows them, for the gate `own`; None computes them.
         aligned: take input cameras that the targets cannot leak into (`aligned_cameras`). Renderings of windows where
             they are not determined are NaN.
         cameras: of all views, in place of those of the batch or predicted ones.
@@ -83,15 +85,13 @@ def render_method(
         return mean.expand(-1, batch.images.shape[1] - k, -1, -1, -1), None
     if model is None:
         raise ValueError(f"method {method} renders with the {spec.stage} checkpoint; pass its model")
-    # Only the inputs are exchanged for clean twins: of the targets the network sees the poses, not the content.
-    images = batch.images
-    if spec.clean:
-        assert batch.clean is not None  # check_method
-        images = torch.cat([batch.clean[:, :k], images[:, k:]], dim=1)
+    images = shown_images(batch, spec)
     own, determined = aligned_cameras(model, images, k) if aligned else (batch.cameras, None)
     cameras = own if cameras is None else cameras
     if spec.gate == "own":
-        features, compare = head_features(model, images[:, :k], backbone), cross_residuals_of(model.config, backbone)
+        if features is None:
+            features = head_features(model, images[:, :k], backbone)
+        compare = cross_residuals_of(model.config, backbone)
         result = model(images, k, features=features, motion=True, gate_only=True, cameras=cameras, compare=compare)
     else:
         result = model(images, k, token_mask=_token_mask(model, batch, spec, masks), cameras=cameras)
@@ -99,6 +99,15 @@ def render_method(
     if determined is not None:
         rendering = rendering.masked_fill(~determined[:, None, None, None, None], torch.nan)
     return rendering, result
+
+
+def shown_images(batch: WindowBatch, spec: RowSpec) -> Float[Tensor, "b v 3 h w"]:
+    """Views as a row shows them to its network: only inputs are exchanged for clean twins, since of the targets the
+    network sees the poses, not the content."""
+    if not spec.clean:
+        return batch.images
+    assert batch.clean is not None  # check_method
+    return torch.cat([batch.clean[:, : batch.num_inputs], batch.images[:, batch.num_inputs :]], dim=1)
 
 
 def check_finite(renderings: Float[Tensor, "b t 3 h w"], scenes: Sequence[str], method: str) -> None:

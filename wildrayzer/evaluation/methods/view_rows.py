@@ -14,13 +14,23 @@ from wildrayzer.config.sections.features import FeaturesConfig
 from wildrayzer.evaluation.methods.aligned import sees_only_its_own_views, transferred_cameras
 from wildrayzer.evaluation.methods.external import ExternalFiles
 from wildrayzer.evaluation.methods.input_masks import coseg_masks, file_masks
-from wildrayzer.evaluation.methods.render_method import load_backbone, render_method
+from wildrayzer.evaluation.methods.render_method import head_features, load_backbone, render_method, shown_images
 from wildrayzer.evaluation.window_batches import WindowBatch
 from wildrayzer.geometry.cameras import Cameras
 from wildrayzer.models import ViewSynthesis, WildRayZer
 from wildrayzer.pseudo_masks.backbones.build import build_backbone
 from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone
 from wildrayzer.run.row_specs import RowSpec
+
+
+@dataclass(frozen=True)
+class GateInputs:
+    """What a batch's inputs are gated by; all renderings of the batch share it."""
+
+    masks: UInt8[np.ndarray, "b k h w"] | None = None
+    """Masks of the inputs, 1 = transient, for the gates `coseg` and `file`."""
+    features: Float[Tensor, "b k fh fw c"] | None = None
+    """Features of the inputs, for a motion head that uses them."""
 
 
 @dataclass(frozen=True)
@@ -93,33 +103,57 @@ class ViewRow:
         separate = self.backbone is not None and features.backbone == "dinov3" and features.precision != renderings
         return f"{renderings}, features in {features.precision}" if separate else renderings
 
-    def render(self, batch: WindowBatch) -> tuple[Float[Tensor, "b t 3 h w"], ViewSynthesis | None]:
+    @torch.no_grad()
+    def gate_inputs(self, batch: WindowBatch) -> GateInputs:
+        """Masks or features of a batch's inputs.
+
+        Raises:
+            ValueError: broken files, or files of another size.
+        """
+        if self.spec.finished or self.model is None:
+            return GateInputs()
+        if self.spec.gate == "own":
+            inputs = shown_images(batch, self.spec)[:, : batch.num_inputs]
+            return GateInputs(features=head_features(self.model, inputs, self.backbone))
+        if self.spec.gate == "coseg":
+            assert self.backbone is not None
+            return GateInputs(coseg_masks(batch, self.backbone, self.coseg))
+        if self.spec.gate == "file":
+            assert self.files is not None
+            return GateInputs(file_masks(batch, self.files))
+        return GateInputs()
+
+    def render(self, batch: WindowBatch, gate: GateInputs) -> tuple[Float[Tensor, "b t 3 h w"], ViewSynthesis | None]:
         """Renderings of a batch's targets in [0, 1], and the network's whole output where there is a network.
+
+        Args:
+            batch: windows.
+            gate: of `gate_inputs`.
 
         Raises:
             ValueError: broken files, or files of another size.
         """
         if self.spec.finished:
             return self._read(batch), None
-        return self._render(batch)
+        return self._render(batch, gate)
 
     def _render(
-        self, batch: WindowBatch, *, aligned: bool = False, cameras: Cameras | None = None
+        self, batch: WindowBatch, gate: GateInputs, *, aligned: bool = False, cameras: Cameras | None = None
     ) -> tuple[Float[Tensor, "b t 3 h w"], ViewSynthesis | None]:
-        masks = self._masks(batch)
         return render_method(
             self.method, batch,
-            model=self.model, backbone=self.backbone, spec=self.spec, masks=masks, aligned=aligned,
-            cameras=cameras,
+            model=self.model, backbone=self.backbone, spec=self.spec, masks=gate.masks, features=gate.features,
+            aligned=aligned, cameras=cameras,
         )  # fmt: skip
 
     def render_aligned(
-        self, batch: WindowBatch, ordinary: Float[Tensor, "b t 3 h w"]
+        self, batch: WindowBatch, gate: GateInputs, ordinary: Float[Tensor, "b t 3 h w"]
     ) -> Float[Tensor, "b t 3 h w"] | None:
         """Renderings with input cameras that the targets cannot leak into; None for a row without predicted cameras.
 
         Args:
             batch: windows.
+            gate: of `gate_inputs`.
             ordinary: renderings of `render`, which these are by construction where no target moves an input's camera.
 
         Returns:
@@ -127,29 +161,21 @@ class ViewRow:
         """
         if self.model is None or self.spec.finished or self.takes_cameras or batch.num_inputs < 2:
             return None
-        return ordinary if sees_only_its_own_views(self.model) else self._render(batch, aligned=True)[0]
+        return ordinary if sees_only_its_own_views(self.model) else self._render(batch, gate, aligned=True)[0]
 
     def render_transferred(
-        self, batch: WindowBatch, twins: Float[Tensor, "b v 3 h w"]
+        self, batch: WindowBatch, gate: GateInputs, twins: Float[Tensor, "b v 3 h w"]
     ) -> Float[Tensor, "b t 3 h w"] | None:
         """Renderings in [0, 1] with the cameras of twins; None for a row without predicted cameras.
 
         Args:
             batch: windows.
+            gate: of `gate_inputs`.
             twins: of `TwinClips.images`.
         """
         if self.model is None or self.spec.finished or self.takes_cameras:
             return None
-        return self._render(batch, cameras=transferred_cameras(self.model, twins, batch.num_inputs))[0]
-
-    def _masks(self, batch: WindowBatch) -> UInt8[np.ndarray, "b k h w"] | None:
-        if self.spec.gate == "coseg":
-            assert self.backbone is not None
-            return coseg_masks(batch, self.backbone, self.coseg)
-        if self.spec.gate == "file":
-            assert self.files is not None
-            return file_masks(batch, self.files)
-        return None
+        return self._render(batch, gate, cameras=transferred_cameras(self.model, twins, batch.num_inputs))[0]
 
     def _read(self, batch: WindowBatch) -> Float[Tensor, "b t 3 h w"]:
         assert self.files is not None

@@ -14,7 +14,7 @@ from wildrayzer.losses import gated_mse
 from wildrayzer.models import WildRayZer
 from wildrayzer.models.cost.flops import model_cost, total
 from wildrayzer.tools.planning.machine import gpu_specs, matmul_rate
-from wildrayzer.tools.planning.stage import CORE_SECONDS, START_SECONDS, STORED, PlannedStage
+from wildrayzer.tools.planning.stage import CORE_SECONDS, HOST_SECONDS, LOADED, START_SECONDS, STORED, PlannedStage
 from wildrayzer.training.objective import RECIPES, workload
 
 STATED_SHARE = 0.4
@@ -70,16 +70,18 @@ def gpu_rates(config: RunConfig, *, share: float | None, rate: float | None) -> 
         origin = "as given with --rate"
     lines = (
         f"{config.compute.gpu_model}: {rate / 1e12:.0f} TFLOP/s in bfloat16, {origin}",
-        "float32 without TF32 (residuals, scores): 1/15 of that; assumed",
+        "TF32: half of that; float32 without TF32 (clusters, SSIM, LPIPS, options at `float32`): 1/15 of that; assumed",
+        f"residuals and scores on a GPU: {HOST_SECONDS:g} core-seconds per megapixel for what stays on the host; a job "
+        f"reads the backbone's weights twice at {LOADED / 1e9:g} GB/s; assumed",
         *_shared_lines(),
     )
-    return Rates({"bfloat16": rate, "float32": rate / 15.0}, {}, lines)
+    return Rates({"bfloat16": rate, "tf32": rate / 2.0, "float32": rate / 15.0}, {}, lines)
 
 
 def _shared_lines() -> Iterator[str]:
     """Assumptions of every forecast, on CPUs and GPUs."""
     seconds = ", ".join(f"{name} {value:g}" for name, value in CORE_SECONDS.items())
-    yield f"core-seconds per megapixel besides matrix products: {seconds}; assumed, of the magnitude of the demo's"
+    yield f"CPU jobs, core-seconds per megapixel besides matrix products: {seconds}; assumed, of the demo's magnitude"
     yield f"{START_SECONDS:g} core-seconds to start a job; stored frames take {STORED:.0%} of their bytes; assumed"
     yield "scores: a clip counts as one window; ablations are left out"
     yield f"loader: a core reads {LOADER_MEGAPIXELS:g} megapixels per second; assumed (see benchmarks/loader.py)"

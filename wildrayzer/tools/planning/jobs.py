@@ -10,7 +10,7 @@ from wildrayzer.run.layout import RunLayout
 from wildrayzer.tools.planning.mask_jobs import calibrations, made_masks, mask_stages, score_stages
 from wildrayzer.tools.planning.split_sizes import SplitSize
 from wildrayzer.tools.planning.stage import START_SECONDS, STORED, PlannedStage, core_seconds
-from wildrayzer.tools.planning.work import backbone_cost, backbone_sizes, vgg19_cost
+from wildrayzer.tools.planning.work import backbone_cost, backbone_sizes, load_seconds, vgg19_cost
 from wildrayzer.training.objective import RECIPES, workload
 
 _POSES = ("image tokenizer", "camera encoder", "camera head")
@@ -80,13 +80,15 @@ def _training(config: RunConfig) -> Iterator[PlannedStage]:
             continue
         trained = (everything - head) * RECIPES[name].trains_renderer + head * RECIPES[name].trains_motion
         rounds = 1 if name in ("pretrain", "unmasked") else config.rounds
+        backbone = backbone_sizes(config.features) if RECIPES[name].uses_motion else None
+        waits = load_seconds(backbone, config.compute.gpus)
         yield PlannedStage(
             name,
             jobs=rounds,
             gpus=config.compute.gpus,
             threads=stage.threads or config.compute.threads,
             operations={stage.precision: rounds * training_operations(config, name, stage)},
-            core_seconds=rounds * START_SECONDS,
+            core_seconds=rounds * (START_SECONDS + waits),
             disk=rounds * 4.0 * (everything + RESUME_STATES * (everything + 2 * trained)),
             samples=1.0 * rounds * stage.steps * stage.batch,
         )

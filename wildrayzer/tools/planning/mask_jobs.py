@@ -6,10 +6,18 @@ from wildrayzer.config import RunConfig
 from wildrayzer.datasets.table import load_table
 from wildrayzer.models.cost.flops import Workload, model_cost, total
 from wildrayzer.run.expected import ExpectedScores
-from wildrayzer.run.row_specs import row_spec
+from wildrayzer.run.row_specs import row_spec, takes_cameras
 from wildrayzer.tools.planning.split_sizes import SplitSize
 from wildrayzer.tools.planning.stage import START_SECONDS, PlannedStage, core_seconds
-from wildrayzer.tools.planning.work import backbone_cost, backbone_sizes
+from wildrayzer.tools.planning.work import (
+    DESCRIPTOR_WIDTH,
+    backbone_cost,
+    backbone_sizes,
+    clustering_cost,
+    load_seconds,
+    lpips_cost,
+    ssim_cost,
+)
 
 MaskJobs = list[tuple[str, str]]
 """(split, predictor), once for every round that makes them."""
@@ -36,28 +44,11 @@ def mask_stages(expected: ExpectedScores, sizes: dict[str, SplitSize]) -> Iterat
     config = expected.config
     if not config.learns_motion:
         return
-    model, options = config.model, config.residuals
     masks, calibrated = made_masks(expected), calibrations(expected)
     static = config.data.of(purpose="calibration")
     predicted = [*masks, *((split, predictor) for _, predictor in calibrated for split in static)]
-    every = sum(sizes[split].frames for split, _ in predicted)
-    rendered = sum(sizes[split].frames for split, predictor in predicted if predictor == "renderer")
-    window = Workload(options.batch, options.inputs, options.targets, trains_renderer=False)
-    render = rendered * total(model_cost(model, window)).forward / (options.batch * options.targets)
-    backbone = backbone_sizes(config.features)
-    features = 0.0 if backbone is None else 2.0 * every * backbone_cost(backbone, 1, model.grid**2).forward
-    operations = {"float32": render}
-    _add(operations, config.features.precision, features)
-    pixels, patches = model.image_size**2, model.grid**2
-    jobs = 2 * len(predicted) + config.rounds * (options.shards - 1)
-    yield PlannedStage(
-        "residuals",
-        jobs=jobs,
-        gpus=min(1, config.compute.gpus),
-        operations=operations,
-        core_seconds=core_seconds("residuals", every * pixels, jobs),
-        disk=5.0 * every * patches,
-    )
+    yield _residuals(config, predicted, sizes)
+    pixels, patches = config.model.image_size**2, config.model.grid**2
     voted = sum(sizes[split].frames for split, _ in masks)
     yield PlannedStage(
         "pseudo_masks",
@@ -66,6 +57,34 @@ def mask_stages(expected: ExpectedScores, sizes: dict[str, SplitSize]) -> Iterat
         disk=0.3 * voted * patches,
     )
     yield _refinement(config, [split for split, predictor in masks if predictor == "renderer"], sizes)
+
+
+def _residuals(config: RunConfig, predicted: MaskJobs, sizes: dict[str, SplitSize]) -> PlannedStage:
+    """Renderings, two passes of the backbone per frame, and on a GPU SSIM and clustering."""
+    model, options, gpus = config.model, config.residuals, min(1, config.compute.gpus)
+    frames = sum(sizes[split].frames for split, _ in predicted)
+    rendered = sum(sizes[split].frames for split, predictor in predicted if predictor == "renderer")
+    window = Workload(options.batch, options.inputs, options.targets, trains_renderer=False)
+    render = rendered * total(model_cost(model, window)).forward / (options.batch * options.targets)
+    operations: dict[str, float] = {options.precision: render}
+    jobs = 2 * len(predicted) + config.rounds * (options.shards - 1)
+    seconds = core_seconds("residuals", frames * model.image_size**2, jobs, gpus=gpus)
+    backbone = backbone_sizes(config.features)
+    if backbone is not None:
+        _add(operations, config.features.precision, 2.0 * frames * backbone_cost(backbone, 1, model.grid**2).forward)
+        seconds += (jobs - len(predicted)) * load_seconds(backbone, gpus)
+    if gpus:
+        width = DESCRIPTOR_WIDTH if backbone is None else backbone.width
+        clusters = clustering_cost(options, model.grid**2, width).forward / options.targets
+        _add(operations, "float32", frames * (clusters + ssim_cost(1, model.image_size).forward))
+    return PlannedStage(
+        "residuals",
+        jobs=jobs,
+        gpus=gpus,
+        operations=operations,
+        core_seconds=seconds,
+        disk=5.0 * frames * model.grid**2,
+    )
 
 
 def _refinement(config: RunConfig, splits: list[str], sizes: dict[str, SplitSize]) -> PlannedStage:
@@ -86,9 +105,9 @@ def score_stages(expected: ExpectedScores, sizes: dict[str, SplitSize]) -> Itera
     """Scores of renderings and masks, tables and report; a clip counts as one window, as far as a published index has
     that many."""
     config, benchmark, model = expected.config, expected.config.benchmark, expected.config.model
-    backbone = backbone_sizes(config.features)
+    backbone, gpus = backbone_sizes(config.features), min(1, config.compute.gpus)
     operations: dict[str, float] = {}
-    scored = 0
+    scored = loads = 0
     views = [*expected.view_jobs(), *expected.view_jobs(pictures=True)]
     for row, name, inputs in views:
         own, spec = benchmark.set_of(name), row_spec(row, benchmark)
@@ -97,34 +116,53 @@ def score_stages(expected: ExpectedScores, sizes: dict[str, SplitSize]) -> Itera
         if spec.stage is None:
             continue
         work = Workload(1, inputs, targets, motion=spec.gate == "own", gate_only=True, trains_renderer=False)
-        _add(operations, "float32", windows * total(model_cost(model, work)).forward)
+        rendered = windows * _renderings(config, row, own.split)
+        _add(operations, benchmark.precision, rendered * total(model_cost(model, work)).forward)
         if backbone is not None and spec.gate in ("own", "coseg"):
             head = model.motion_head
             passes = 1 + (spec.gate == "own" and head is not None and head.cross_residual)
             features = backbone_cost(backbone, passes * work.head_views, model.grid**2).forward
             _add(operations, config.features.precision, windows * features)
+            loads += 1
     for name, split in expected.input_mask_jobs():
-        if name in benchmark.checkpoints:
-            inputs = benchmark.inputs_of(split, name)[0]
-            windows = _windows(config, split, inputs, sizes[split].clips)
+        if name in benchmark.masks:
+            continue
+        inputs = benchmark.inputs_of(split, name)[0]
+        windows = _windows(config, split, inputs, sizes[split].clips)
+        if name != "coseg":
             work = Workload(1, inputs, benchmark.targets, motion=True, gate_only=True, trains_renderer=False)
             _add(operations, "float32", windows * total(model_cost(model, work)).forward)
-            if backbone is not None:
-                features = backbone_cost(backbone, inputs, model.grid**2).forward
-                _add(operations, config.features.precision, windows * features)
+        if backbone is not None:
+            features = backbone_cost(backbone, inputs, model.grid**2).forward
+            _add(operations, config.features.precision, windows * features)
+            loads += 1
+    if gpus:
+        _add(
+            operations, "float32", scored * 2 * ssim_cost(1, model.image_size).forward
+        )  # in float64, as two of float32
+        if benchmark.lpips_weights is not None:
+            _add(operations, "float32", scored * lpips_cost(1, model.image_size).forward)
     jobs = (config.released is not None) + len(views) + len(expected.mask_jobs()) + len(expected.input_mask_jobs())
     jobs += len(expected.health_scores())
+    seconds = core_seconds("scores", scored * model.image_size**2, jobs, gpus=gpus)
     yield PlannedStage(
         "scores",
         jobs=jobs,
-        gpus=min(1, config.compute.gpus),
+        gpus=gpus,
         threads=1 if config.trains else config.compute.threads,
         operations=operations,
-        core_seconds=core_seconds("scores", scored * model.image_size**2, jobs),
+        core_seconds=seconds + loads * load_seconds(backbone, gpus),
         disk=200.0 * scored,
     )
     jobs = 1 + config.trains + len(expected.drawn_windows())
     yield PlannedStage("tables", jobs=jobs, core_seconds=jobs * START_SECONDS, disk=5e6)
+
+
+def _renderings(config: RunConfig, row: str, split: str) -> int:
+    """How often a row renders a window: with cameras that targets cannot leak into and with those of a twin as well."""
+    if takes_cameras(row, config.benchmark):
+        return 1
+    return 1 + (config.model.camera_encoder != "pairwise") + (config.data.twin_of(split) is not None)
 
 
 def _windows(config: RunConfig, name: str, inputs: int, clips: int) -> int:

@@ -12,6 +12,11 @@ CORE_SECONDS = {
 }
 """Core-seconds per megapixel of frames (`refine`: enlarged as for GrabCut) besides matrix products; assumed, of the
 order of magnitude measured on the demo."""
+HOST_SECONDS = 0.05
+"""The same of a GPU job, which measures on its GPU (`work.py`): frames read, launches, results written. Assumed,
+several times what it takes one core to read a stored frame of 256 px."""
+LOADED = 1e9
+"""Bytes per second at which a GPU job reads a backbone's weights, once for their digest and once to load; assumed."""
 START_SECONDS = 3.0
 """Core-seconds per job to import its packages; assumed."""
 STORED = 0.65
@@ -38,6 +43,6 @@ class PlannedStage:
     """Samples that training draws, of all jobs."""
 
 
-def core_seconds(stage: str, pixels: float | int, jobs: int) -> float:
+def core_seconds(stage: str, pixels: float | int, jobs: int, *, gpus: int = 0) -> float:
     """Core-seconds besides matrix products, of jobs that process `pixels` pixels together."""
-    return CORE_SECONDS[stage] * pixels / 1e6 + START_SECONDS * jobs
+    return (HOST_SECONDS if gpus else CORE_SECONDS[stage]) * pixels / 1e6 + START_SECONDS * jobs

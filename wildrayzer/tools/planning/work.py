@@ -1,26 +1,59 @@
-"""Operations of the networks besides the model: the perceptual loss and the feature backbone."""
+"""Operations besides the model: the perceptual loss, the feature backbone, clustering and image measures."""
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from wildrayzer.config import FeaturesConfig
+from wildrayzer.config import FeaturesConfig, ResidualsConfig
 from wildrayzer.models.cost.flops import Cost, convolution
+from wildrayzer.tools.planning.stage import LOADED
+
+DESCRIPTOR_WIDTH = 15
+"""Channels of the descriptor's features."""
 
 VGG_WIDTHS = (64, 64, 128, 128, *[256] * 4, *[512] * 6)
 """Channels of VGG-19's convolutions up to conv5_2; the side halves before the third, fifth, ninth and thirteenth."""
 _VGG_POOLED = (2, 4, 8, 12)
+VGG16_WIDTHS = (64, 64, 128, 128, *[256] * 3, *[512] * 6)
+"""Channels of VGG-16's convolutions, all of which LPIPS takes; the side halves before four of them."""
+_VGG16_POOLED = (2, 4, 7, 10)
 
 
 def vgg19_cost(images: int, side: int) -> Cost:
     """The perceptual loss of renderings: features of target and rendering, gradients only to the rendering."""
+    forward = _convolutions(images, side, VGG_WIDTHS, _VGG_POOLED)
+    return Cost(forward=2.0 * forward, backward=forward)
+
+
+def lpips_cost(images: int, side: int) -> Cost:
+    """LPIPS of renderings: features of target and rendering."""
+    return Cost(2.0 * _convolutions(images, side, VGG16_WIDTHS, _VGG16_POOLED))
+
+
+def _convolutions(images: int, side: int, widths: tuple[int, ...], pooled: tuple[int, ...]) -> float:
     forward, inside = 0.0, 3
-    for number, outside in enumerate(VGG_WIDTHS):
-        if number in _VGG_POOLED:
+    for number, outside in enumerate(widths):
+        if number in pooled:
             side //= 2
         forward += convolution(images, side, inside, outside, 3).forward
         inside = outside
-    return Cost(forward=2.0 * forward, backward=forward)
+    return forward
+
+
+def ssim_cost(images: int, side: int) -> Cost:
+    """SSIM of images as a GPU computes it: five maps of three channels, each filtered by two banded matrices."""
+    return Cost(images * 5 * 3 * 2 * 2.0 * side**3)
+
+
+def clustering_cost(options: ResidualsConfig, patches: int, width: int) -> Cost:
+    """K-means of one window of `patches` patches a frame and features of `width` channels, if it never converges."""
+    points = options.targets * patches * width
+    drawn = 2 + int(math.log(options.clusters))
+    start = 2.0 * points * drawn * (options.clusters - 1)
+    # An iteration assigns all points and averages all clusters; one more assigns before the first.
+    lloyd = 2.0 * points * options.clusters * (2 * options.kmeans_iterations + 1)
+    return Cost(options.kmeans_restarts * (start + lloyd))
 
 
 @dataclass(frozen=True)
@@ -36,6 +69,16 @@ class BackboneSizes:
     patch: int = 16
     extra_tokens: int = 5
     """Class and register tokens."""
+
+    @property
+    def matrices(self) -> int:
+        """Weights of a block's matrices."""
+        return 4 * self.width**2 + (3 if self.gated else 2) * self.width * self.hidden
+
+    @property
+    def stored(self) -> float:
+        """Bytes of the weights on disk, in float32."""
+        return 4.0 * self.blocks * self.matrices
 
 
 DINOV3 = {
@@ -81,7 +124,11 @@ def backbone_sizes(config: FeaturesConfig) -> BackboneSizes | None:
 def backbone_cost(sizes: BackboneSizes, images: int, patches: int) -> Cost:
     """A forward pass over images of `patches` patches each."""
     tokens = patches + sizes.extra_tokens
-    matrices = 4 * sizes.width**2 + (3 if sizes.gated else 2) * sizes.width * sizes.hidden
-    block = 2.0 * tokens * matrices + 4.0 * tokens**2 * sizes.width
+    block = 2.0 * tokens * sizes.matrices + 4.0 * tokens**2 * sizes.width
     embedding = 2.0 * patches * 3 * sizes.patch**2 * sizes.width
     return Cost(images * (sizes.blocks * block + embedding))
+
+
+def load_seconds(sizes: BackboneSizes | None, gpus: int) -> float:
+    """Seconds that each GPU of a job waits for the backbone's weights; on a CPU they count as part of the start."""
+    return 0.0 if sizes is None or not gpus else 2.0 * sizes.stored / LOADED
