@@ -37,6 +37,18 @@ CONFIGS = {
     "cross_residual": PAPER | {"motion_head": PAPER["motion_head"] | {"cross_residual": True, "ssim_size": 5}},
     "no_tokens": PAPER | {"motion_head": PAPER["motion_head"] | {"use_tokens": False}},
     "demo_cross_residual": DEMO | {"motion_head": DEMO["motion_head"] | {"cross_residual": True, "ssim_size": 5}},
+    "convolutional": PAPER | {"motion_head": PAPER["motion_head"] | {"kind": "convolutional"}},
+    "demo_convolutional": DEMO
+    | {
+        "motion_head": {
+            "kind": "convolutional",
+            "feature_width": 7,
+            "blocks": 2,
+            "use_tokens": False,
+            "cross_residual": True,
+            "ssim_size": 5,
+        }
+    },
     "demo": DEMO,
     "open_rayzer": PAPER | OPEN_RAYZER,
     "open_rayzer_recomputed": PAPER | OPEN_RAYZER | {"token_fusion": "residual", "checkpoint_every": 2},

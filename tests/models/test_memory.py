@@ -11,7 +11,7 @@ from wildrayzer.config.sections.model import MotionHeadConfig
 from wildrayzer.models import WildRayZer
 from wildrayzer.models.cost.flops import Workload
 from wildrayzer.models.cost.memory import activation_bytes, block_bytes, checkpoint_every_within, head_bytes
-from wildrayzer.models.motion_head import MotionHead
+from wildrayzer.models.motion_head import build_motion_head
 from wildrayzer.models.transformer import Block
 
 CONFIG = ModelConfig(
@@ -78,7 +78,8 @@ def in_float32(norm):
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("options", [{"patch_size": 6, "feature_width": 52}, {"patch_size": 8, "use_features": False},
-                                     {"patch_size": 8, "feature_width": 52, "use_tokens": False}])  # fmt: skip
+                                     {"patch_size": 8, "feature_width": 52, "use_tokens": False},
+                                     {"patch_size": 8, "feature_width": 52, "kind": "convolutional"}])  # fmt: skip
 def test_the_motion_head_keeps_what_the_formula_says(monkeypatch, precision, options):
     for name in ("group_norm", "layer_norm"):
         monkeypatch.setattr(functional, name, in_float32(getattr(functional, name)))
@@ -86,13 +87,15 @@ def test_the_motion_head_keeps_what_the_formula_says(monkeypatch, precision, opt
         image_size=48, patch_size=options["patch_size"], width=96, head_width=24,
         motion_head=MotionHeadConfig(blocks=1, **{k: v for k, v in options.items() if k != "patch_size"}),
     )  # fmt: skip
-    head, patches = MotionHead(config, config.motion_head), config.grid**2
+    head, patches = build_motion_head(config, config.motion_head), config.grid**2
     tokens, rays = torch.randn(2, 1, 3, patches, 96).unbind()
-    features = torch.randn(1, 3, config.grid, config.grid, 52) if head.features else None
+    features = torch.randn(1, 3, config.grid, config.grid, 52) if config.motion_head.use_features else None
     copies = {parameter.shape for parameter in head.parameters()}
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
         measured = saved_bytes(lambda: head(features, tokens, rays), list(head.parameters()), copies=copies)
-    blocks = block_bytes(width=96, head_width=24, rows=3, tokens=patches, precision=precision)
+    blocks = 0
+    if config.motion_head.kind == "transformer":
+        blocks = block_bytes(width=96, head_width=24, rows=3, tokens=patches, precision=precision)
     assert measured - blocks == pytest.approx(head_bytes(config, views=3, precision=precision), rel=0.02)
 
 

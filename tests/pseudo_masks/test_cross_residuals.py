@@ -72,14 +72,16 @@ def test_a_view_is_rendered_without_itself(k):
         assert [bool(value > 1e-4) for value in changed] == [out != view for out in left_out]
 
 
-def test_the_gate_alone_gives_the_same_logits_of_the_inputs():
-    model, images = build(), views()
+@pytest.mark.parametrize("kind", ["transformer", "convolutional"])
+def test_the_gate_alone_gives_the_same_logits_of_the_inputs(kind):
+    model, images = build(motion_head=HEAD | {"kind": kind}), views()
     whole, gate = run(model, images, 2), run(model, images, 2, gate_only=True)
     torch.testing.assert_close(gate.motion_logits, whole.motion_logits[:, :2], atol=1e-5, rtol=0)
 
 
-def test_the_maps_reach_the_logits_but_no_gradient_reaches_the_renderer():
-    model, images = build(), views()
+@pytest.mark.parametrize("kind", ["transformer", "convolutional"])
+def test_the_maps_reach_the_logits_but_no_gradient_reaches_the_renderer(kind):
+    model, images = build(motion_head=HEAD | {"kind": kind}), views()
     tokens = model.tokenize(images).detach()
     cameras = model.predict_cameras(images, tokens, num_inputs=2)
     rays = model.ray_tokens(cameras, for_targets=True).detach()
@@ -91,7 +93,7 @@ def test_the_maps_reach_the_logits_but_no_gradient_reaches_the_renderer():
     assert (model.motion_logits(features, tokens, rays, maps + 0.5) - plain).abs().max() > 1e-3
     plain.sum().backward()
     assert all(parameter.grad is None for parameter in model.renderer_parameters())
-    assert all(parameter.grad is not None for parameter in model.motion_head.residuals.parameters())
+    assert all(parameter.grad is not None for parameter in model.motion_head_parameters())
 
 
 def test_what_is_missing_is_named():
@@ -105,3 +107,8 @@ def test_what_is_missing_is_named():
     assert cross_residuals_of(plain.config, MeanColour()) is None
     with pytest.raises(ValueError, match=r"ssim_size = 9: choose an odd number up to model\.image_size = 8"):
         ModelConfig(**SMALL | {"motion_head": HEAD | {"ssim_size": 9}})
+    attention = HEAD | {"kind": "convolutional", "cross_view": True}
+    with pytest.raises(
+        ValueError, match=r"cross_view: True needs attention, which .* kind: convolutional does not have"
+    ):
+        ModelConfig(**SMALL | {"motion_head": attention})

@@ -281,6 +281,7 @@ def test_files_that_are_no_checkpoint_are_refused_and_run_no_code(tmp_path, kind
         ({"focal": "shared"}, "model.focal: shared"),
         ({"token_fusion": "linear"}, "model.token_fusion: linear"),
         ({"motion_head": MotionHeadConfig(blocks=1)}, "a motion head with 2 attention heads (it has 12)"),
+        ({"motion_head": MotionHeadConfig(kind="convolutional")}, "model.motion_head.kind: convolutional"),
         ({"motion_head": MotionHeadConfig(blocks=1)}, "a motion head with model.patch_size: 8 (it has 16)"),
     ],
 )

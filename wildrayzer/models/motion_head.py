@@ -75,17 +75,19 @@ class MaskDecoder(nn.Module):
         return logits
 
 
+TYPICAL_RESIDUALS = (0.05, 0.25, 0.15)
+"""Scale of the leave-one-out maps (L1, 1 − SSIM, feature dissimilarity) over whole data sets: constants, so that the maps
+of a view in which nothing moves stay small."""
+
+
 class ResidualEncoder(nn.Module):
     """Leave-one-out maps to tokens, each from its patch and the eight around it."""
 
-    TYPICAL = (0.05, 0.25, 0.15)
-    """Scale of the maps (L1, 1 − SSIM, feature dissimilarity) over whole data sets: constants, so that the maps of a
-    view in which nothing moves stay small."""
     typical: Tensor
 
     def __init__(self, width: int, maps: int) -> None:
         super().__init__()
-        self.register_buffer("typical", torch.tensor(self.TYPICAL[:maps]).view(-1, 1, 1), persistent=False)
+        self.register_buffer("typical", torch.tensor(TYPICAL_RESIDUALS[:maps]).view(-1, 1, 1), persistent=False)
         self.layers = nn.Sequential(
             nn.Conv2d(maps, width, 3, padding=1, padding_mode="replicate"),
             nn.GELU(),
@@ -97,8 +99,11 @@ class ResidualEncoder(nn.Module):
         return self.layers(maps / self.typical).flatten(2).transpose(1, 2)
 
 
-class MotionHead(nn.Module):
-    """Backbone features, image tokens, ray tokens and leave-one-out maps of views to motion logits (1 = transient)."""
+class TransformerHead(nn.Module):
+    """The published head: backbone features, image and ray tokens of views to motion logits (1 = transient).
+
+    With `cross_residual` (ours) leave-one-out maps of the views enter as well.
+    """
 
     def __init__(self, config: ModelConfig, options: MotionHeadConfig) -> None:
         super().__init__()
@@ -136,7 +141,9 @@ class MotionHead(nn.Module):
         Raises:
             ValueError: features missing, or of another width than configured; leave-one-out maps missing.
         """
-        sources = [] if self.features is None else [self.features(self._on_grid(features))]
+        sources = []
+        if self.features is not None:
+            sources.append(self.features(_on_grid(features, self.grid, self.feature_width)))
         if self.tokens is not None and self.rays is not None:
             sources += [self.tokens(tokens), self.rays(ray_tokens)]
         maps = self._residual_tokens(residuals)
@@ -155,26 +162,85 @@ class MotionHead(nn.Module):
     def _residual_tokens(self, maps: Float[Tensor, "b v r g g2"] | None) -> Float[Tensor, "b v n d"] | None:
         if self.residuals is None:
             return None
-        if maps is None:
-            raise ValueError(
-                "the motion head compares each input with what the other inputs predict "
-                "(model.motion_head.cross_residual); pass these maps"
-            )
-        return self.residuals(maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
+        return self.residuals(_present(maps).flatten(0, 1)).unflatten(0, _present(maps).shape[:2])
 
-    def _on_grid(self, features: Float[Tensor, "b v fh fw c"] | None) -> Float[Tensor, "b v n c"]:
-        expected = self.feature_width
-        if features is None:
-            raise ValueError(
-                "the motion head needs backbone features; pass features, or set model.motion_head.use_features: false"
-            )
-        if features.shape[-1] != expected:
-            raise ValueError(
-                f"features are {features.shape[-1]} wide, but model.motion_head.feature_width = {expected}; "
-                "set it to the width of the feature backbone"
-            )
-        if features.shape[2:4] != (self.grid, self.grid):
-            flat = features.flatten(0, 1).permute(0, 3, 1, 2)
-            flat = functional.interpolate(flat, size=(self.grid, self.grid), mode="bilinear", align_corners=False)
-            features = flat.permute(0, 2, 3, 1).unflatten(0, features.shape[:2])
-        return features.flatten(2, 3)
+
+class ConvolutionalHead(nn.Module):
+    """A small head for few training clips (ours): convolutions on the patch grid, one logit per patch.
+
+    A patch's logit depends on the patches within `blocks` of it, so that there is little that the head could learn by
+    heart. Logits between patch centres are interpolated.
+    """
+
+    typical: Tensor
+
+    def __init__(self, config: ModelConfig, options: MotionHeadConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.image_size, self.grid, self.feature_width = config.image_size, config.grid, options.feature_width
+        self.use_features, self.use_tokens = options.use_features, options.use_tokens
+        self.maps = (2 + options.use_features) if options.cross_residual else 0
+        self.register_buffer("typical", torch.tensor(TYPICAL_RESIDUALS[: self.maps]).view(-1, 1, 1), persistent=False)
+        inside = options.feature_width * options.use_features + 2 * width * options.use_tokens + self.maps
+        layers: list[nn.Module] = [nn.Conv2d(inside, width, 1), nn.GELU()]
+        for _ in range(options.blocks):
+            layers += [nn.Conv2d(width, width, 3, padding=1), nn.GELU()]
+        # Initialised as PyTorch does: the inputs are not normalised, and the head has no skip connections.
+        self.layers = nn.Sequential(*layers, nn.Conv2d(width, 1, 1))
+
+    def forward(
+        self,
+        features: Float[Tensor, "b v fh fw c"] | None,
+        tokens: Float[Tensor, "b v n d"],
+        ray_tokens: Float[Tensor, "b v n d"],
+        residuals: Float[Tensor, "b v r g g2"] | None = None,
+    ) -> Float[Tensor, "b v 1 h w"]:
+        """Motion logits of each view, from its own patches and maps.
+
+        Raises:
+            ValueError: features missing, or of another width than configured; leave-one-out maps missing.
+        """
+        sources = [_on_grid(features, self.grid, self.feature_width)] if self.use_features else []
+        if self.use_tokens:
+            sources += [tokens, ray_tokens]
+        channels = [source.flatten(0, 1).transpose(1, 2).unflatten(-1, (self.grid,) * 2) for source in sources]
+        if self.maps:
+            channels.append(_present(residuals).flatten(0, 1) / self.typical)
+        logits = self.layers(torch.cat(channels, dim=1)).float()
+        logits = functional.interpolate(logits, size=(self.image_size,) * 2, mode="bilinear", align_corners=False)
+        return logits.unflatten(0, tokens.shape[:2])
+
+
+MotionHead = TransformerHead | ConvolutionalHead
+
+
+def build_motion_head(config: ModelConfig, options: MotionHeadConfig) -> MotionHead:
+    """The motion head that `model.motion_head.kind` names."""
+    return (ConvolutionalHead if options.kind == "convolutional" else TransformerHead)(config, options)
+
+
+def _present(maps: Float[Tensor, "b v r g g2"] | None) -> Float[Tensor, "b v r g g2"]:
+    if maps is None:
+        raise ValueError(
+            "the motion head compares each input with what the other inputs predict "
+            "(model.motion_head.cross_residual); pass these maps"
+        )
+    return maps
+
+
+def _on_grid(features: Float[Tensor, "b v fh fw c"] | None, grid: int, width: int) -> Float[Tensor, "b v n c"]:
+    """Features resampled to the patch grid, in row-major order."""
+    if features is None:
+        raise ValueError(
+            "the motion head needs backbone features; pass features, or set model.motion_head.use_features: false"
+        )
+    if features.shape[-1] != width:
+        raise ValueError(
+            f"features are {features.shape[-1]} wide, but model.motion_head.feature_width = {width}; "
+            "set it to the width of the feature backbone"
+        )
+    if features.shape[2:4] != (grid, grid):
+        flat = features.flatten(0, 1).permute(0, 3, 1, 2)
+        flat = functional.interpolate(flat, size=(grid, grid), mode="bilinear", align_corners=False)
+        features = flat.permute(0, 2, 3, 1).unflatten(0, features.shape[:2])
+    return features.flatten(2, 3)

@@ -14,7 +14,7 @@ from wildrayzer.models.attention import Kernel, resolve_kernel
 from wildrayzer.models.camera_encoder import JointCameraEncoder
 from wildrayzer.models.camera_head import CameraHead, Pi3Head
 from wildrayzer.models.matching import PairwiseCameraEncoder
-from wildrayzer.models.motion_head import MotionHead
+from wildrayzer.models.motion_head import build_motion_head
 from wildrayzer.models.scene import CrossDecoder, Decoder, SceneEncoder
 from wildrayzer.models.tokens import ImageTokenizer, RayTokenizer
 
@@ -64,7 +64,7 @@ class WildRayZer(nn.Module):
         self.decoder = CrossDecoder(config) if config.decoder_attention == "cross" else Decoder(config)
         role = torch.randn(2, config.width) * config.init_std
         self.role_embedding = nn.Parameter(role) if config.view_type_embedding else None
-        self.motion_head = None if config.motion_head is None else MotionHead(config, config.motion_head)
+        self.motion_head = None if config.motion_head is None else build_motion_head(config, config.motion_head)
 
     def attention_kernel_in(self, dtype: torch.dtype | None) -> Kernel:
         """Name of the attention kernel on the device of the weights in a dtype; None takes that of the weights."""

@@ -84,6 +84,8 @@ def _open_rayzer_faults(config: ModelConfig) -> list[str]:
 def _motion_head_faults(config: ModelConfig) -> list[str]:
     head, faults = config.motion_head, []
     assert head is not None
+    if head.kind != "transformer":
+        faults.append(f"model.motion_head.kind: {head.kind}")
     if head.cross_view:
         faults.append("model.motion_head.cross_view: True")
     heads = config.width / (head.head_width or config.head_width)

@@ -32,8 +32,11 @@ class MotionHeadConfig(Section):
 
     affects = "result"
 
+    kind: Annotated[Literal["transformer", "convolutional"], _CHOICE] = "transformer"
+    """`transformer` is the published head; `convolutional` (ours) is a small one for few training clips: convolutions
+    on the patch grid and one logit per patch."""
     blocks: Annotated[int, Paper(RELEASE, listed=False)] = Field(4, ge=1)
-    """Transformer blocks of the motion head."""
+    """Transformer blocks of the motion head, or its 3 × 3 convolutions."""
     head_width: int | None = Field(None, ge=4)
     """Width of the motion head's attention heads; null takes `model.head_width`. The release has 12 heads of 64."""
     use_features: Annotated[bool, _CHOICE] = True
@@ -232,6 +235,13 @@ class ModelConfig(Section):
                 "model.motion_head: use_tokens, use_features and cross_residual are all off, so that the head sees "
                 "nothing; switch one on"
             )
+        if head is not None and head.kind == "convolutional":
+            for name in ("cross_view", "head_width"):
+                if getattr(head, name):
+                    raise ValueError(
+                        f"model.motion_head.{name}: {getattr(head, name)} needs attention, which "
+                        "model.motion_head.kind: convolutional does not have; drop one of them"
+                    )
         return self
 
     @model_validator(mode="after")

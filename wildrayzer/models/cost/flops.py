@@ -276,6 +276,8 @@ class _Counter:
         assert options is not None
         batch, patches, width = self.work.batch, self.patches, self.width
         views = self.work.head_views
+        if options.kind == "convolutional":
+            return self._convolutional_head(batch * views)
         sources = [width, width] * options.use_tokens + [options.feature_width] * options.use_features
         cost = sum((linear(batch * views * patches, source, width) for source in sources), Cost())
         maps = 2 + options.use_features if options.cross_residual else 0
@@ -290,6 +292,17 @@ class _Counter:
             rows, length = (batch, group * patches) if options.cross_view else (batch * group, patches)
             cost += self._stack(options.blocks, rows, length)
         return cost + self._mask_decoder(batch * views)
+
+    def _convolutional_head(self, images: int) -> Cost:
+        options, side, width = self.config.motion_head, self.config.grid, self.width
+        assert options is not None
+        maps = 2 + options.use_features if options.cross_residual else 0
+        inside = options.feature_width * options.use_features + 2 * width * options.use_tokens + maps
+        into_renderer = options.use_tokens and self.work.trains_renderer and not self.work.gate_only
+        cost = linear(images * side * side, inside, width, first=not into_renderer)
+        for _ in range(options.blocks):
+            cost += convolution(images, side, width, width, 3)
+        return cost + convolution(images, side, width, 1, 1)
 
     def _mask_decoder(self, images: int) -> Cost:
         side, channels = self.config.grid, self.width // 2

@@ -57,6 +57,11 @@ def head_bytes(config: ModelConfig, *, views: int, precision: str = "float32") -
     assert head is not None
     stored = 2 if precision == "bfloat16" else 4
     width, channels, pixels = config.width, config.width // 2, config.grid**2
+    if head.kind == "convolutional":
+        # what enters each convolution and each GELU
+        inside = head.feature_width * head.use_features + 2 * width * head.use_tokens
+        inside += (2 + head.use_features) * head.cross_residual
+        return views * pixels * (inside + 2 * (head.blocks + 1) * width) * stored
     # every source, all together, and the decoder's: normed, then projected
     sources = [width, width] * head.use_tokens + [head.feature_width] * head.use_features
     normed = sum(sources) + (len(sources) + head.cross_residual) * width + width
@@ -154,7 +159,8 @@ def _stacks(config: ModelConfig, work: Workload) -> list[tuple[int, int, int, in
         found.append((config.decoder_blocks, work.batch * work.targets, patches + context, patches))
     if _trains_head(config, work):
         assert config.motion_head is not None
-        found.append((config.motion_head.blocks, work.batch * work.views, patches, None))
+        if config.motion_head.kind == "transformer":
+            found.append((config.motion_head.blocks, work.batch * work.views, patches, None))
     return found
 
 
