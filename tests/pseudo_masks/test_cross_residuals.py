@@ -109,6 +109,6 @@ def test_what_is_missing_is_named():
         ModelConfig(**SMALL | {"motion_head": HEAD | {"ssim_size": 9}})
     attention = HEAD | {"kind": "convolutional", "cross_view": True}
     with pytest.raises(
-        ValueError, match=r"cross_view: True needs attention, which .* kind: convolutional does not have"
+        ValueError, match=r"cross_view: True needs attention, which .*kind: convolutional does not have"
     ):
         ModelConfig(**SMALL | {"motion_head": attention})

@@ -76,8 +76,8 @@ class MaskDecoder(nn.Module):
 
 
 TYPICAL_RESIDUALS = (0.05, 0.25, 0.15)
-"""Scale of the leave-one-out maps (L1, 1 − SSIM, feature dissimilarity) over whole data sets: constants, so that the maps
-of a view in which nothing moves stay small."""
+"""Scale of the leave-one-out maps (L1, 1 − SSIM, feature dissimilarity) over whole data sets: constants, so that the
+maps of a view in which nothing moves stay small."""
 
 
 class ResidualEncoder(nn.Module):
