@@ -192,7 +192,10 @@ VALUES = {
     "deep near miss": ({"joint.views.target": 2}, ["joint.views.target", "did you mean 'targets'?"]),
     "behind null": ({"masked.stepz": 2}, ["masked.stepz", "did you mean 'steps'?"]),
     "far miss": ({"refine.qqqq": 2}, ["refine.qqqq: unknown option", "known here: grabcut, grabcut_iterations"]),
-    "unknown backbone": ({"features.backbone": "dino"}, ["features.backbone = 'dino'", "'dinov3' or 'descriptor'"]),
+    "unknown backbone": (
+        {"features.backbone": "dino"},
+        ["features.backbone = 'dino'", "'dinov3', 'timm' or 'descriptor'"],
+    ),
     "unknown method": ({"benchmark.methods": ["joint", "best"]}, ["benchmark.methods.1 = 'best'", "'nearest'"]),
     "wrong type": ({"pretrain.steps": "many"}, ["pretrain.steps = 'many'", "valid integer"]),
     "out of range": ({"pseudo_masks.top_share": 1.5}, ["pseudo_masks.top_share = 1.5", "less than or equal to 1"]),

@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 from tests.data.test_readers import chunk_scene
 from wildrayzer.cli.main import app
 from wildrayzer.config import SplitConfig, parse_config
-from wildrayzer.config.sections.features import is_hub_id
+from wildrayzer.config.sections.features import FeaturesConfig, is_hub_id
 from wildrayzer.datasets.check import check_run
+from wildrayzer.datasets.licences import backbone_licence
 from wildrayzer.datasets.required import check_sources, needs, to_fetch
 from wildrayzer.datasets.table import SourceTable, load_table
 
@@ -423,6 +424,23 @@ def test_hub_ids_are_told_from_paths():
         "~/dino",
     )
     assert not any(map(is_hub_id, paths))
+
+
+def test_the_licence_of_weights_without_a_gate_is_shown(tmp_path, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    name = "vit_small_patch16_dinov3.lvd1689m"
+    named = backbone_licence(FeaturesConfig(backbone="timm", weights=name))
+    assert f"Licence of features.weights = {name}: DINOv3 License (https://ai.meta.com/" in named
+    assert f"Text: https://huggingface.co/timm/{name}" in named
+    assert "Apache License 2.0" in backbone_licence(
+        FeaturesConfig(backbone="timm", weights="vit_base_patch14_reg4_dinov2.lvd142m")
+    )
+    config = json.dumps({"pretrained_cfg": {"license": "dinov3-license"}})
+    write(tmp_path / "weights", {"config.json": config, "LICENSE.md": "# Terms\n\nBe kind.\n"})
+    local = backbone_licence(FeaturesConfig(backbone="timm", weights="weights"), root=tmp_path)
+    assert local.startswith("Licence of features.weights = weights: DINOv3 License (")
+    assert local.endswith("LICENSE.md:\n\n  # Terms\n\n  Be kind.")
+    assert backbone_licence(FeaturesConfig()) is None
 
 
 @pytest.mark.parametrize("line", ["metadata\\a.json", "C:\\data\\metadata\\a.json"])

@@ -313,6 +313,8 @@ def test_the_table_of_the_repository_is_valid_and_knows_the_published_counts():
         sources
     )
     assert {f"dinov3_{size}16" for size in ("vits", "vitb", "vitl", "vit7b")} <= set(sources)
+    assert {f"timm_dinov3_{size}16" for size in ("vits", "vitb", "vitl", "vit7b")} <= set(sources)
+    assert not any(source.gated for name, source in sources.items() if name.startswith("timm_"))
     assert sources["vgg19"].files[0].md5 == "106118b7cf60435e6d8e04f6a6dc3657"
     assert all(source.accept for source in sources.values() if source.gated)
     assert all(source.folder.startswith("resources/") for source in sources.values())

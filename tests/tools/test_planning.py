@@ -3,9 +3,11 @@
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from tests.helpers.tiny_run import planned
@@ -13,7 +15,9 @@ from wildrayzer.cli.main import app
 from wildrayzer.config import BenchmarkConfig, FeaturesConfig, ResidualsConfig, load_config, parse_config
 from wildrayzer.config.sections.stages import stage_options
 from wildrayzer.models.cost.flops import model_cost, total
+from wildrayzer.models.torchvision_guard import ensure_torchvision
 from wildrayzer.run.layout import RunLayout
+from wildrayzer.tools.planning.backbone_memory import image_bytes, memory_table
 from wildrayzer.tools.planning.cost_table import RULES, MeasuredCost, comparison, cost_table, duration, measured, size
 from wildrayzer.tools.planning.forecast import Rates, forecast, gpu_rates, loader_lines, measured_step_rate
 from wildrayzer.tools.planning.jobs import planned_stages, training_operations
@@ -22,6 +26,7 @@ from wildrayzer.tools.planning.savings import COSTLIEST, saving_lines
 from wildrayzer.tools.planning.split_sizes import split_sizes
 from wildrayzer.tools.planning.stage import PlannedStage
 from wildrayzer.tools.planning.work import (
+    TIMM,
     BackboneSizes,
     backbone_cost,
     backbone_sizes,
@@ -138,6 +143,48 @@ def test_backbone_by_hand(tmp_path):
     assert backbone_sizes(FeaturesConfig(weights=str(tmp_path))) == BackboneSizes(8, 3, 16, False, 14, 1)
     with pytest.raises(ValueError, match=r"features.weights = 'someone/else'.*known \(vits16"):
         backbone_sizes(FeaturesConfig(weights="someone/else"))
+
+
+def test_sizes_of_timms_backbones_are_those_of_its_networks(tmp_path):
+    ensure_torchvision()
+    import timm
+
+    for name, sizes in TIMM.items():
+        with torch.device("meta"):  # one block each
+            model = timm.create_model(name, num_classes=0, depth=1)
+        sizes = replace(sizes, blocks=1)
+        assert sizes.width == model.embed_dim
+        assert sizes.patch == model.patch_embed.patch_size[0]
+        assert sizes.extra_tokens == model.num_prefix_tokens
+        counted = (value.numel() for part in (model.blocks, model.patch_embed) for value in part.parameters())
+        assert sizes.parameters == pytest.approx(sum(counted), rel=0.05)
+    named = FeaturesConfig(backbone="timm", weights="vit_large_patch16_dinov3_qkvb.lvd1689m")
+    assert backbone_sizes(named) == BackboneSizes(1024, 24, 4096, gated=False)
+    (tmp_path / "config.json").write_text(json.dumps({"architecture": "vit_base_patch14_reg4_dinov2"}))
+    local = FeaturesConfig(backbone="timm", weights=str(tmp_path))
+    assert backbone_sizes(local) == BackboneSizes(768, 12, 3072, False, 14, 5)
+    with pytest.raises(ValueError, match=r"no size is known of vit_tiny; known are vit_small_patch16_dinov3"):
+        backbone_sizes(FeaturesConfig(backbone="timm", weights="a/b/vit_tiny"))
+
+
+def test_an_image_takes_what_a_block_holds():
+    sizes = BackboneSizes(width=4, blocks=2, hidden=8, gated=False, patch=2, extra_tokens=1)
+    # 4 tokens of 8 · 4 = 32 numbers and 3 patches of 12 in bfloat16; pixels and features in float32
+    assert image_bytes(sizes, 3, precision="bfloat16") == 2 * (4 * 32 + 36) + 4 * (36 + 12)
+    wide = BackboneSizes(width=4, blocks=2, hidden=16, gated=True, patch=2, extra_tokens=1)
+    assert image_bytes(wide, 3, precision="float32") == 4 * (4 * 56 + 36) + 4 * (36 + 12)
+
+
+def test_larger_cards_take_larger_backbones():
+    table = memory_table(PAPER)
+    rows = {row.split("|")[1].strip(): [cell.strip() for cell in row.split("|")[2:-1]] for row in table.splitlines()
+            if row.startswith("| vit_")}  # fmt: skip
+    assert rows["vit_7b_patch16_dinov3"] == ["4096", "13.4 GB", "–", "256", "256", "–", "1", "32"]
+    for cells in rows.values():
+        counts = [0 if cell == "–" else int(cell) for cell in cells[2:]]
+        assert counts[:3] == sorted(counts[:3])
+        assert counts[3:] == sorted(counts[3:])
+    assert "8 GB: masks with up to vit_huge_plus_patch16_dinov3, joint with up to vit_base_patch16_dinov3" in table
 
 
 def test_sizes_come_from_the_report_where_there_is_one(tmp_path):

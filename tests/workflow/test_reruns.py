@@ -25,7 +25,7 @@ NOT_SHOWN = {
     "pretrained": "a checkpoint takes the place of pretraining: another rule with the same output",
     "benchmark.lpips_weights": "needs a weights file; scoring waits for it",
     "perceptual.weights": "needs a weights file; training waits for it",
-    "features.weights": "read by dinov3 only",
+    "features.weights": "read by dinov3 and timm only",
     "data.static_train": "needs a second split of this role and purpose",
     "data.dynamic_train": "needs a second split of this role and purpose",
     "data.splits.*.source": "needs a source of outside data",

@@ -78,16 +78,20 @@ def check(
 ) -> None:
     """Check the paths, tokens, checksums and counts that a run needs.
 
-    Exit code 1 if something is missing.
+    Prints the licence of backbone weights that no gate has asked you to accept. Exit code 1 if something is missing.
     """
     from wildrayzer.config import load_config
     from wildrayzer.datasets.check import check_run
+    from wildrayzer.datasets.licences import backbone_licence
     from wildrayzer.datasets.listing import describe_findings
     from wildrayzer.datasets.table import load_table
 
     with reported():
         config = load_config(configfile)
         findings = check_run(config, load_table(table or config.data.sources), frames=frames, online=online)
+        licence = backbone_licence(config.features)
+        if licence is not None:
+            typer.echo(printable(licence) + "\n")
         typer.echo(describe_findings(findings))
     if any(finding.state == "miss" for finding in findings):
         raise typer.Exit(1)

@@ -168,19 +168,26 @@ def describe(
         Path, typer.Argument(metavar="CONFIG_OR_CHECKPOINT", help="Configuration file or checkpoint folder")
     ],
 ) -> None:
-    """Print the sizes of a network and its parameter counts by part."""
+    """Print the sizes of a network and its parameter counts by part.
+
+    Of a configuration also which feature backbones have room on GPUs of 8, 24 and 80 GB beside the network.
+    """
     from wildrayzer.checkpoint import read_manifest
     from wildrayzer.config import load_config
     from wildrayzer.models.cost.parameters import parameter_counts
+    from wildrayzer.tools.planning.backbone_memory import memory_table
 
     with reported():
-        config = read_manifest(source).model if source.is_dir() else load_config(source).model
+        run = None if source.is_dir() else load_config(source)
+        config = read_manifest(source).model if run is None else run.model
     typer.echo(f"{config.image_size} px, {_sizes(config)}")
     for line in config.deviations:
         typer.echo(f"differs from the paper  {line}")
     counts = parameter_counts(config)
     for part, number in (*counts.items(), ("total", sum(counts.values()))):
         typer.echo(f"{part:<20} {number:>15,}")
+    if run is not None:
+        typer.echo("\n" + memory_table(run))
 
 
 def _sizes(config: ModelConfig) -> str:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Literal
 
 from wildrayzer.config import RunConfig
-from wildrayzer.config.sections.features import is_hub_id
 from wildrayzer.data.copy_paste.cutouts import CutoutLibrary
 from wildrayzer.data.sampling.index_file import by_scene
 from wildrayzer.datasets.download import verify_file
@@ -226,8 +225,8 @@ def _wrong_index(need: Need, config: RunConfig, root: Path, facts: list[str]) ->
 
 def _check_hub_id(config: RunConfig, table: SourceTable) -> Iterator[Finding]:
     """A backbone named by its id is loaded by the jobs themselves."""
-    weights = config.features.weights
-    if config.features.backbone != "dinov3" or not is_hub_id(weights):
+    weights = config.features.repository
+    if weights is None:
         return
     known = next((s for s in table.sources.values() if s.hub and s.hub.repository == weights), None)
     fix = "jobs that use it need network; or set features.weights to its place in the table of sources"

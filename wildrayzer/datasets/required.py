@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wildrayzer.config import RunConfig
-from wildrayzer.config.sections.features import is_hub_id
 from wildrayzer.datasets.table import PartLayout, SourceTable
 
 
@@ -46,8 +45,8 @@ def needs(config: RunConfig) -> Iterator[Need]:
     if coco.annotations is not None and coco.images is not None:
         yield Need("data.coco.annotations", coco.annotations, "file")
         yield Need("data.coco.images", coco.images, "folder")
-    if config.features.backbone == "dinov3" and not is_hub_id(config.features.weights):
-        yield Need("features.weights", config.features.weights, "huggingface")
+    if (weights := config.features.path) is not None:
+        yield Need("features.weights", weights, "file" if weights.endswith(".safetensors") else "huggingface")
     if config.trains and config.perceptual.kind == "vgg19" and config.perceptual.weights is not None:
         yield Need("perceptual.weights", config.perceptual.weights, "file")
     if config.benchmark.lpips_weights is not None:

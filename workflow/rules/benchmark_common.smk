@@ -61,7 +61,7 @@ def scoring_threads():
 
 def scoring_memory():
     """Memory of such a job in MB; without training it may hold a large backbone in float32."""
-    if not CFG.trains and CFG.features.backbone == "dinov3":
+    if not CFG.trains and CFG.features.has_weights:
         return 40_000
     return 16_000 if CFG.compute.gpus else 2_000
 

@@ -3,7 +3,6 @@
 import functools
 from pathlib import Path
 
-from wildrayzer.config.sections.features import is_hub_id
 from wildrayzer.run.row_specs import row_spec
 from wildrayzer.run.expected import (
     ExpectedScores,
@@ -97,9 +96,8 @@ def weight_files(*, perceptual=False, features=False, lpips=False):
     found = []
     if perceptual and CFG.perceptual.kind == "vgg19":
         found.append(CFG.perceptual.weights)
-    local = not is_hub_id(CFG.features.weights)
-    if features and CFG.features.backbone == "dinov3" and local:
-        found.append(CFG.features.weights)
+    if features and CFG.features.path:
+        found.append(CFG.features.path)
     if lpips and CFG.benchmark.lpips_weights:
         found.append(CFG.benchmark.lpips_weights)
     return list(map(input_of, found))

@@ -100,7 +100,7 @@ class ViewRow:
         """Arithmetic of the row's network and of its features, in words; `none` for files and copied frames."""
         if self.model is None:
             return "none"
-        separate = self.backbone is not None and features.backbone == "dinov3" and features.precision != renderings
+        separate = self.backbone is not None and features.has_weights and features.precision != renderings
         return f"{renderings}, features in {features.precision}" if separate else renderings
 
     @torch.no_grad()

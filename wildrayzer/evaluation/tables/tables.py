@@ -72,9 +72,7 @@ class TableContext:
             backbone=(
                 "none"
                 if not (config.learns_motion or any(one.gate == "own" for one in checkpoints.values()))
-                else f"dinov3:{features.weights}"
-                if features.backbone == "dinov3"
-                else features.backbone
+                else features.name
             ),
             perceptual=config.perceptual.kind,
             deviations=config.deviations,

@@ -1,1 +1,1 @@
-"""Feature backbones: DINOv3 and a colour-and-gradient descriptor, behind one interface."""
+"""Feature backbones: ViTs of transformers and timm, and a colour-and-gradient descriptor, behind one interface."""

@@ -6,6 +6,7 @@ from wildrayzer.config.sections.features import FeaturesConfig
 from wildrayzer.pseudo_masks.backbones.descriptor import Descriptor
 from wildrayzer.pseudo_masks.backbones.dinov3 import DINOv3
 from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone
+from wildrayzer.pseudo_masks.backbones.timm_vit import TimmViT
 
 
 def build_backbone(config: FeaturesConfig, *, patch_size: int, device: str | torch.device) -> FeatureBackbone:
@@ -17,8 +18,10 @@ def build_backbone(config: FeaturesConfig, *, patch_size: int, device: str | tor
         device: device of the images.
 
     Raises:
-        ValueError: `features.weights` is neither a folder with a DINOv3 ViT nor a hub id that can be downloaded.
+        ValueError: `features.weights` is no ViT that the backbone can run, or cannot be downloaded.
     """
     if config.backbone == "descriptor":
         return Descriptor(patch_size=patch_size)
+    if config.backbone == "timm":
+        return TimmViT(config, patch_size=patch_size, device=device)
     return DINOv3(config, patch_size=patch_size, device=device)

@@ -12,17 +12,17 @@ class FeatureBackbone(Protocol):
     """A frozen network or formula that gives features of images on the renderer's patch grid."""
 
     name: str
-    """Name in manifests and tables: `dinov3:WEIGHTS` or `descriptor`."""
+    """Name in manifests and tables: `dinov3:WEIGHTS`, `timm:WEIGHTS` or `descriptor`."""
     width: int
     """Number of channels c of a feature."""
     digest: str
     """16 hexadecimal digits, of weights, revision, arithmetic and code."""
     centre: bool
     """Whether features are meaningful only relative to the mean over the window's targets: `feature_dissimilarity` and
-    the clustering then subtract it first. False for DINOv3 (paper), True for the descriptor."""
+    the clustering then subtract it first. False for ViTs (paper), True for the descriptor."""
     anchor: float
     """Value of a constant channel that is appended to the (centred) features before directions are compared. Without
-    it, the direction of a patch close to the window's mean is noise. 0 for DINOv3 (paper): no channel."""
+    it, the direction of a patch close to the window's mean is noise. 0 for ViTs (paper): no channel."""
 
     def __call__(self, images: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n fh fw c"]:
         """Features of RGB images in [0, 1]: float32, no gradient, not L2-normalised; fh = h / patch_size."""

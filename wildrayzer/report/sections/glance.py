@@ -85,7 +85,7 @@ def _figures(config: RunConfig, layout: RunLayout) -> list[Block]:
 
 def _caveat(config: RunConfig) -> str:
     """What a reader must know before comparing the figures with published ones."""
-    features = config.features.weights if config.features.backbone == "dinov3" else "descriptor, not DINOv3"
+    features = config.features.weights if config.features.has_weights else "descriptor, not DINOv3"
     count = len(config.deviations)
     differs = f"{count} options differ from the paper" if count != 1 else "1 option differs from the paper"
     return (

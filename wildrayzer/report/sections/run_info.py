@@ -51,8 +51,8 @@ def stand_ins(config: RunConfig) -> KeyValues:
     """Feature backbone and perceptual loss, named as what they are."""
     features, perceptual = config.features, config.perceptual
     backbone = (
-        f"DINOv3, {features.weights}"
-        if features.backbone == "dinov3"
+        {"dinov3": "DINOv3", "timm": "timm"}[features.backbone] + f", {features.weights}"
+        if features.has_weights
         else "dense descriptor (Lab statistics and oriented gradients), without learned weights; this is not DINOv3"
     )
     losses = {

@@ -53,7 +53,7 @@ def cost_table(forecasts: Sequence[Forecast]) -> str:
     disk = sum(one.stage.disk for one in forecasts)
     jobs = sum(one.stage.jobs for one in forecasts)
     rows.append(("total", str(jobs), "", f"{gpu:.1f}", f"{core:.2f}", "", "", size(disk)))
-    return _markdown(header, rows)
+    return markdown(header, rows)
 
 
 def assumptions(rates: Rates, origins: Mapping[str, str]) -> str:
@@ -133,14 +133,14 @@ def comparison(forecasts: Sequence[Forecast], run: str | Path) -> str:
         f"- not in the forecast: {name}, {one.jobs} job(s), {one.core_seconds:.0f} core-seconds"
         for name, one in costs.items()
     ]
-    return "\n".join([_markdown(header, rows), *others])
+    return "\n".join([markdown(header, rows), *others])
 
 
 def _ratio(expected: float, spent: float) -> str:
     return f"{expected / spent:.2f}" if spent else ""
 
 
-def _markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table whose columns also line up as text."""
     sides = ("left", *["right"] * (len(header) - 1))
     return tabulate(rows, headers=header, tablefmt="pipe", disable_numparse=True, colalign=sides)

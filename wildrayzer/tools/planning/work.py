@@ -2,7 +2,7 @@
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wildrayzer.config import FeaturesConfig, ResidualsConfig
@@ -58,7 +58,7 @@ def clustering_cost(options: ResidualsConfig, patches: int, width: int) -> Cost:
 
 @dataclass(frozen=True)
 class BackboneSizes:
-    """Sizes of a DINOv3 ViT."""
+    """Sizes of a DINOv3 or DINOv2 ViT."""
 
     width: int
     blocks: int
@@ -72,8 +72,13 @@ class BackboneSizes:
 
     @property
     def matrices(self) -> int:
-        """Weights of a block's matrices."""
+        """Parameters of a block's matrices."""
         return 4 * self.width**2 + (3 if self.gated else 2) * self.width * self.hidden
+
+    @property
+    def parameters(self) -> int:
+        """About how many parameters it has: those of the blocks' matrices and of the patch embedding."""
+        return self.blocks * self.matrices + 3 * self.patch**2 * self.width
 
     @property
     def stored(self) -> float:
@@ -90,17 +95,36 @@ DINOV3 = {
     "vit7b16": BackboneSizes(4096, 40, 8192, True),
 }
 """Sizes by the word after `dinov3-` in a hub id."""
+_DINOV2 = {
+    "small": BackboneSizes(384, 12, 1536, False, 14, 1),
+    "base": BackboneSizes(768, 12, 3072, False, 14, 1),
+    "large": BackboneSizes(1024, 24, 4096, False, 14, 1),
+    "giant": BackboneSizes(1536, 40, 4096, True, 14, 1),
+}
+TIMM = {
+    "vit_small_patch16_dinov3": DINOV3["vits16"],
+    "vit_small_plus_patch16_dinov3": DINOV3["vits16plus"],
+    "vit_base_patch16_dinov3": DINOV3["vitb16"],
+    "vit_large_patch16_dinov3": DINOV3["vitl16"],
+    "vit_huge_plus_patch16_dinov3": DINOV3["vith16plus"],
+    "vit_7b_patch16_dinov3": DINOV3["vit7b16"],
+    **{f"vit_{size}_patch14_dinov2": sizes for size, sizes in _DINOV2.items()},
+    **{f"vit_{size}_patch14_reg4_dinov2": replace(sizes, extra_tokens=5) for size, sizes in _DINOV2.items()},
+}
+"""Sizes by timm's name, without what the weights were trained on."""
 
 
 def backbone_sizes(config: FeaturesConfig) -> BackboneSizes | None:
-    """Sizes of the backbone: from the config.json of a local folder, else by hub id; None for the descriptor.
+    """Sizes of the backbone: from the config.json of a local folder, else by name; None for the descriptor.
 
     Raises:
-        ValueError: `features.weights` is neither a folder nor a known hub id.
+        ValueError: `features.weights` is neither a folder nor a known hub id or name of timm.
     """
-    if config.backbone != "dinov3":
+    if not config.has_weights:
         return None
     path = Path(config.weights) / "config.json"
+    if config.backbone == "timm":
+        return _of_timm(config.weights, path)
     if path.is_file():
         model = json.loads(path.read_text(encoding="utf-8"))
         return BackboneSizes(
@@ -118,6 +142,16 @@ def backbone_sizes(config: FeaturesConfig) -> BackboneSizes | None:
             f"features.weights = {config.weights!r}: no folder with config.json, and no size in its name that is "
             f"known ({', '.join(DINOV3)}); name the folder of the weights"
         )
+    return known
+
+
+def _of_timm(weights: str, config: Path) -> BackboneSizes:
+    name = Path(weights).name
+    if config.is_file():
+        name = str(json.loads(config.read_text(encoding="utf-8")).get("architecture"))
+    known = TIMM.get(name.split(".")[0].removesuffix("_qkvb"))
+    if known is None:
+        raise ValueError(f"features.weights = {weights!r}: no size is known of {name}; known are {', '.join(TIMM)}")
     return known
 
 

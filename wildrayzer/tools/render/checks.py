@@ -37,7 +37,7 @@ class RenderOptions:
     plucker: bool = False
     """Write Plücker diagnostics."""
     backbone: str | None = None
-    """Folder of the DINOv3 model, for motion heads that use it; None takes the model that the checkpoint names."""
+    """Weights of the feature backbone, for motion heads that use it; None takes those that the checkpoint names."""
     force: bool = False
     """Also render with numbers of views or features that the checkpoint was not trained with, and say so."""
 
@@ -86,16 +86,17 @@ def head_backbone(
     if not head.use_features:
         return None, None
     name = str(manifest.extra.get("features") or "")
-    if name == "descriptor":
+    kind, _, weights = name.partition(":")
+    if kind == "descriptor":
         section = FeaturesConfig(backbone="descriptor")
     else:
-        weights = options.backbone or name.removeprefix("dinov3:")
+        weights = options.backbone or weights
         if not weights:
             raise ValueError(
                 f"the motion head of {checkpoint} needs DINOv3 features of width {head.feature_width}; name a local "
                 "Hugging Face folder with --backbone (backbone=)"
             )
-        section = FeaturesConfig(weights=weights)
+        section = FeaturesConfig(backbone="timm" if kind == "timm" else "dinov3", weights=weights)
     backbone = build_backbone(section, patch_size=manifest.model.patch_size, device=device)
     trained = manifest.extra.get("features_digest")
     if trained in (None, backbone.digest):
