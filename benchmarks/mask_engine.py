@@ -27,7 +27,7 @@ from released_masks import ReleasedMasks
 from torch import Tensor
 
 from wildrayzer.config.sections.masks import PseudoMasksConfig, RefineConfig, ResidualsConfig
-from wildrayzer.pseudo_masks import maps
+from wildrayzer.pseudo_masks import residual_maps
 from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone
 from wildrayzer.pseudo_masks.fusion import fuse
 from wildrayzer.pseudo_masks.refinement import refine_frames
@@ -50,6 +50,7 @@ class Run:
         self.residuals = ResidualsConfig(**options["residuals"])
         self.pseudo_masks = PseudoMasksConfig(**options["pseudo_masks"])
         self.refine = RefineConfig()
+        self.near = RefineConfig(grabcut_margin=arguments.margin)
         self.seconds: dict[str, float] = defaultdict(float)
 
     @contextmanager
@@ -75,11 +76,11 @@ class Run:
         """Patch masks [w t g g], pixel masks [w t h w] and seconds by step."""
         self.seconds = defaultdict(float)
         watched = _Watched(self.backbone, self._watched("features", self.backbone))
-        steps = {name: self._watched(step, getattr(maps, name)) for name, step in _ENGINE_STEPS.items()}
+        steps = {name: self._watched(step, getattr(residual_maps, name)) for name, step in _ENGINE_STEPS.items()}
         start = self.clock()
-        with mock.patch.multiple(maps, **steps):
+        with mock.patch.multiple(residual_maps, **steps):
             parts = [
-                maps.window_maps(
+                residual_maps.window_maps(
                     targets[first : first + self.batch],
                     rendered[first : first + self.batch],
                     backbone=watched,
@@ -103,7 +104,7 @@ class Run:
                 for w, seed in enumerate(_seeds(targets))
                 for t in range(targets.shape[1])
             )
-            pixels = np.concatenate(list(refine_frames(jobs, self.refine, workers=self.workers)))
+            pixels = np.concatenate(list(refine_frames(jobs, self.near, workers=self.workers)))
         return patches, pixels.reshape(images.shape[:-1]), self._steps(self.clock() - start)
 
     def reference(self, targets: Tensor, rendered: Tensor) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
@@ -226,6 +227,7 @@ def main() -> None:
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--size", type=int, default=SIZE, help="side of a frame in pixels")
+    parser.add_argument("--margin", type=int, help="refine.grabcut_margin of the engine; the reference sees all")
     parser.add_argument("--scaling", action="store_true", help="also how time grows with windows, clusters and cores")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -243,7 +245,9 @@ def main() -> None:
         backbone = random_backbone(size, precision=precision, device=arguments.device, batch=32, patch_size=PATCH)
         run = Run(backbone, device=arguments.device, arguments=arguments, workers=arguments.threads)
         print(f"\n{size} backbone, {precision}, {device}, {len(targets)} windows of {TARGETS} frames, "
-              f"{arguments.size} px, {arguments.variant} options, {arguments.clock} time, "
+              f"{arguments.size} px, {arguments.variant} options, GrabCut on "
+              f"{'whole images' if arguments.margin is None else f'the band and {arguments.margin} px around it'}, "
+              f"{arguments.clock} time, "
               f"load average {os.getloadavg()[0]:.1f}", flush=True)  # fmt: skip
         compare(run, targets, rendered, arguments.rounds)
         if arguments.scaling:

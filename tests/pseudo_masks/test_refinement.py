@@ -72,6 +72,38 @@ def test_enlarging_keeps_the_size_and_the_object():
     assert iou(found > 0, disc) > 0.93
 
 
+def test_grabcut_near_the_band_changes_nothing_beyond_its_margin():
+    image, disc, patches = scene()
+    mask = upsample(patches, 64, 64)
+    whole = refine_frame(patches, image, CONFIG, seed=0)
+    near = refine_frame(patches, image, RefineConfig(grabcut_margin=4), seed=0)
+    assert iou(near > 0, disc) > 0.95
+    assert (near != whole).mean() < 0.01
+    # A margin that reaches over every edge shows the whole image.
+    np.testing.assert_array_equal(refine_frame(patches, image, RefineConfig(grabcut_margin=64), seed=0), whole)
+    # The band ends 3 pixels, half of the erosion, outside of the mask; with 1 pixel of margin nothing else is shown.
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    elsewhere = np.ones_like(mask, bool)
+    elsewhere[rows[0] - 4 : rows[-1] + 5, columns[0] - 4 : columns[-1] + 5] = False
+    noise = np.where(elsewhere[..., None], 255 - image, image)
+    one = RefineConfig(grabcut_margin=1)
+    np.testing.assert_array_equal(refine_frame(patches, noise, one, seed=0), refine_frame(patches, image, one, seed=0))
+
+
+@pytest.mark.parametrize("margin", [1, 7])
+def test_masks_at_the_edges_have_a_band_too(margin):
+    image, _, _ = scene()
+    for columns in (slice(0, 2), slice(6, 8), slice(0, 7), slice(3, 4)):
+        patches = np.zeros((8, 8), np.uint8)
+        patches[:, columns] = 1
+        found = refine_frame(patches, image, RefineConfig(grabcut_margin=margin), seed=0)
+        # Three pixels beside an edge are undecided, all others are certain.
+        start, stop = 8 * columns.start, 8 * columns.stop
+        assert (found[:, start + 3 * (start > 0) : stop - 3 * (stop < 64)] == 1).all()
+        assert (found[:, : max(0, start - 3)] == 0).all()
+        assert (found[:, stop + 3 :] == 0).all()
+
+
 def test_without_grabcut_the_cleaned_patches_stay():
     image, _, patches = scene()
     found = refine_frame(patches, image, RefineConfig(grabcut=False), seed=0)

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 
 from wildrayzer.config.sections.masks import RefineConfig
 from wildrayzer.images import UNKNOWN
@@ -58,6 +58,9 @@ def sharpen(
     (cubic and nearest); the result is reduced again by majority. The mask is returned unchanged where GrabCut cannot
     run or finds nothing: for an empty mask, without certain background, or without foreground in the result.
 
+    With `grabcut_margin` GrabCut sees only the rectangle around the band, enlarged by the margin. What is outside of it
+    is certain and stays.
+
     Args:
         mask: 1 = transient.
         image: RGB.
@@ -72,8 +75,27 @@ def sharpen(
     seeds = np.full(mask.shape, cv2.GC_PR_FGD, np.uint8)
     seeds[cv2.erode(mask, kernel) > 0] = cv2.GC_FGD
     seeds[certain_background > 0] = cv2.GC_BGD
+    shown = _rectangle(seeds == cv2.GC_PR_FGD, config.grabcut_margin)
+    foreground = mask.copy()
+    foreground[shown] = _grabcut(seeds[shown], image[shown], config, seed=seed)
+    return foreground if foreground.any() else mask
+
+
+def _rectangle(band: Bool[np.ndarray, "h w"], margin: int | None) -> tuple[slice, slice]:
+    """Rows and columns that hold the band, and `margin` more on each side; the whole image for None."""
+    if margin is None:
+        return slice(None), slice(None)
+    places = (np.flatnonzero(band.any(axis=axis)) for axis in (1, 0))
+    rows, columns = (slice(max(0, at[0] - margin), at[-1] + 1 + margin) for at in places)
+    return rows, columns
+
+
+def _grabcut(
+    seeds: UInt8[np.ndarray, "h w"], image: UInt8[np.ndarray, "h w 3"], config: RefineConfig, *, seed: int
+) -> UInt8[np.ndarray, "h w"]:
+    """GrabCut's foreground, 1 = transient."""
     # Enlarge: GrabCut works on pixel neighbours, and on small images a band of a few pixels leaves it no choice.
-    height, width = mask.shape
+    height, width = seeds.shape
     scale = config.grabcut_scale
     colours = np.ascontiguousarray(image[..., ::-1])
     if scale > 1:
@@ -87,8 +109,7 @@ def sharpen(
     foreground = (seeds == cv2.GC_FGD) | (seeds == cv2.GC_PR_FGD)
     # Each pixel of the frame is a block of scale × scale: the majority decides, ties count as foreground.
     share = foreground.reshape(height, scale, width, scale).mean(axis=(1, 3))
-    sharp = (share >= 0.5).astype(np.uint8)
-    return sharp if sharp.any() else mask
+    return (share >= 0.5).astype(np.uint8)
 
 
 def refine_frame(

@@ -99,7 +99,9 @@ def _part(
     patches: PatchMasks, store: FrameStore, number: int, config: RefineConfig, out_path: str | Path, workers: int
 ) -> CachePart:
     """One part of the pixel masks, made if it is not there."""
-    listed, options = patches.parts[number], config.model_dump(mode="json", exclude={"shards"})
+    # Without a margin as in earlier versions, which had none.
+    left_out = {"shards", *({"grabcut_margin"} if config.grabcut_margin is None else ())}
+    listed, options = patches.parts[number], config.model_dump(mode="json", exclude=left_out)
     digests = {
         **{name: patches.digests[name] for name in PREDICTION_DIGESTS},
         "patch_masks": listed.entry.key,

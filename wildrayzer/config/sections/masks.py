@@ -104,5 +104,8 @@ class RefineConfig(Section):
     """Side of the erosion that gives sure foreground and sure background."""
     grabcut_scale: int = Field(1, ge=1, le=8)
     """GrabCut runs on the image enlarged this many times; small images need more pixels for its colour models."""
+    grabcut_margin: int | None = Field(None, ge=1)
+    """GrabCut sees only the undecided band and so many pixels around it, in less time and with colour models of that
+    place. Null shows it the whole image (release)."""
     shards: Speed[int] = Field(1, ge=1)
     """Jobs that share out the parts of the training split; with 1, the job that lists the masks makes them as well."""
