@@ -18,9 +18,11 @@ from wildrayzer.config.sections.model import ModelConfig
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.ingest import frames, write
 from wildrayzer.data.ingest.clips import IngestOptions, cut
+from wildrayzer.data.ingest.notes import VideoNotes
 from wildrayzer.data.ingest.run_config import derive
+from wildrayzer.data.ingest.sampling import SamplingOptions
 from wildrayzer.data.ingest.sources import find_sources
-from wildrayzer.data.ingest.video import VideoNotes, evenly_spread, video_frames
+from wildrayzer.data.ingest.video import evenly_spread, video_frames
 from wildrayzer.data.ingest.write import ingest
 from wildrayzer.io.locks import locked
 from wildrayzer.stages.prepare import prepare_split
@@ -44,7 +46,7 @@ def grey(image: np.ndarray) -> int:
 )
 def test_frames_are_taken_at_a_steady_rate_and_none_twice(tmp_path, fps, numbers):
     notes = VideoNotes()
-    found = list(video_frames(write_clip(tmp_path / "a.mp4"), fps, notes))
+    found = list(video_frames(write_clip(tmp_path / "a.mp4"), SamplingOptions(fps), notes))
     assert [grey(image) for _, image in found] == list(numbers)
     assert [time for time, _ in found] == pytest.approx([number / 10 for number in numbers])
     assert (notes.decoded, notes.rotation, notes.remarks) == (20, 0, [])
@@ -61,7 +63,7 @@ def test_a_few_frames_of_a_video_are_spread_and_have_the_ends(tmp_path):
 @pytest.mark.parametrize("turn", [90, -90, 180])
 def test_rotation_of_the_container_is_honoured(tmp_path, suffix, turn):
     path = write_clip(tmp_path / f"a{suffix}", 3, turn=turn)
-    (_, image), *_ = video_frames(path, 0.0, notes := VideoNotes())
+    (_, image), *_ = video_frames(path, SamplingOptions(0.0), notes := VideoNotes())
     wanted = np.rot90(frame(0), turn // 90)  # counter-clockwise, as the container's angle
     assert image.shape == wanted.shape
     assert np.abs(image.astype(int) - wanted).mean() < 6
@@ -70,7 +72,7 @@ def test_rotation_of_the_container_is_honoured(tmp_path, suffix, turn):
 
 def test_mirroring_is_honoured_and_red_is_where_hand_and_eye_say(tmp_path):
     path = write_clip(tmp_path / "a.mp4", 2, turn=90, mirrored=True)
-    (_, image), *_ = video_frames(path, 0.0, VideoNotes())
+    (_, image), *_ = video_frames(path, SamplingOptions(0.0), VideoNotes())
     assert image.shape == (64, 32, 3)
     # turned by 90° counter-clockwise the red quarter is at the lower left, mirrored at the lower right
     corners = {(row, column): image[row, column].tolist() for row in (8, 56) for column in (8, 24)}
@@ -78,7 +80,7 @@ def test_mirroring_is_honoured_and_red_is_where_hand_and_eye_say(tmp_path):
 
 
 def test_oblong_pixels_are_made_square(tmp_path):
-    (_, image), *_ = video_frames(write_clip(tmp_path / "a.mov", 2, aspect=2), 0.0, VideoNotes())
+    (_, image), *_ = video_frames(write_clip(tmp_path / "a.mov", 2, aspect=2), SamplingOptions(0.0), VideoNotes())
     assert image.shape == (32, 128, 3)
 
 
@@ -340,7 +342,7 @@ def test_a_stopped_call_goes_on_and_ends_the_same(tmp_path, monkeypatch):
     clips = [write_clip(tmp_path / f"{name}.mp4", 12, rate=5) for name in "abc"]
     options = IngestOptions(clip_length=6)
     ingest(clips, tmp_path / "whole", options)
-    read = frames.video_frames
+    read = frames.moving_frames
     opened: list[str] = []
 
     def stopping(path, fps, notes):
@@ -350,7 +352,7 @@ def test_a_stopped_call_goes_on_and_ends_the_same(tmp_path, monkeypatch):
                 raise KeyboardInterrupt
             yield found
 
-    monkeypatch.setattr(frames, "video_frames", stopping)
+    monkeypatch.setattr(frames, "moving_frames", stopping)
     with pytest.raises(KeyboardInterrupt):
         ingest(clips, tmp_path / "out", options)
     assert not (tmp_path / "out").exists()
@@ -362,11 +364,11 @@ def test_a_stopped_call_goes_on_and_ends_the_same(tmp_path, monkeypatch):
 
 def test_a_stopped_call_with_other_options_starts_again(tmp_path, monkeypatch):
     clips = [write_clip(tmp_path / f"{name}.mp4", 12, rate=5) for name in "ab"]
-    read = frames.video_frames
-    monkeypatch.setattr(frames, "video_frames", lambda path, *_: read(path, *_) if path.stem == "a" else 1 / 0)
+    read = frames.moving_frames
+    monkeypatch.setattr(frames, "moving_frames", lambda path, *_: read(path, *_) if path.stem == "a" else 1 / 0)
     with pytest.raises(ZeroDivisionError):
         ingest(clips, tmp_path / "out", IngestOptions())
-    monkeypatch.setattr(frames, "video_frames", read)
+    monkeypatch.setattr(frames, "moving_frames", read)
     ingest(clips[:1], tmp_path / "out", IngestOptions(fps=2.5))
     ingest(clips[:1], tmp_path / "whole", IngestOptions(fps=2.5))
     assert files(tmp_path / "out") == files(tmp_path / "whole")
@@ -450,7 +452,7 @@ def test_configurations_of_static_and_dynamic_sets_add_up(tmp_path):
     file.write_text(yaml.safe_dump(derive(ROOT / "config" / "paper.yaml", tmp_path / "own")))
     config = parse_config(derive(file, tmp_path / "still", role="static"))
     assert (config.data.static_train, config.data.dynamic_train) == ("own_static", "own_dynamic")
-    assert list(config.data.splits) == ["own_static", "own_dynamic", "re10k_calibration", "re10k_test"]
+    assert list(config.data.splits) == ["own_static", "own_dynamic", "re10k_calibration", "re10k_masks", "re10k_test"]
 
 
 def test_without_a_base_the_splits_lines_are_written(tmp_path):

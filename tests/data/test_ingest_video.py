@@ -12,7 +12,9 @@ from PIL import Image
 from tests.helpers.clips import frame, truncated, write_clip, write_film
 from wildrayzer.data.ingest.clips import IngestOptions
 from wildrayzer.data.ingest.containers import is_cut_short
-from wildrayzer.data.ingest.video import VideoNotes, expected_frames, video_frames
+from wildrayzer.data.ingest.notes import VideoNotes
+from wildrayzer.data.ingest.sampling import SamplingOptions
+from wildrayzer.data.ingest.video import expected_frames, video_frames
 from wildrayzer.data.ingest.write import ingest
 from wildrayzer.data.readers.base import BadSceneError
 from wildrayzer.io.files import read_json
@@ -23,7 +25,7 @@ TENTHS = (np.arange(20) / 10).tolist()
 
 def taken(path: Path) -> tuple[int, list[str]]:
     notes = VideoNotes()
-    return sum(1 for _ in video_frames(path, 0.0, notes)), notes.remarks
+    return sum(1 for _ in video_frames(path, SamplingOptions(0.0), notes)), notes.remarks
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".webm"])
@@ -37,7 +39,7 @@ def test_sound_that_goes_on_after_the_pictures_is_no_truncation(tmp_path, suffix
 def test_a_last_frame_that_stands_long_is_no_truncation_and_a_gap_begins_a_clip(tmp_path, suffix):
     times = [0.0, 0.1, 0.2, 0.3, 2.0, 2.1]
     notes = VideoNotes()
-    frames = list(video_frames(write_film(tmp_path / f"a{suffix}", times, last=4.0), 0.0, notes))
+    frames = list(video_frames(write_film(tmp_path / f"a{suffix}", times, last=4.0), SamplingOptions(0.0), notes))
     assert [time for time, _ in frames] == pytest.approx(times)
     assert (notes.jumps, notes.remarks) == ([4], ["time stamps jump 1 times: a new clip begins at each jump"])
 
@@ -55,7 +57,7 @@ def test_a_last_frame_that_stands_long_is_no_truncation_and_a_gap_begins_a_clip(
 )
 def test_time_stamps_that_begin_again_begin_a_new_clip(name, fps, times, jumps):
     notes = VideoNotes()
-    assert [time for time, _ in video_frames(CASES / name, fps, notes)] == pytest.approx(list(times))
+    assert [time for time, _ in video_frames(CASES / name, SamplingOptions(fps), notes)] == pytest.approx(list(times))
     assert notes.jumps == jumps
     assert "time stamps jump 1 times: a new clip begins at each jump" in notes.remarks
     assert any("5 frames have no time stamp" in remark for remark in notes.remarks) == name.startswith("no")
@@ -71,7 +73,7 @@ def test_no_clip_spans_two_recordings(tmp_path):
 
 def test_of_several_streams_the_default_one_is_taken():
     notes = VideoNotes()
-    (_, image), *_ = video_frames(CASES / "two-video-streams.mkv", 0.0, notes)
+    (_, image), *_ = video_frames(CASES / "two-video-streams.mkv", SamplingOptions(0.0), notes)
     assert image.shape == (120, 160, 3)
     assert notes.remarks == ["other video streams (64×48) are left out; the default one is taken"]
 

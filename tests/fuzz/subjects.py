@@ -18,8 +18,10 @@ from tests.data.test_readers import Lvsm, chunk_scene
 from tests.helpers.clips import write_clip
 from wildrayzer.config.sections.paste import PasteConfig
 from wildrayzer.data.copy_paste.cutouts import CutoutLibrary
+from wildrayzer.data.ingest.notes import VideoNotes
+from wildrayzer.data.ingest.sampling import SamplingOptions
 from wildrayzer.data.ingest.sources import read_image
-from wildrayzer.data.ingest.video import VideoNotes, video_frames
+from wildrayzer.data.ingest.video import video_frames
 from wildrayzer.data.readers.lvsm import LvsmReader
 from wildrayzer.data.readers.pixelsplat import PixelSplatReader
 from wildrayzer.datasets.table import load_table
@@ -104,7 +106,7 @@ def _pictures(folder: Path) -> Iterator[Subject]:
 
 def _frames(path: Path) -> list[Any]:
     notes = VideoNotes()
-    return [list(video_frames(path, 5.0, notes)), notes.jumps]
+    return [list(video_frames(path, SamplingOptions(5.0), notes)), notes.jumps]
 
 
 def _videos(folder: Path) -> Iterator[Subject]:

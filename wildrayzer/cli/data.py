@@ -102,7 +102,9 @@ def ingest(
     out: Annotated[Path, typer.Option(help="Folder of the data set; must not exist without --add or --remove")],
     sources: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="VIDEO_OR_FOLDER", help="Videos, folders of videos, folders of images"),
+        typer.Argument(
+            metavar="VIDEO_OR_FOLDER", help="Videos and animated pictures, folders of them, folders of images"
+        ),
     ] = None,
     add: Annotated[
         bool, typer.Option("--add", help="Add to the data set OUT; its other clips stay as they are")
@@ -125,6 +127,27 @@ def ingest(
         int | None,
         typer.Option(help=f"Downscale frames to this shorter side in pixels; 0 keeps them {_DEFAULT.format(512)}"),
     ] = None,
+    crop: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PLACE",
+            help="Square window: centre, top, bottom, left, right, or x,y from 0,0 (left, top) to 1,1 (right, bottom) "
+            f"{_DEFAULT.format('centre')}",
+        ),
+    ] = None,
+    preview: Annotated[
+        bool, typer.Option("--preview", help="Only write OUT.crop.jpg, which shows the windows that --crop takes")
+    ] = False,
+    cuts: Annotated[
+        bool | None, typer.Option("--cuts/--no-cuts", help=f"Begin a new clip at each cut {_DEFAULT.format('--cuts')}")
+    ] = None,
+    sharpest: Annotated[
+        bool | None,
+        typer.Option(
+            "--sharpest/--no-sharpest",
+            help=f"Take the sharpest frame of each interval, not the first {_DEFAULT.format('--no-sharpest')}",
+        ),
+    ] = None,
     role: Annotated[Role, typer.Option(help="dynamic: objects move; static: nothing moves")] = Role.dynamic,
     base: Annotated[
         Path | None, typer.Option(help="Configuration to derive OUT/config.yaml from, such as config/paper.yaml")
@@ -136,8 +159,9 @@ def ingest(
     """Make a data set of your own videos and folders of images, or change one.
 
     Every stage of the workflow runs on it. Frames are upright (rotation and EXIF orientation applied) and stored as
-    lossless PNG. Recordings that cannot be used or are in the data set already, and images and videos of a kind that is
-    not read, are named with the reason; the exit code is then 1. An interrupted call resumes with the same command.
+    lossless PNG. A new clip begins at each cut. Recordings that cannot be used or are in the data set already, and
+    images and videos of a kind that is not read, are named with the reason; the exit code is then 1. An interrupted
+    call resumes with the same command.
 
     With --add, OUT/config.yaml stays as it is unless --base is given.
     """
@@ -159,7 +183,13 @@ def ingest(
         "clip_length": clip_length,
         "min_frames": min_frames,
         "short_side": short_side,
+        "crop": crop,
+        "cuts": cuts,
+        "sharpest": sharpest,
     }
+    if preview:
+        _preview(sources or [], crop or "centre", out)
+        return
     changed = None
     with reported():
         files = {CONFIG: config_text(base, out, role=role.value, pretrained=pretrained)}
@@ -180,6 +210,22 @@ def ingest(
         warn(printable(f"refused  {path}: {reason}"))
     _print_totals(report, out)
     if added.skipped or added.left_out or (changed and changed.refused):
+        raise typer.Exit(1)
+
+
+def _preview(paths: list[Path], crop: str, out: Path) -> None:
+    """Show the windows of `--crop` instead of ingesting; `left out` files are named, with exit code 1."""
+    from wildrayzer.data.ingest.sheet import write_preview
+    from wildrayzer.data.ingest.sources import find_sources
+
+    file = out.with_name(f"{out.name}.crop.jpg")
+    with reported():
+        found = find_sources(paths)
+        write_preview(found.sources, crop, file)
+    typer.echo(f"look at  {file}, and leave out --preview to ingest")
+    for path, reason in found.left_out.items():
+        warn(printable(f"left out {path}: {reason}"))
+    if found.left_out:
         raise typer.Exit(1)
 
 

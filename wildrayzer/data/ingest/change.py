@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from rich.console import Console
 from rich.progress import Progress
 
-from wildrayzer.data.ingest.clips import LIST, IngestOptions, line_of, write_clips, write_list
+from wildrayzer.data.ingest.clips import LIST, IngestOptions, OptionValue, line_of, write_clips, write_list
 from wildrayzer.data.ingest.frames import take_in
 from wildrayzer.data.ingest.known import KnownRecordings
 from wildrayzer.data.ingest.report import IngestedSource, IngestReport, ingested, make_report, read_report
@@ -86,7 +86,7 @@ def change_set(
     root: Path,
     paths: Sequence[Path],
     *,
-    options: Mapping[str, float | None] | None = None,
+    options: Mapping[str, OptionValue] | None = None,
     replace_changed: bool = False,
     remove: Sequence[str] = (),
     files: Mapping[str, str] | None = None,
@@ -145,14 +145,21 @@ def _locked(root: Path) -> Iterator[None]:
         lock.release()
 
 
-def _check_options(root: Path, recorded: IngestOptions, given: Mapping[str, float | None]) -> None:
+def _check_options(root: Path, recorded: IngestOptions, given: Mapping[str, OptionValue]) -> None:
     for name, value in given.items():
         if value is not None and value != asdict(recorded)[name]:
-            option = f"--{name.replace('_', '-')}"
             raise ValueError(
-                f"{option} {value}: the recordings of {root} were taken with {option} {asdict(recorded)[name]}; leave "
-                "the option out, or make another data set"
+                f"{_spelt(name, value)}: the recordings of {root} were taken with "
+                f"{_spelt(name, asdict(recorded)[name])}; leave the option out, or make another data set"
             )
+
+
+def _spelt(name: str, value: OptionValue) -> str:
+    """An option as it is typed."""
+    word = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{word}" if value else f"--no-{word}"
+    return f"--{word} {value}"
 
 
 def _named(root: Path, report: IngestReport, name: str) -> IngestedSource:

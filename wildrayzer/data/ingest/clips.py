@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wildrayzer.data.ingest.crop import CENTRE, place_of
+from wildrayzer.data.ingest.sampling import SamplingOptions
 from wildrayzer.io.files import write_bytes_atomic, write_json
 
 LIST = "full_list.txt"
 """File name of the list of clips."""
-VERSION = 4
+VERSION = 5
 """Raised when a change of code changes what is written."""
+OptionValue = float | int | bool | str | None
+"""Of a field of `IngestOptions`; None where it is not given."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,13 @@ class IngestOptions:
     """Shortest clip: what is left after the last whole clip, or a whole source, is left out below it."""
     short_side: int = 512
     """Frames are reduced to this shorter side in pixels (Lanczos), never enlarged; 0 keeps them as recorded."""
+    crop: str = CENTRE
+    """Square window that is taken, see `place_of`. `centre` keeps whole frames, of which the frame store takes the
+    middle."""
+    cuts: bool = True
+    """Whether a new clip begins at a cut."""
+    sharpest: bool = False
+    """Take the sharpest frame of each interval of a video rather than the first."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.fps < math.inf:
@@ -38,6 +49,12 @@ class IngestOptions:
             )
         if self.short_side < 0:
             raise ValueError(f"--short-side {self.short_side}: give pixels, or 0 to keep the recorded size")
+        place_of(self.crop)
+
+    @property
+    def sampling(self) -> SamplingOptions:
+        """Those that decide which frames are taken."""
+        return SamplingOptions(self.fps, self.cuts, self.sharpest)
 
 
 def cut(frames: int, options: IngestOptions, jumps: Sequence[int] = ()) -> list[tuple[int, int]]:

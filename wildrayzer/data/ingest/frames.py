@@ -12,9 +12,12 @@ import numpy as np
 from PIL import Image
 from rich.progress import Progress
 
+from wildrayzer.data.ingest.animation import moving_frames
 from wildrayzer.data.ingest.clips import VERSION, IngestOptions, cut
+from wildrayzer.data.ingest.crop import CENTRE, window
+from wildrayzer.data.ingest.notes import VideoNotes
 from wildrayzer.data.ingest.sources import Source, read_image
-from wildrayzer.data.ingest.video import VideoNotes, expected_frames, video_frames
+from wildrayzer.data.ingest.video import expected_frames
 from wildrayzer.data.readers.base import BadSceneError
 from wildrayzer.io.files import read_json, write_json
 
@@ -25,12 +28,14 @@ def take_in(source: Source, root: Path, options: IngestOptions, progress: Progre
     """Write the frames of a source to `images/SOURCE/` below `root`; returns its record, also `sources/SOURCE.json`.
 
     What an earlier call left is taken where files and options are the same. The record of a source that cannot be used
-    has a `reason`; others have `times` (seconds), `jumps` (numbers of the frames before which time stamps jump), sizes
+    has a `reason`; others have `times` (seconds), `jumps` (numbers of the frames with which
+    another recording or shot begins), the number of `cuts`, sizes
     in pixels, and the digest of the files' `content`.
     """
     file = root / "sources" / f"{source.name}.json"
     made_from = {"version": VERSION, "fingerprint": source.fingerprint, "fps": options.fps,
-                 "short_side": options.short_side}  # fmt: skip
+                 "short_side": options.short_side, "crop": options.crop, "cuts": options.cuts,
+                 "sharpest": options.sharpest}  # fmt: skip
     folder = root / "images" / source.name
     record = _earlier(file, folder, made_from)
     if record:
@@ -46,10 +51,10 @@ def take_in(source: Source, root: Path, options: IngestOptions, progress: Progre
     frames = len(record.get("times", ()))
     if "reason" not in record and not cut(frames, options, record["jumps"]):
         pieces = f" in {len(record['jumps']) + 1} pieces" if record["jumps"] else ""
-        detail = (
-            f"{source.path}: {frames} frames{pieces}, --min-frames asks for {options.min_frames}; raise --fps or "
-            "record more"
-        )
+        fix = "raise --fps or record more"
+        if record["cuts"]:
+            fix = f"{record['cuts']} cuts were found: name another video, or take them for none with --no-cuts"
+        detail = f"{source.path}: {frames} frames{pieces}, --min-frames asks for {options.min_frames}; {fix}"
         record |= {"reason": "too few frames", "detail": f"too few frames: {detail}"}
     if "reason" in record:
         logger.warning("%s skipped: %s", source.path, record["detail"])
@@ -69,7 +74,7 @@ def _write_frames(source: Source, folder: Path, options: IngestOptions, progress
     folder.mkdir(parents=True)
     notes = VideoNotes()
     if source.kind == "video":
-        total, frames = expected_frames(source.path, options.fps), video_frames(source.path, options.fps, notes)
+        total, frames = expected_frames(source.path, options.fps), moving_frames(source.path, options.sampling, notes)
     else:
         total, frames = len(source.images), _pictures(source, notes)
     task = progress.add_task(source.name, total=total)
@@ -86,6 +91,8 @@ def _write_frames(source: Source, folder: Path, options: IngestOptions, progress
                 f"before; {fix}",
             )
         recorded = (pixels.shape[1], pixels.shape[0])
+        if options.crop != CENTRE:
+            pixels = pixels[window(*recorded, options.crop)]
         image = _reduced(pixels, options.short_side)
         size = (image.shape[1], image.shape[0])
         payload = cv2.imencode(".png", image[..., ::-1], [cv2.IMWRITE_PNG_COMPRESSION, 3])[1].tobytes()
@@ -100,6 +107,7 @@ def _write_frames(source: Source, folder: Path, options: IngestOptions, progress
         "decoded": notes.decoded or len(times),
         "times": times,
         "jumps": notes.jumps,
+        "cuts": notes.cuts,
         "remarks": notes.remarks,
     }
 

@@ -79,10 +79,12 @@ def derive(
 
 
 def _keep_what_is_scored(made: dict[str, Any]) -> None:
-    """Leave out index files and ablations of splits that are gone."""
+    """Leave out index files, mask tables and ablations of splits that are gone."""
     splits, benchmark = made["data"]["splits"], made.get("benchmark") or {}
     if "index" in benchmark:
         benchmark["index"] = {key: file for key, file in benchmark["index"].items() if key in splits}
+    if benchmark.get("mask_splits"):
+        benchmark["mask_splits"] = [key for key in benchmark["mask_splits"] if key in splits]
     ablations = made.get("ablations") or {}
     gone = {name for name, ablation in ablations.items() if not set(ablation.get("splits", splits)) <= set(splits)}
     if gone:

@@ -1,12 +1,23 @@
 """Contact sheet of an ingested set: a few frames of each clip, for the eye."""
 
+import logging
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from wildrayzer.data.readers.base import Fit
+from wildrayzer.data.ingest.animation import moving_frames
+from wildrayzer.data.ingest.crop import outlined, place_of
+from wildrayzer.data.ingest.notes import VideoNotes
+from wildrayzer.data.ingest.sampling import SamplingOptions
+from wildrayzer.data.ingest.sources import Source, read_image
+from wildrayzer.data.readers.base import BadSceneError, Fit
 from wildrayzer.io.files import read_json, replacing
+
+logger = logging.getLogger(__name__)
 
 SHEET = "contact_sheet.jpg"
 """File name of the sheet."""
@@ -16,7 +27,7 @@ _SIDE, _GAP, _LINE, _FRAMES, _CLIPS = 128, 4, 20, 6, 40
 def write_sheet(root: Path) -> None:
     """Write the sheet of a set: up to 40 clips, evenly spread over it, in rows of up to 6 frames, evenly spread.
 
-    Frames are cropped to the middle square, as the frame store crops them.
+    Frames are cropped to the middle square, as the frame store crops them; those of a chosen window are square already.
     """
     lines = (root / "full_list.txt").read_text(encoding="utf-8").split()
     chosen = [lines[place] for place in _spread(len(lines), _CLIPS)]
@@ -37,6 +48,48 @@ def write_sheet(root: Path) -> None:
             sheet.paste(Image.fromarray(pixels), (_GAP + place * (_SIDE + _GAP), top + _LINE))
     with replacing(root / SHEET) as temporary:
         sheet.save(temporary, "JPEG", quality=90)
+
+
+def write_preview(sources: Sequence[Source], crop: str, file: Path) -> None:
+    """Write a picture of the first frame of each source, up to 40; what the window leaves out is dark.
+
+    Args:
+        sources: recordings.
+        crop: the window, see `crop.place_of`.
+        file: JPEG to write.
+
+    Raises:
+        ValueError: `crop` names no window, or no source can be read.
+    """
+    place_of(crop)
+    shown: list[tuple[str, Image.Image]] = []
+    for source in sources[:_CLIPS]:
+        try:
+            first = outlined(_first_frame(source), crop)
+        except BadSceneError as error:
+            logger.warning("%s", error)
+            continue
+        image = Image.fromarray(first)
+        image.thumbnail((2 * _SIDE, 2 * _SIDE), Image.Resampling.LANCZOS)
+        shown.append((source.name, image))
+    if not shown:
+        raise ValueError("none of the recordings can be read, so that there is nothing to preview")
+    cell = (2 * _SIDE + _GAP, 2 * _SIDE + _GAP + _LINE)
+    columns = min(len(shown), 4)
+    sheet = Image.new("RGB", (columns * cell[0] + _GAP, math.ceil(len(shown) / columns) * cell[1] + _GAP), "white")
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=13)
+    for number, (name, image) in enumerate(shown):
+        left, top = _GAP + number % columns * cell[0], number // columns * cell[1]
+        draw.text((left, top + 2), name[:36], "black", font)
+        sheet.paste(image, (left, top + _LINE))
+    with replacing(file) as temporary:
+        sheet.save(temporary, "JPEG", quality=90)
+
+
+def _first_frame(source: Source) -> UInt8[np.ndarray, "h w 3"]:
+    if source.kind == "images":
+        return read_image(source.images[0])
+    return next(iter(moving_frames(source.path, SamplingOptions(), VideoNotes())))[1]
 
 
 def _spread(count: int, wanted: int) -> list[int]:

@@ -11,32 +11,23 @@ from typing import Literal
 
 import numpy as np
 from jaxtyping import UInt8
+from PIL import Image
 
+from wildrayzer.data.ingest.animation import is_animated
 from wildrayzer.data.ingest.video import VIDEO_SUFFIXES
 from wildrayzer.data.readers.pixels import decode_file
 from wildrayzer.io.digests import digest_file, digest_json
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-"""Pictures that are taken."""
+IMAGE_SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".heic", ".heif", ".hif", ".avif", ".mpo", ".gif"),
+    ".apng",
+    *([".jxl"] if ".jxl" in Image.registered_extensions() else []),
+)
+"""Pictures that are taken; JPEG XL where Pillow reads it."""
 _NOT_READ = (
-    *(
-        ".heic",
-        ".heif",
-        ".hif",
-        ".avif",
-        ".jxl",
-        ".jp2",
-        ".gif",
-        ".dng",
-        ".cr2",
-        ".cr3",
-        ".nef",
-        ".arw",
-        ".raf",
-        ".rw2",
-    ),
-    *(".orf", ".exr", ".hdr", ".psd", ".avi", ".wmv", ".flv", ".mpg", ".mpeg", ".m2ts", ".mts", ".3gp", ".ogv", ".mxf"),
-    *(".insv", ".insp", ".asf", ".vob"),
+    *(".jxl", ".jp2", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raf", ".rw2", ".orf", ".exr", ".hdr", ".psd"),
+    *(".avi", ".wmv", ".flv", ".mpg", ".mpeg", ".m2ts", ".mts", ".3gp", ".ogv", ".mxf", ".asf", ".vob"),
+    *(".insv", ".insp"),
 )
 """Pictures and videos that are not read: one in a folder is reported by name."""
 _TAKEN = (
@@ -52,12 +43,12 @@ _LONGEST = 120
 
 @dataclass(frozen=True)
 class Source:
-    """A video, or a folder whose images are the frames of one recording."""
+    """A video or animated picture, or a folder whose images are the frames of one recording."""
 
     name: str
     """Letters, digits, `.`, `_` and `-`; scenes are named after it."""
     path: Path
-    """Video file or image folder."""
+    """Video, animated picture or image folder."""
     kind: Literal["video", "images"]
     """How it is read."""
     images: tuple[Path, ...] = ()
@@ -99,8 +90,8 @@ def natural_order(path: Path) -> list[tuple[int, int | str]]:
 def find_sources(paths: Sequence[Path]) -> FoundSources:
     """The sources that paths name, and what in the folders is not taken.
 
-    The images of a folder are one source; each video in it, and each folder below it, is another. Hidden files are
-    skipped. Sources with the same name are prefixed with the names of their folders.
+    The images of a folder are one source; each video and each animated picture in it, and each folder below it, is
+    another. Hidden files are skipped. Sources with the same name are prefixed with the names of their folders.
 
     Raises:
         ValueError: a path is missing, named twice or of an unknown kind, or a folder holds nothing that can be taken.
@@ -115,7 +106,7 @@ def find_sources(paths: Sequence[Path]) -> FoundSources:
                 raise ValueError(f"{path} holds neither videos nor images; {_TAKEN}{some}")
         elif not path.is_file():
             raise ValueError(f"{path}: no such file or folder")
-        elif path.suffix.lower() in VIDEO_SUFFIXES:
+        elif _moves(path):
             found.sources.append(_named(path, path.stem, "video"))
         elif path.suffix.lower() in IMAGE_SUFFIXES:
             raise ValueError(f"{path} is a single image; name the folder that holds the images of the recording")
@@ -134,16 +125,19 @@ def _in_folder(folder: Path, found: FoundSources, seen: set[Path]) -> None:
     seen.add(resolved)
     entries = [entry for entry in sorted(folder.iterdir(), key=natural_order) if not entry.name.startswith(".")]
     files = [entry for entry in entries if entry.is_file()]
-    images = tuple(file for file in files if file.suffix.lower() in IMAGE_SUFFIXES)
+    moving = [file for file in files if _moves(file)]
+    images = tuple(file for file in files if file.suffix.lower() in IMAGE_SUFFIXES and file not in moving)
     if images:
         found.sources.append(_named(folder, resolved.name, "images", images))
     for file in files:
         suffix = file.suffix.lower()
-        if suffix in VIDEO_SUFFIXES:
+        if file in moving:
             found.sources.append(_named(file, file.stem, "video"))
+        elif suffix in IMAGE_SUFFIXES:
+            continue
         elif suffix in _NOT_READ:
             found.left_out[file] = f"{suffix} files are not read; convert it to PNG, JPEG or MP4"
-        elif suffix not in IMAGE_SUFFIXES:
+        else:
             found.ignored.append(file)
     for entry in entries:
         if entry.is_symlink() and not entry.exists():
@@ -156,6 +150,11 @@ def _in_folder(folder: Path, found: FoundSources, seen: set[Path]) -> None:
     for entry in folders:
         if entry not in copies:
             _in_folder(entry, found, seen)
+
+
+def _moves(file: Path) -> bool:
+    """Whether a file is a recording by itself."""
+    return file.suffix.lower() in VIDEO_SUFFIXES or is_animated(file)
 
 
 def _copies(folders: Sequence[Path]) -> dict[Path, str]:

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
+from wildrayzer.data.ingest.animation import is_animated, spread
 from wildrayzer.data.ingest.sources import IMAGE_SUFFIXES, Source, find_sources, read_image
-from wildrayzer.data.ingest.video import evenly_spread
 from wildrayzer.data.readers.base import BadSceneError, Fit
 
 
@@ -60,13 +60,13 @@ def read_views(paths: Sequence[Path], *, image_size: int, frames: int) -> list[V
 
 
 def _is_photo(path: Path) -> bool:
-    return path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES
+    return path.is_file() and path.suffix.lower() in IMAGE_SUFFIXES and not is_animated(path)
 
 
 def _of_source(source: Source, image_size: int, frames: int) -> list[View]:
     if source.kind == "images":
         return [fitted(path.name, read_image(path), image_size) for path in source.images]
-    chosen = evenly_spread(source.path, frames)
+    chosen = spread(source.path, frames)
     return [fitted(f"{source.path.name} at {seconds:.2f} s", pixels, image_size) for seconds, pixels in chosen]
 
 

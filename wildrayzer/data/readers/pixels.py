@@ -7,10 +7,12 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pillow_heif
 from jaxtyping import Shaped, UInt8
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from wildrayzer.data.readers.base import BadSceneError
+from wildrayzer.images.tone import HIGH_RANGE, to_sdr
 from wildrayzer.io.placeholders import placeholder_in
 
 TRANSPARENT = "have transparent pixels, which are shown on white"
@@ -26,6 +28,7 @@ MOST_PIXELS = 400_000_000
 _UNASKED, _MOST_PACKED = 50_000_000, 10_000
 """Pixels that any file may claim, and how many per byte of it beyond that."""
 Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2  # Pillow refuses twice as many
+pillow_heif.register_heif_opener()
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -42,8 +45,8 @@ def decode(payload: bytes, *, where: str, upright: bool = False, odd: Counter[st
     """An RGB image, 8 bits a channel, from the bytes of an image file.
 
     Grey of 16 bits is scaled to 8, and what is transparent is shown on white. With `upright`, for own pictures, the
-    colours of an embedded profile (Display P3 of phones) become sRGB. The pictures of a data set are compared with what
-    others made of the same values, and keep them.
+    colours of an embedded profile (Display P3 of phones) and the high dynamic range of HEIF (PQ, HLG) become sRGB. The
+    pictures of a data set are compared with what others made of the same values, and keep them.
 
     Args:
         payload: content of the file.
@@ -61,10 +64,16 @@ def decode(payload: bytes, *, where: str, upright: bool = False, odd: Counter[st
                 raise ValueError(f"{len(payload)} bytes claim {pixels_claimed} pixels")
             return as_rgb(image, where=where, upright=upright, odd=odd)
     except UnidentifiedImageError:  # its own text names an address in memory
-        kind = placeholder_in(payload) or "is not an image file"
-        raise BadSceneError("image cannot be decoded", f"{where}: {kind}") from None
+        raise BadSceneError("image cannot be decoded", f"{where}: {_kind_of(payload)}") from None
     except BROKEN_IMAGE as error:
         raise BadSceneError("image cannot be decoded", f"{where}: {error}") from None
+
+
+def _kind_of(payload: bytes) -> str:
+    """What a file is that no decoder takes."""
+    if payload[4:8] == b"ftyp":  # ISO 14496-12: the first box of HEIC, HEIF and AVIF
+        return "is a truncated or damaged HEIC or AVIF file, or in a coding that is not read; copy or convert it again"
+    return placeholder_in(payload) or "is not an image file"
 
 
 def as_rgb(image: Image.Image, *, where: str, upright: bool, odd: Counter[str]) -> Image.Image:
@@ -76,7 +85,11 @@ def as_rgb(image: Image.Image, *, where: str, upright: bool, odd: Counter[str]) 
     image.load()
     turn = _TURNS.get(_orientation(image, odd)) if upright else None
     pixels = _eight_bits(image, where=where, odd=odd)
-    if upright and pixels.getbands() == image.getbands()[:3]:
+    transfer = (image.info.get("nclx_profile") or {}).get("transfer_characteristics")
+    if upright and transfer in HIGH_RANGE:
+        pixels = Image.fromarray(to_sdr(np.asarray(pixels), transfer))
+        odd[f"have a high dynamic range ({HIGH_RANGE[transfer]}), which is mapped to sRGB"] += 1
+    elif upright and pixels.getbands() == image.getbands()[:3]:
         pixels = _as_srgb(pixels, image.info.get("icc_profile"), odd)
     return pixels if turn is None else pixels.transpose(turn)
 
@@ -133,8 +146,7 @@ def read_picture(path: Path) -> Image.Image:
             image.load()
             return image
     except UnidentifiedImageError:
-        kind = placeholder_in(payload) or "is not an image file"
-        raise BadSceneError("image cannot be decoded", f"{path}: {kind}") from None
+        raise BadSceneError("image cannot be decoded", f"{path}: {_kind_of(payload)}") from None
     except BROKEN_IMAGE as error:
         raise BadSceneError("image cannot be decoded", f"{path}: {error}") from None
 

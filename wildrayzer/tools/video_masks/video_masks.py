@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from wildrayzer.data.ingest.clips import OptionValue
 from wildrayzer.data.ingest.report import IngestReport
 from wildrayzer.io.files import write_bytes_atomic
 from wildrayzer.io.locks import LockHeldError, locked
@@ -38,7 +39,7 @@ def video_masks(
     *,
     base: Path | None,
     checkpoint: Path | None,
-    options: Mapping[str, float | None],
+    options: Mapping[str, OptionValue],
     cores: int,
 ) -> VideoMasks:
     """Motion masks of videos, by the stages of the workflow.
