@@ -80,7 +80,7 @@ def test_a_run_stopped_in_mid_curriculum_ends_as_an_uninterrupted_one(folder, tm
 
 
 def test_training_takes_the_true_cameras(folder):
-    builder, _ = open_data(job(folder, folder))
+    builder, *_ = open_data(job(folder, folder))
     (batch, _) = builder.build(0, rank=0, world=1)
     assert batch.cameras is not None
     assert batch.cameras.c2w.shape == (2, 5, 4, 4)
@@ -134,7 +134,7 @@ def test_a_split_without_cameras_is_refused_by_name(folder, tmp_path):
 
 def test_cameras_are_normalised_over_the_views_drawn_and_not_again(folder):
     model, _ = load_checkpoint(folder / "run" / "checkpoint")
-    builder, _ = open_data(job(folder, folder))
+    builder, *_ = open_data(job(folder, folder))
     (batch, _) = builder.build(0, rank=0, world=1)
     with torch.no_grad():
         one, two = (model(batch.images, 2, cameras=batch.cameras, normalised=done).render for done in (True, False))

@@ -165,7 +165,7 @@ def test_two_processes_follow_the_curve_of_one(stores, tmp_path):
 def test_draws_of_a_step_do_not_depend_on_how_the_batch_is_divided(stores, tmp_path):
     options = {"batch": 4, "token_mask_share": 0.2, "crop_pretext": CropPretextConfig(steps=5)}
     (whole,) = open_data(job(stores, tmp_path, stage=options | {"micro_batch": 4}))[0].build(3, rank=0, world=1)
-    split, _ = open_data(job(stores, tmp_path, stage=options | {"micro_batch": 1}))
+    split, *_ = open_data(job(stores, tmp_path, stage=options | {"micro_batch": 1}))
     for rank in (0, 1):
         for number, part in enumerate(split.build(3, rank=rank, world=2)):
             place = rank + 2 * number
@@ -292,7 +292,7 @@ def test_another_network_is_refused_by_name(stores, tmp_path):
 
 
 def test_batches_are_a_function_of_the_step(stores, tmp_path):
-    (builder, _), (again, _) = (open_data(job(stores, tmp_path)) for _ in range(2))
+    (builder, *_), (again, *_) = (open_data(job(stores, tmp_path)) for _ in range(2))
     for step in (0, 1, 4):
         builder.build(step, rank=0, world=1)
     (first, *_), (second, *_) = builder.build(2, rank=0, world=1), again.build(2, rank=0, world=1)

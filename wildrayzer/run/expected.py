@@ -195,11 +195,11 @@ def expected_scores(raw: Mapping[str, Any]) -> tuple[RunConfig, ExpectedScores]:
 
     Args:
         raw: the workflow's `config`; a module's also names its `ablation`, and holds the run's options as they are.
-            `redo`, which a call may set, is no option of the run.
+            `redo` and `continue`, which a call may set, are no options of the run.
     """
     from wildrayzer.config import parse_config
 
-    options = {name: value for name, value in raw.items() if name not in ("ablation", "redo")}
+    options = {name: value for name, value in raw.items() if name not in ("ablation", "redo", "continue")}
     config = parse_config(options, source="configuration")
     if "ablation" in raw:
         return config, ablation_scores(config, str(raw["ablation"]))

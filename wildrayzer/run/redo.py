@@ -86,12 +86,13 @@ def repeated_jobs(dag: Any) -> list[RepeatedJob]:
     """
     found = []
     for job in dag.needrun_jobs():
-        prefix, rule = _split_rule(job.rule.name)
+        _, rule = _split_rule(job.rule.name)
         if rule is None or not _finished(job):
             continue
         changes = changed_options(recorded_params(job), dict(job.params.items()), rule, job.wildcards_dict)
-        stage = _RULES[rule] + (f" ({prefix})" if prefix else "")
-        found.append(RepeatedJob(stage, tuple(changes), _seconds(job.benchmark), bool(dag.reason(job).forced)))
+        found.append(
+            RepeatedJob(stage_of(job.rule.name), tuple(changes), _seconds(job.benchmark), bool(dag.reason(job).forced))
+        )
     return sorted(found, key=lambda one: STAGES.index(one.name))
 
 
@@ -153,7 +154,7 @@ def refusals(jobs: Sequence[RepeatedJob], *, redo: Any) -> list[str]:
         *report_lines(jobs),
         f"{', '.join(refused)} took more than an hour and would be made again; if that is meant, add `--config "
         f"redo={first}` (or to your other --config options), else take the change back; "
-        "`wildrayzer run diff CONFIG` shows all of it",
+        "`wildrayzer run diff CONFIG` shows all of it. Where only data were added, `--config continue=STAGE` trains on",
     ]
 
 
@@ -166,7 +167,7 @@ def report_lines(jobs: Iterable[RepeatedJob]) -> list[str]:
         shown = "; ".join(changes[:6]) + (f"; and {len(changes) - 6} more" if len(changes) > 6 else "")
         cause = shown or ("the call asks for it" if any(job.forced for job in own) else "follows from what precedes it")
         jobs_text = f"{len(own)} job{'s' if len(own) > 1 else ''}"
-        lines.append(f"made again: {stage} ({jobs_text}, {_duration(seconds)} when last run): {cause}")
+        lines.append(f"made again: {stage} ({jobs_text}, {duration(seconds)} when last run): {cause}")
     return lines
 
 
@@ -251,6 +252,12 @@ def _split_rule(name: str) -> tuple[str, str | None]:
     return "", None
 
 
+def stage_of(rule: str) -> str:
+    """Stage of a rule, in an ablation with its name behind it; empty for a rule that computes nothing."""
+    prefix, own = _split_rule(rule)
+    return "" if own is None else _RULES[own] + (f" ({prefix})" if prefix else "")
+
+
 def _finished(job: Any) -> bool:
     """Whether a job has finished before: its outputs are there, or its record where outputs are removed after use."""
     kept = [Path(path) for path in job.output if not getattr(path, "flags", {}).get("temp")]
@@ -308,7 +315,8 @@ def _seconds(benchmark: str | None) -> float:
         return 0.0
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """A time for people."""
     if seconds >= 3600:
         return f"{seconds / 3600:.1f} h"
     return f"{seconds / 60:.1f} min" if seconds >= 60 else f"{seconds:.0f} s"

@@ -26,7 +26,8 @@ from wildrayzer.training.launch import end_with_parent, run_processes
 from wildrayzer.training.logging import open_sinks
 from wildrayzer.training.loop import Trainer
 from wildrayzer.training.objective import RECIPES, Objective, fit_activations
-from wildrayzer.training.resume import StopRequest
+from wildrayzer.training.origin import Origin
+from wildrayzer.training.resume import ResumeFolder, StopRequest
 from wildrayzer.training.starting_weights import initial_model
 from wildrayzer.training.validation import Validation
 
@@ -57,7 +58,7 @@ def train(job: TrainingJob) -> None:
 
 def _train_here(job: TrainingJob) -> None:
     with init_distributed(job.device, threads=job.threads) as world:
-        batches, digests = open_data(job)
+        batches, digests, parts = open_data(job)
         job_identity = identity(job, digests)
         model = initial_model(job).to(world.device)
         backbone = _backbone(job, world)
@@ -84,6 +85,8 @@ def _train_here(job: TrainingJob) -> None:
             identity=job_identity,
             former_identity=former_identity(job, digests),
             rounding=rounding(job),
+            origin=Origin.of(job, parts),
+            continues=job.continues,
             validate=_validation(job, model, world),
             stop=StopRequest(deadline=job.deadline),
             health=HealthCheck(job.watch.health, stage=job.recipe, steps=job.stage.steps),
@@ -97,8 +100,7 @@ def _train_here(job: TrainingJob) -> None:
                 summary,
                 backbone,
                 perceptual.name,
-                config_digest=job_identity,
-                rounding=trainer.resume.history,
+                trainer.resume,
             )
         world.barrier()
 
@@ -161,9 +163,7 @@ def _write_outputs(
     summary: dict[str, object],
     backbone: FeatureBackbone | None,
     perceptual: str,
-    *,
-    config_digest: str,
-    rounding: list[dict[str, Any]],
+    resume: ResumeFolder,
 ) -> None:
     state = Path(job.state)
     Path(job.metrics).parent.mkdir(parents=True, exist_ok=True)
@@ -180,14 +180,15 @@ def _write_outputs(
         step=job.stage.steps,
         inputs=sorted({*inherited, *job.stage.views.inputs}),
         targets=job.stage.views.targets,
-        config_digest=config_digest,
+        config_digest=resume.digest,
         parent=parent.weights_digest if parent else None,
         extra={
             "seed": job.seed,
             "features": backbone.name if backbone else None,
             "features_digest": backbone.digest if backbone else None,
             "perceptual": perceptual,
-            "rounding": rounding,
+            "rounding": resume.history,
+            **({"continued": resume.continued} if resume.continued else {}),
             "deviations": list(job.model.deviations),
             "data": _data_sets(job),
             "summary": summary,

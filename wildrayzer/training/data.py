@@ -124,6 +124,11 @@ class PseudoLabels:
                 f"the split has {frames}; run the stages residuals to refine again"
             )
         self.digest = digest_json([self._pixels.digest, maps.digest])
+        self.parts = {
+            "residuals": [part.entry.key for part in maps.parts],
+            "pixel_masks": [part.entry.key for part in self._pixels.parts],
+        }
+        """Keys of the parts of residual maps and pixel masks."""
 
     def read(self, frames: Int[np.ndarray, " n"]) -> UInt8[np.ndarray, "n h w"]:
         """Pixel masks: 1 = transient, 255 = not computed."""
@@ -236,8 +241,12 @@ class BatchBuilder:
         return Sample(frames, frames[inputs:], mask, supervised, dynamic=True)
 
 
-def open_data(job: TrainingJob) -> tuple[BatchBuilder, list[str]]:
-    """The batches of a job, and the digests of the data that they come from; every store is opened once.
+def open_data(job: TrainingJob) -> tuple[BatchBuilder, list[str], dict[str, list[str]]]:
+    """The batches of a job, and digests and parts of the data that they come from; every store is opened once.
+
+    Returns:
+        The batches; digests of the whole stores and labels; the keys of their parts by source: `static`, `dynamic`,
+        `residuals`, `pixel_masks`.
 
     Raises:
         ValueError: a store or cache is missing, damaged, of another split, or has no usable scene, or it has no cameras
@@ -248,15 +257,18 @@ def open_data(job: TrainingJob) -> tuple[BatchBuilder, list[str]]:
     static = ViewDataset(static_store, stage.views, seed=job.seed, cameras=job.model.cameras == "given")
     scenes: dict[Kind, np.ndarray] = {"static": static.usable}
     digests = [static_store.digest]
+    parts = {"static": [part.key for part in static_store.parts]}
     dynamic = labels = None
     if job.dynamic_store is not None:
         dynamic_store = FrameStore(job.dynamic_store, preload_mb=job.preload_mb if job.uses_dynamic else 0)
         digests.append(dynamic_store.digest)
+        parts["dynamic"] = [part.key for part in dynamic_store.parts]
         if job.masks:
             labels = PseudoLabels(
                 job.masks, frames=dynamic_store.num_frames, preload_mb=job.preload_mb, residuals=job.residuals
             )
             digests.append(labels.digest)
+            parts |= labels.parts
         if job.uses_dynamic:
             dynamic = ViewDataset(dynamic_store, stage.dynamic_views or stage.views, seed=job.seed + 1)
             scenes["dynamic"] = dynamic.usable
@@ -270,7 +282,7 @@ def open_data(job: TrainingJob) -> tuple[BatchBuilder, list[str]]:
         grid=job.model.grid,
         seed=job.seed,
     )
-    return builder, digests
+    return builder, digests, parts
 
 
 def _paster(job: TrainingJob) -> Paste | None:

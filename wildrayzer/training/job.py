@@ -53,6 +53,8 @@ class TrainingJob(Record):
     """Compile the transformer blocks."""
     activation_gb: float | None = None
     """Memory for activations, in 10⁹ bytes; null leaves the model's checkpoint policy."""
+    continues: bool = False
+    """Whether states of fewer steps or parts of the data are continued; otherwise the stage starts again."""
     watch: WatchConfig = WatchConfig()
     """Where metrics go beside the metrics file, and health checks."""
 
@@ -74,15 +76,16 @@ def identity(job: TrainingJob, data: list[str]) -> str:
         job: the job.
         data: digests of its stores and labels (`open_data`).
     """
-    return _digest(job, data, [deciding_options(section) for section in _sections(job)])
+    return _digest(job, data, [deciding_options(section) for section in sections(job)])
 
 
 def former_identity(job: TrainingJob, data: list[str]) -> str:
     """The identity that version 0.1 gave the same job, whose resume states are taken up."""
-    return _digest(job, data, [section.model_dump(mode="json") if section else None for section in _sections(job)])
+    return _digest(job, data, [section.model_dump(mode="json") if section else None for section in sections(job)])
 
 
-def _sections(job: TrainingJob) -> tuple[Section | None, ...]:
+def sections(job: TrainingJob) -> tuple[Section | None, ...]:
+    """The sections of the configuration that a job reads, its stage first."""
     return job.stage, job.model, job.features, job.perceptual, job.paste
 
 

@@ -20,6 +20,7 @@ from wildrayzer.training.loader import load_batches
 from wildrayzer.training.logging import MetricsLog, Sink, StageProgress
 from wildrayzer.training.objective import Objective
 from wildrayzer.training.optimizer import NonFiniteGradientError, OptimizerStep
+from wildrayzer.training.origin import Origin
 from wildrayzer.training.resume import ResumeFolder, StoppedEarlyError, StopRequest
 
 logger = logging.getLogger(__name__)
@@ -38,6 +39,8 @@ class Trainer:
         identity: digest of everything that decides the result.
         former_identity: the identity that an earlier version gave the same job.
         rounding: options that change the result only by the order of sums, for the record.
+        origin: what the stage learns from.
+        continues: whether states of fewer steps or parts are continued.
         validate: `step -> metrics`, in the main process only; called every `validate_every` steps and at the end.
         stop: asks the loop to stop early.
         health: judges the metrics of the main process.
@@ -55,6 +58,8 @@ class Trainer:
         identity: str,
         former_identity: str = "",
         rounding: Mapping[str, Any] | None = None,
+        origin: Origin | None = None,
+        continues: bool = False,
         validate: Validate | None = None,
         stop: StopRequest | None = None,
         health: HealthCheck | None = None,
@@ -64,7 +69,9 @@ class Trainer:
         self.stage = stage
         self.builder = builder
         self.world = world
-        self.resume = ResumeFolder(folder, identity=identity, former=former_identity, rounding=rounding)
+        self.resume = ResumeFolder(
+            folder, identity=identity, former=former_identity, rounding=rounding, origin=origin, continues=continues
+        )
         self.metrics = MetricsLog(folder / "metrics.jsonl", sinks=sinks) if world.is_main else None
         self.health = health
         self.validate = validate

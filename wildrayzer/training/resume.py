@@ -20,8 +20,10 @@ from typing import Any
 import torch
 from pydantic import BaseModel, Field
 
+from wildrayzer.io.digests import digest_json
 from wildrayzer.io.files import write_bytes_atomic, write_json
 from wildrayzer.io.validated import read_validated
+from wildrayzer.training.origin import Origin
 
 logger = logging.getLogger(__name__)
 _NAME = re.compile(r"step-(\d{9})\.pt$")
@@ -39,6 +41,8 @@ class _Marker(BaseModel):
 
     identity: str
     rounding: list[_Rounding] = Field(default_factory=list)
+    origin: Origin | None = None
+    continued: list[dict[str, Any]] = Field(default_factory=list)
 
 
 class ResumeFolder:
@@ -51,22 +55,52 @@ class ResumeFolder:
         former: identity that an earlier version gave the same job.
         rounding: options that change the result only by the order of sums; a run may continue with other ones, and
             `history` says from which step on.
+        origin: what the run learns from.
+        continues: take up states of an origin with fewer steps or parts instead of setting them aside; `continued` says
+            from which step on.
     """
 
     def __init__(
-        self, folder: Path, *, identity: str, former: str = "", rounding: Mapping[str, Any] | None = None
+        self,
+        folder: Path,
+        *,
+        identity: str,
+        former: str = "",
+        rounding: Mapping[str, Any] | None = None,
+        origin: Origin | None = None,
+        continues: bool = False,
     ) -> None:
         self.folder = folder
         self.identity = identity
         self.former = former
         self.rounding = dict(rounding or {})
+        self.origin = origin
+        self.continues = continues
+        self.continued: list[dict[str, Any]] = []
+        """Where the run was continued with more data: `{"step": 600, "steps": 700, "new_parts": {"dynamic": 1}}`, …."""
+        self._growth: dict[str, Any] | None = None
         self.history: list[dict[str, Any]] = []
         """Options of `rounding` by the step from which they were used: `{"step": 0, "options": {...}}`, …."""
 
+    @property
+    def digest(self) -> str:
+        """The identity, and where the run was continued, which decides its weights as well."""
+        return digest_json([self.identity, self.continued]) if self.continued else self.identity
+
     def claim(self) -> None:
-        """Make the folder this job's: set states of another identity aside."""
+        """Make the folder this job's: set states of another identity aside, or see what a continued run has more.
+
+        Raises:
+            ValueError: the run is to continue, but its states are of other options or of parts that are gone.
+        """
         marker = _read_marker(self._marker)
-        if self.folder.exists() and marker.get("identity") not in (self.identity, self.former or self.identity):
+        self.continued = list(marker.get("continued", []))
+        other = self.folder.exists() and marker.get("identity") not in (self.identity, self.former or self.identity)
+        if other and self.continues and self._states():
+            self.history = list(marker.get("rounding", []))
+            self._growth = self._more_than(marker.get("origin"))
+            return  # the marker stays as it is until the step is known
+        if other:
             target = next(
                 path
                 for number in range(10_000)
@@ -74,18 +108,36 @@ class ResumeFolder:
             )
             logger.warning(
                 "%s holds states of other options, data or parent weights, or of another version of the code; moved to "
-                "%s, and the stage starts at step 0",
+                "%s, and the stage starts at step 0; if only data were added, you can stop, rename the folder back and "
+                "call with `--config continue=STAGE`",
                 self.folder,
                 target,
             )
             self.folder.rename(target)
-            marker = {}
+            marker, self.continued = {}, []
         self.folder.mkdir(parents=True, exist_ok=True)
         self.history = list(marker.get("rounding", []))
         self._write_marker()
 
+    def _more_than(self, before: dict[str, Any] | None) -> dict[str, Any]:
+        if before is None or self.origin is None:
+            raise ValueError(
+                f"{self.folder}: its states do not say what they were trained on (earlier version, or a damaged "
+                "identity.json), so that they cannot be continued; leave the stage out of `continue` to train it again"
+            )
+        return self.origin.growth(Origin(**before), name=self.folder.name)
+
     def begin(self, step: int) -> None:
-        """Record with which rounding options training continues after `step`, and warn of those that have changed."""
+        """Record with which data and rounding options training continues after `step`, and warn of changes."""
+        if self._growth is not None:
+            new = ", ".join(f"{count} of {source}" for source, count in self._growth["new_parts"].items())
+            logger.warning(
+                "%s continues after step %d of now %d with more data, new parts: %s; the weights differ from those "
+                "of a run that had all data from the start, and the manifest says so",
+                self.folder.name, step, self._growth["steps"], new,
+            )  # fmt: skip
+            self.continued.append({"step": step, **self._growth})
+        self.continued = [one for one in self.continued if step and one["step"] <= step]
         used = [one for one in self.history if one["step"] < step] if step else []
         before = used[-1]["options"] if used else None
         if before is not None and before != self.rounding:
@@ -110,7 +162,8 @@ class ResumeFolder:
         return self.folder / "identity.json"
 
     def _write_marker(self) -> None:
-        write_json(self._marker, {"identity": self.identity, "rounding": self.history}, checksum=True)
+        marker = _Marker(identity=self.identity, rounding=self.history, origin=self.origin, continued=self.continued)
+        write_json(self._marker, marker.model_dump(), checksum=True)
 
     def save(self, step: int, state: dict[str, Any]) -> None:
         """Write the state after `step` optimiser steps, led by its SHA-256, and drop all but the newest two."""

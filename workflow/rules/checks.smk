@@ -8,6 +8,11 @@ from wildrayzer.tools.cluster.resources import (
 from wildrayzer.tools.cluster.leftover_jobs import cancel_left_over
 from wildrayzer.run.origins import foreign_caches
 from wildrayzer.datasets.check import check_run
+from wildrayzer.run.continuation import (
+    continuation_faults,
+    continuation_lines,
+    continued_stages,
+)
 from wildrayzer.run.redo import refusals, repeated_jobs, report_lines
 
 
@@ -57,15 +62,20 @@ def check_public_files():
 onstart:
     on_slurm = workflow.executor_plugin.name == "slurm"
     try:
-        again = repeated_jobs(workflow.dag)
+        continued = continued_stages(workflow.dag, CFG, config.get("continue"))
+        names = {one.name for one in continued}
+        again = [
+            job for job in repeated_jobs(workflow.dag) if job.stage not in names
+        ]
         faults = (
             check_public_files()
             + check_origins()
+            + continuation_faults(continued, again, rounds=CFG.rounds)
             + refusals(again, redo=config.get("redo"))
         )
         faults += check_arrays() + check_cluster() if on_slurm else []
         if not faults:
-            for line in report_lines(again):
+            for line in report_lines(again) + continuation_lines(continued):
                 logger.warning(line)
         if on_slurm and not faults:
             cancel_left_over(

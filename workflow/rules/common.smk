@@ -13,6 +13,7 @@ from wildrayzer.run.expected import (
 from wildrayzer.config.effects import deciding_options
 from wildrayzer.run.job_options import training_sections, ungated
 from wildrayzer.run.layout import RunLayout
+from wildrayzer.run.continuation import continued_names
 from wildrayzer.run.redo import allowed_stages
 from wildrayzer.run.stage_versions import STAGE_VERSIONS
 from wildrayzer.datasets.required import check_sources
@@ -26,6 +27,7 @@ try:
     TABLE = load_table(CFG.data.sources)
     check_sources(CFG, TABLE)
     allowed_stages(config.get("redo"))
+    continued_names(config.get("continue"))
 except ValueError as error:
     raise WorkflowError(str(error)) from None
 

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 from wildrayzer.config.effects import completed
+from wildrayzer.run.continuation import continued_names
 from wildrayzer.run.job_options import run_config, training_sections
 from wildrayzer.run.logs import workflow_job
 
@@ -50,6 +51,7 @@ with workflow_job(snakemake):
             metrics=snakemake.output.metrics,
             threads=snakemake.threads,
             deadline=job_deadline(snakemake.resources.runtime, started=STARTED),
+            continues=snakemake.params.recipe in continued_names(snakemake.config.get("continue")),
             watch=config.watch,
         )
     )
