@@ -43,7 +43,7 @@ def imported() -> set[str]:
 # Extras may not be installed; their modules have the names of their packages.
 BY_MODULE = {module: {normalised(name) for name in names} for module, names in packages_distributions().items()}
 EXTRAS = named_in(
-    [one for extra in ("app", "cuda", "watch") for one in PROJECT["optional-dependencies"].get(extra, [])]
+    [one for extra in ("app", "cuda", "objects", "watch") for one in PROJECT["optional-dependencies"].get(extra, [])]
 )
 DECLARED = named_in(PROJECT["dependencies"]) | EXTRAS
 

@@ -287,6 +287,21 @@ def test_the_difference_names_options_and_stages(finished, tmp_path):
     assert [line.split()[2] for line in lines] == ["joint", "unmasked", "scores", "benchmark_tables", "report"]
 
 
+def test_training_that_cannot_continue_with_more_data_is_refused_before_anything_is_deleted(finished, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(finished, folder)
+    grown = ("--config", "continue=masked", "data={embedded: {splits: {dynamic_train: {scenes: 7}}}}")
+    refused = snakemake(folder, *grown, "--", "joint", check=False)
+    said = refused.stdout + refused.stderr
+    assert refused.returncode != 0
+    assert "masked has done its 6 steps; raise masked.steps, which counts all steps, to train on with more data" in said
+    assert "joint has done its 6 steps" in said
+    assert "distill has done" not in said
+    assert (folder / "results" / "tiny" / "round1" / "joint" / "checkpoint" / "model.safetensors").is_file()
+    named = snakemake(folder, "--config", "continue=pretrain", "--", "all", check=False)
+    assert "continue=pretrain: no stage that can be continued" in named.stdout + named.stderr
+
+
 def test_a_stage_of_more_than_an_hour_is_made_again_only_where_the_call_names_it(finished, tmp_path):
     folder = tmp_path / "run"
     shutil.copytree(finished, folder)

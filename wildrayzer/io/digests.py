@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from wildrayzer.io.object_store import located
+
 
 def digest_json(value: Any) -> str:
     """Digest of a JSON-like value; the order of keys does not matter."""
@@ -16,7 +18,7 @@ def digest_json(value: Any) -> str:
 
 def digest_file(path: str | Path) -> str:
     """Digest of a file's content."""
-    with Path(path).open("rb") as stream:
+    with located(path).open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wildrayzer.io.digests import digest_json
+from wildrayzer.io.object_store import located
 
 
 def umask() -> int:
@@ -123,7 +124,7 @@ def read_json(path: str | Path, *, fix: str = "delete it and run the stage again
         ValueError: the file is not valid JSON, or has changed since it was written; it is named.
         FileNotFoundError: there is no such file.
     """
-    path = Path(path)
+    path = located(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:

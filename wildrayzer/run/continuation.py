@@ -106,7 +106,8 @@ def continuation_faults(stages: Sequence[ContinuedStage], again: Iterable[Repeat
                 "of `continue` to train it again"
             )
         if stage.finished and stage.done >= stage.steps:
-            option = f"{stage.name.partition(' ')[0]}.steps"
+            name = stage.name.partition(" ")[0]
+            option = "masked.steps or joint.steps" if name == "unmasked" else f"{name}.steps"
             faults.append(
                 f"{stage.name} has done its {stage.steps} steps; raise {option}, which counts all steps, to train on "
                 "with more data"

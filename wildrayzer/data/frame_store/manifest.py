@@ -17,6 +17,7 @@ from typing import Any
 
 from wildrayzer.io.digests import digest_json
 from wildrayzer.io.files import read_json, write_bytes_atomic
+from wildrayzer.io.object_store import located
 
 logger = logging.getLogger(__name__)
 
@@ -113,7 +114,7 @@ class SplitManifest:
             ValueError: it is damaged, of another version or of another split; it lists a part or a scene twice, or a
                 part that is missing.
         """
-        path = Path(path)
+        path = located(path)
         document = read_json(path, fix="name the manifest of a frame store (frames/SPLIT.json), or " + _AGAIN)
         version = document.get("version") if isinstance(document, dict) else None
         if version != VERSION:
@@ -165,7 +166,7 @@ def _refuse_twice(path: Path, what: str, names: Sequence[str]) -> None:
 
 def parts_folder(manifest: str | Path) -> Path:
     """Folder of the parts that belong to a manifest."""
-    return Path(manifest).with_suffix("")
+    return located(manifest).with_suffix("")
 
 
 def find_store(path: str | Path) -> Path | None:
@@ -173,7 +174,7 @@ def find_store(path: str | Path) -> Path | None:
 
     Runs of earlier versions have `frames/SPLIT.zarr` instead of `frames/SPLIT.json`; either name finds the other.
     """
-    path = Path(path)
+    path = located(path)
     if path.is_file() or (path / "zarr.json").is_file():
         return path
     if path.suffix == ".json" and (path.with_suffix(".zarr") / "zarr.json").is_file():

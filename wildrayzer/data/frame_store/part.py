@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from jaxtyping import Int
 
 from wildrayzer.data.frame_store.codecs import codec_of
@@ -14,6 +13,7 @@ from wildrayzer.data.frame_store.manifest import PartEntry, SplitManifest
 from wildrayzer.data.frame_store.shards import AGAIN, OpenShards, ShardReader, shard_file
 from wildrayzer.data.frame_store.writer import SCHEMA
 from wildrayzer.io.metadata_checksum import check_metadata, has_checksum, read_attributes
+from wildrayzer.io.object_store import zarr_group
 
 _CAMERAS = ("c2w", "intrinsics")
 
@@ -32,7 +32,7 @@ class PartReader:
     def __init__(self, path: Path, opened: OpenShards) -> None:
         self.path = path
         attributes = self._checked_attributes()
-        arrays: dict[str, Any] = dict(zarr.open_group(path, mode="r").arrays())
+        arrays: dict[str, Any] = dict(zarr_group(path).arrays())
         shapes: dict[str, tuple[int, ...]] = {
             key: arrays[key].shape[1:] for key in ("frames", "clean", "masks") if key in arrays
         }

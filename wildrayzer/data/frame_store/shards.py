@@ -19,6 +19,7 @@ from jaxtyping import UInt8, UInt64
 from numcodecs.checksum32 import CRC32C  # type: ignore[import-untyped]
 
 from wildrayzer.data.frame_store.codecs import FrameCodec
+from wildrayzer.io.object_store import ObjectFile
 
 EMPTY = np.uint64(2**64 - 1)
 """Offset and length of a chunk that holds the fill value alone."""
@@ -76,8 +77,15 @@ def _decode(codec: FrameCodec, payload: bytes, out: np.ndarray, file: Path) -> N
         raise ValueError(f"{file}: the shard is damaged: {error}; {AGAIN}") from None
 
 
-_Held = tuple[FileIO, UInt64[np.ndarray, "n 2"]]
+_Held = tuple[FileIO | ObjectFile, UInt64[np.ndarray, "n 2"]]
 """An open shard and its index."""
+
+
+def _read_at(stream: FileIO | ObjectFile, offset: int, length: int) -> bytes:
+    """Bytes of an open file; threads may share it."""
+    if isinstance(stream, ObjectFile):
+        return stream.read_at(offset, length)
+    return os.pread(stream.fileno(), length, offset)
 
 
 @dataclass
@@ -149,7 +157,7 @@ class ShardReader:
         if held is None or offset == EMPTY:
             out.fill(0)
             return
-        payload = os.pread(held[0].fileno(), int(length), int(offset))
+        payload = _read_at(held[0], int(offset), int(length))
         _decode(self.codec, payload, out, self.file(number))
 
     def read_rows(self, first: int, out: UInt8[np.ndarray, "n h w *c"]) -> None:
@@ -177,7 +185,7 @@ class ShardReader:
     def _opened(self, number: int, file: Path) -> _Held | None:
         if not self._has_file(number):
             return None
-        stream = file.open("rb", buffering=0)
+        stream: FileIO | ObjectFile = file.open("rb", buffering=0)
         size = 16 * self.chunks + 4
-        end = max(os.fstat(stream.fileno()).st_size - size, 0)
-        return stream, _checked_index(os.pread(stream.fileno(), size, end), chunks=self.chunks, file=file)
+        end = max(stream.seek(0, os.SEEK_END) - size, 0)
+        return stream, _checked_index(_read_at(stream, end, size), chunks=self.chunks, file=file)

@@ -19,6 +19,7 @@ from wildrayzer.data.frame_store.manifest import SplitManifest, find_store, part
 from wildrayzer.data.frame_store.part import PartReader
 from wildrayzer.data.frame_store.shards import OpenShards
 from wildrayzer.data.frame_store.writer import FrameStoreWriter, StoreForm
+from wildrayzer.io.object_store import located
 
 __all__ = ["FrameStore", "FrameStoreWriter", "StoreForm"]
 
@@ -32,7 +33,8 @@ class FrameStore:
 
     Args:
         path: the manifest of a split (`frames/SPLIT.json`), or a store of one folder: a part, or that of a run of an
-            earlier version (`frames/SPLIT.zarr`), which is read as a split of one part.
+            earlier version (`frames/SPLIT.zarr`), which is read as a split of one part. It may lie in an object store
+            (`s3://BUCKET/frames/SPLIT.json`).
         preload_mb: a split up to this size is held in memory.
         manifest: of a split whose manifest is not written to `path` yet.
 
@@ -43,7 +45,7 @@ class FrameStore:
     def __init__(self, path: str | Path, *, preload_mb: int = 0, manifest: SplitManifest | None = None) -> None:
         found = find_store(path) if manifest is None else Path(path)
         if found is None:
-            state = "is unfinished" if Path(path).exists() or parts_folder(path).exists() else "does not exist"
+            state = "is unfinished" if located(path).exists() or parts_folder(path).exists() else "does not exist"
             raise ValueError(f"frame store {path} {state}; run the stage `frames` again")
         self.path = found
         self._opened = OpenShards()

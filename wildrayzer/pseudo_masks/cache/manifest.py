@@ -19,6 +19,7 @@ from typing import Any
 
 from wildrayzer.io.digests import digest_json
 from wildrayzer.io.files import has_ended, read_json, write_bytes_atomic
+from wildrayzer.io.object_store import located
 from wildrayzer.pseudo_masks.cache.part import CachePart, unfinished
 from wildrayzer.pseudo_masks.cache.writer import part_key
 
@@ -192,7 +193,7 @@ def _checksum(text: str) -> str:
 
 def part_path(manifest: str | Path, key: str) -> Path:
     """Folder of a part of a manifest."""
-    return Path(manifest).with_suffix("") / f"{key}.zarr"
+    return located(manifest).with_suffix("") / f"{key}.zarr"
 
 
 def made_part(manifest: str | Path, kind: str, digests: Mapping[str, str], *, stage: str) -> CachePart | None:
@@ -234,7 +235,7 @@ def find_group(path: str | Path) -> Path:
 
     Gives the path itself where neither exists.
     """
-    path = Path(path)
+    path = located(path)
     if path.suffix not in (".json", ".zarr") or (path.suffix == ".zarr" and path.exists()) or is_manifest(path):
         return path
     manifest, group = path.with_suffix(".json"), path.with_suffix(".zarr")

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 from jaxtyping import Int
 
 from wildrayzer.io.metadata_checksum import check_metadata, read_attributes
+from wildrayzer.io.object_store import zarr_group
 from wildrayzer.pseudo_masks.cache.arrays import SCHEMA, arrays_of
 from wildrayzer.pseudo_masks.cache.chunks import ChunkReader
 
@@ -80,7 +80,7 @@ class CachePart:
 
     def _read_lengths(self) -> list[int]:
         """Lengths of the clips; schema 1 has them only as an array of bounds."""
-        bounds = self._checked("offsets", lambda: np.asarray(zarr.open_group(self.path, mode="r")["offsets"]))
+        bounds = self._checked("offsets", lambda: np.asarray(zarr_group(self.path)["offsets"]))
         return np.diff(bounds).tolist()
 
     def _checked(self, name: str, read: Callable[[], np.ndarray]) -> np.ndarray:
