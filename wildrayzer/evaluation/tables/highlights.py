@@ -170,13 +170,14 @@ def _cameras(health: Mapping[str, Any] | None) -> Highlight | None:
 
 def _standing_still(means: _Means) -> Highlight | None:
     what = "Marked of an actor that moves, and of one that stands still"
-    shown, control = "refined:renderer", "residual:renderer"
+    shown = "refined:renderer"
+    controls = {"residual:renderer": "The plain residual", "head:joint": "The motion head, which sees the inputs only"}
     places = [means.place(shown, kind, "mask", "recall") for kind in ("moving", "frozen")]
-    shares = [[means.text(method, place) for place in places] for method in (shown, control)]
-    if not all(shares[0]):
+    shares = {method: [means.text(method, place) for place in places] for method in (shown, *controls)}
+    if not all(shares[shown]):
         return None
-    beside = f"The plain residual: {' and '.join(shares[1])}." if all(shares[1]) else ""
-    return Highlight(what, " and ".join(shares[0]), beside)
+    others = [f"{words}: {' and '.join(shares[name])}" for name, words in controls.items() if all(shares[name])]
+    return Highlight(what, " and ".join(shares[shown]), _joined(others))
 
 
 def verdicts(claims: pd.DataFrame) -> Verdicts:
