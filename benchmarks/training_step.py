@@ -234,6 +234,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=2, help="steps in a row of one variant")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--memory-gb", type=float, default=80.0, help="limit of the search for the largest batch")
+    parser.add_argument("--no-search", action="store_true", help="do not look for the largest batch")
     given = parser.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
@@ -244,7 +245,7 @@ def main() -> None:
         given.device, given.size, set(given.levers),
         rounds=given.rounds, repeats=given.repeats, perceptual_kind=given.perceptual,
     )  # fmt: skip
-    if given.device == "cuda":
+    if given.device == "cuda" and not given.no_search:
         largest_batch(given.size, given.memory_gb * GIGA)
 
 

@@ -13,6 +13,7 @@ from wildrayzer.models import WildRayZer
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
 import attention_kernels
+import gpu_report
 import systems
 import training_step
 from released_step import ReleasedRenderer, released_update
@@ -99,3 +100,36 @@ def test_kernels_agree_with_the_exact_result():
     for kernel in found.values():
         for ours, wanted in zip(attention_kernels.both_passes(kernel, q, k, v, gradient), exact, strict=True):
             assert attention_kernels.difference(ours, wanted) < 1e-5
+
+
+def python_part(name, code, seconds=30.0):
+    return gpu_report.Part(name, f"Part {name}", seconds, [sys.executable, "-c", code])
+
+
+def test_the_report_of_a_gpu_grows_part_by_part(tmp_path):
+    slow = python_part("slow", "import time; print('begun', flush=True); time.sleep(60)", seconds=0.5)
+    parts = [python_part("good", "print('seen')"), python_part("bad", "raise SystemExit(3)"), slow]
+    outcomes = []
+    for part in parts:
+        outcomes.append(gpu_report.run(part, tmp_path, left=30.0))
+        gpu_report.write_report(tmp_path, outcomes)
+        assert f"## Part {part.name}" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert [one.state for one in outcomes] == ["finished", "failed (exit code 3)", "stopped at its limit"]
+    assert outcomes[2].seconds < 20
+    assert "seen" in (tmp_path / "report.md").read_text(encoding="utf-8")
+    late = gpu_report.run(parts[0], tmp_path, left=0.0)
+    assert (late.state, late.seconds) == ("left out: no time left", 0.0)
+
+
+@pytest.mark.parametrize("tiny", [True, False])
+def test_parts_of_the_report_name_options_that_their_scripts_have(tmp_path, tiny):
+    parts = gpu_report.planned_parts(tmp_path, tiny=tiny)
+    assert parts[0].name == "rates"
+    assert parts[-1].name == "workflow"
+    config = parse_config(yaml.safe_load((tmp_path / "workflow.yaml").read_text(encoding="utf-8")))
+    assert config.pretrain.steps <= 20
+    for part in parts[:-1]:
+        script = next(Path(word) for word in part.command if word.endswith(".py"))
+        text = script.read_text(encoding="utf-8")
+        options = part.command[part.command.index(str(script)) + 1 :]
+        assert [word for word in options if word.startswith("--") and f'"{word}"' not in text] == []
