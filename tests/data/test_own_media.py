@@ -166,7 +166,7 @@ def test_clips_end_at_cuts(tmp_path):
     # intervals begin again at each cut: 4, 2 and 6 frames; the second shot is too short for a clip
     (source,) = report.sources
     assert (source.taken, source.used, source.left_over) == (12, 10, 2)
-    assert source.remarks == ("2 cuts: a new clip begins at each cut (--no-cuts takes no notice of them)",)
+    assert source.remarks == ("2 cuts: a new clip begins at each cut (--no-cuts ignores them)",)
     times = [[one["time"] for one in json.loads((tmp_path / "out" / "metadata" / f"{clip}.json").read_text())["frames"]]
              for clip in source.clips]  # fmt: skip
     assert times == [[0.0, 0.2, 0.4, 0.6], [1.2, 1.4, 1.6, 1.8, 2.0, 2.2]]

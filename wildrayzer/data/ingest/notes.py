@@ -32,4 +32,4 @@ class VideoNotes:
     def remark_on_cuts(self) -> None:
         """Add a remark where there are cuts."""
         if self.cuts:
-            self.remarks.append(f"{self.cuts} cuts: a new clip begins at each cut (--no-cuts takes no notice of them)")
+            self.remarks.append(f"{self.cuts} cuts: a new clip begins at each cut (--no-cuts ignores them)")

@@ -11,7 +11,7 @@ from jaxtyping import UInt8
 SMALL_SIDE = 128
 """Longer side, in pixels, of the pictures that cuts are found in."""
 _DARKEST = 32
-"""Code value up to which colours are not told apart when cuts are looked for."""
+"""Darker code values are raised to this one in the search for cuts."""
 F = TypeVar("F")
 
 
