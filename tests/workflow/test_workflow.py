@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.helpers.figures import figures, recorded
 from tests.helpers.tiny_run import TRAINING, planned, snakemake
 
 
@@ -17,6 +18,21 @@ def test_a_run_ends_with_tables_and_report(finished):
     assert not list(base.glob("round1/masks/*/*/residuals.job-*")), "receipts are removed"
     for stage in ("pretrain", "round1/distill", "round1/masked", "round1/joint", "round1/unmasked"):
         assert (base / stage / "checkpoint" / "model.safetensors").is_file()
+
+
+@pytest.mark.slow
+def test_the_figures_are_the_recorded_ones(finished):
+    """On a machine like the recording one all six digits, on another one what rounding leaves of them."""
+    same, expected = recorded()
+    found = figures(finished)
+    assert found.keys() == expected.keys()
+    tolerance = {"rel": 0, "abs": 0} if same else {"rel": 0.01, "abs": 0.02}
+    moved = {
+        name: (expected[name], row)
+        for name, row in found.items()
+        if row != pytest.approx(expected[name], nan_ok=True, **tolerance)
+    }
+    assert not moved, "see tests/helpers/figures.py: record them, and say in CHANGELOG.md why they moved"
 
 
 @pytest.mark.slow
