@@ -14,6 +14,7 @@ import yaml
 from typer.testing import CliRunner
 
 from tests.helpers.clips import files, photos, write_clip
+from tests.helpers.processes import APART, LONG
 from wildrayzer.cli.main import app
 from wildrayzer.data.ingest.change import change_set
 from wildrayzer.data.ingest.clips import IngestOptions
@@ -225,28 +226,30 @@ def test_of_two_calls_at_once_one_waits_and_both_are_in(own, tmp_path, caplog):
     assert "is being changed by process" in caplog.text
 
 
+def change_until(step: int, done: Path, root: Path, arguments: tuple, options: dict) -> None:
+    """Run `change_set`, but die before its change of files number `step`; writes to `done` how many it has made."""
+    count = 0
+
+    def watch(event, details):
+        nonlocal count
+        writes = event == "open" and isinstance(details[2], int) and details[2] & (os.O_WRONLY | os.O_RDWR)
+        if (writes or event in ("os.rename", "os.remove", "os.rmdir", "os.mkdir")) and str(root) in str(details[0]):
+            count += 1
+            if count == step:
+                os._exit(9)
+
+    sys.addaudithook(watch)
+    change_set(root, *arguments, **options)
+    done.write_text(str(count), encoding="utf-8")
+
+
 def killed(step: int, root: Path, *arguments, **options) -> int:
-    """Run `change_set` in a child that dies before its change of files number `step`; returns how many it has made."""
+    """Run `change_set` in a process that dies before change `step` of files; returns how many it has made."""
     done = root.with_name("done")
-    child = os.fork()
-    if child == 0:
-        count = 0
-
-        def watch(event, details):
-            nonlocal count
-            writes = event == "open" and isinstance(details[2], int) and details[2] & (os.O_WRONLY | os.O_RDWR)
-            if (writes or event in ("os.rename", "os.remove", "os.rmdir", "os.mkdir")) and str(root) in str(details[0]):
-                count += 1
-                if count == step:
-                    os._exit(9)
-
-        sys.addaudithook(watch)
-        try:
-            change_set(root, *arguments, **options)
-            done.write_text(str(count))
-        finally:
-            os._exit(0)
-    os.waitpid(child, 0)
+    process = APART.Process(target=change_until, args=(step, done, root, arguments, options))
+    process.start()
+    process.join(LONG)
+    assert process.exitcode == (0 if step == 0 else 9)
     return int(done.read_text()) if step == 0 else step
 
 

@@ -18,7 +18,7 @@ KEYS = ["split", "inputs", "method", "region", "metric"]
 
 
 def machine() -> str:
-    """What decides how sums are rounded: name, model and instruction sets of the processor, and the version of torch."""
+    """What decides how sums are rounded: name, model and instructions of the processor, and the version of torch."""
     text = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").is_file() else ""
     lines = re.findall(r"^(?:model name|cpu family|model|flags)\s*:.*$", text.split("\n\n")[0], re.MULTILINE)
     found = "\n".join([*lines, torch.__version__, torch.backends.cpu.get_cpu_capability()])
