@@ -73,6 +73,7 @@ def config(**changes):
         },
         "coco": {"annotations": "coco.json", "images": "coco"},
     }
+    raw["benchmark"]["mask_splits"] = None
     raw |= {
         "features": {"weights": "dino"},
         "perceptual": {"kind": "vgg19", "weights": "resources/weights/vgg.mat"},

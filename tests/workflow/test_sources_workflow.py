@@ -42,7 +42,7 @@ def test_a_fresh_clone_plans_to_fetch_what_the_paper_needs(tmp_path):
     jobs = planned(said)
     assert {name.removeprefix("fetch_") for name in jobs if name.startswith("fetch_")} == FETCHED
     assert all(jobs[f"fetch_{name}"] == 1 for name in FETCHED), "one job a source"
-    assert jobs["prepare_split"] == 6
+    assert jobs["prepare_split"] == 7
     assert len(re.findall(r"localrule fetch_|Job \d+: (?:Fetching|Asking you for)", said)) >= len(FETCHED)
     assert "Asking you for D-RE10K-iPhone" in said
 
@@ -50,7 +50,7 @@ def test_a_fresh_clone_plans_to_fetch_what_the_paper_needs(tmp_path):
 def test_own_paths_are_inputs_and_not_fetched_and_a_frozen_index_is(tmp_path):
     for name in ("stills", "movers", "weights/dino"):
         (tmp_path / name).mkdir(parents=True)
-    paths = {f"re10k_{part}": {"path": "stills"} for part in ("train", "calibration", "test")}
+    paths = {f"re10k_{part}": {"path": "stills"} for part in ("train", "calibration", "test", "masks")}
     paths |= {name: {"path": "movers"} for name in ("dre10k_train", "dre10k_test", "iphone_test")}
     changes = {"data": {"splits": paths}, "features": {"weights": "./weights/dino"}}
     (tmp_path / "own.yaml").write_text(yaml.safe_dump(changes))

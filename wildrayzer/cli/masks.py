@@ -51,6 +51,10 @@ def run(
     clip_length: Annotated[
         int | None, typer.Option(help="Frames per clip; longer videos are cut [default: OUT's, else 10]")
     ] = None,
+    cuts: Annotated[
+        bool | None,
+        typer.Option("--cuts/--no-cuts", help="Begin a new clip at each cut [default: OUT's, else --cuts]"),
+    ] = None,
     cores: Annotated[int | None, typer.Option(min=1, help="CPU cores for the workflow [default: all]")] = None,
 ) -> None:
     """Make motion masks of videos, without writing a configuration.
@@ -67,7 +71,7 @@ def run(
     ignore_time_stamps()
     folder = out or Path(f"masks-{videos[0].resolve().stem}")
     with reported():
-        options = {"fps": fps, "clip_length": clip_length}
+        options = {"fps": fps, "clip_length": clip_length, "cuts": cuts}
         made = video_masks(
             videos, Workspace(folder), base=base, checkpoint=checkpoint, options=options,
             cores=cores or os.cpu_count() or 1,

@@ -48,6 +48,15 @@ class _Change(BaseModel):
     """Texts to be written into the set, by file name."""
 
 
+class NothingAddedError(ValueError):
+    """None of the recordings can be added to a set; `reasons` says why, by path."""
+
+    def __init__(self, root: Path, *, skipped: Mapping[str, str], refused: Mapping[str, str]) -> None:
+        self.reasons = {**skipped, **refused}
+        lost = [*skipped.values(), *(f"{path}: {reason}" for path, reason in refused.items())]
+        super().__init__("\n  ".join([f"nothing was added to {root}:", *lost]))
+
+
 @dataclass
 class _Call:
     """What a call asks for, and what became of its recordings."""
@@ -213,15 +222,15 @@ def _planned(
     """The change, and the report of what is added.
 
     Raises:
-        ValueError: nothing can be added, or nothing would be left.
+        NothingAddedError: none of the recordings can be added.
+        ValueError: nothing would be left.
     """
     taken = {source.frames_folder for source in before.sources}
     used = {_free_folder(record, taken): record for record in call.records if "reason" not in record}
     sources = [ingested(record, before.options, folder=folder) for folder, record in used.items()]
     added = make_report(call.records, sources, found, before.options)
     if not used and (call.records or call.refused):
-        lost = [*added.skipped.values(), *(f"{path}: {reason}" for path, reason in call.refused.items())]
-        raise ValueError("\n  ".join([f"nothing was added to {root}:", *lost]))
+        raise NothingAddedError(root, skipped=added.skipped, refused=call.refused)
     replaced = [call.replaced[source.name] for source in sources if source.name in call.replaced]
     report = _merged(before, [*removed, *replaced], added)
     if not report.sources:

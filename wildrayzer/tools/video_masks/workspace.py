@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from wildrayzer.config import RunConfig, load_config
-from wildrayzer.data.ingest.change import change_set
+from wildrayzer.data.ingest.change import NothingAddedError, change_set
 from wildrayzer.data.ingest.clips import IngestOptions
 from wildrayzer.data.ingest.report import REPORT, IngestReport, read_report
 from wildrayzer.data.ingest.run_config import config_text
@@ -97,16 +97,20 @@ class Workspace:
             return report, {**report.skipped, **report.left_out}
         before = read_report(self.data)
         if any(getattr(before.options, name) != value for name, value in given.items()):
-            cut = f"--fps {before.options.fps:g} --clip-length {before.options.clip_length}"
+            cuts = "--cuts" if before.options.cuts else "--no-cuts"
+            cut = f"--fps {before.options.fps:g} --clip-length {before.options.clip_length} {cuts}"
             raise ValueError(
                 f"--out {self.folder} holds videos cut by {cut}; leave these options out, or name another folder"
             )
         found, known = find_sources(videos), {source.content for source in before.sources}
         refused = {str(path): reason for path, reason in found.left_out.items()}
         new = [source.path for source in found.sources if source.content not in known]
-        if new:
-            changed = change_set(self.data, new, replace_changed=True)
-            refused |= {**changed.added.skipped, **changed.refused}
+        try:
+            if new:
+                changed = change_set(self.data, new, replace_changed=True)
+                refused |= {**changed.added.skipped, **changed.refused}
+        except NothingAddedError as error:  # what the set holds is there all the same
+            refused |= error.reasons
         return read_report(self.data), refused
 
     def configure(self, base: Path | None, checkpoint: Path | None) -> None:
