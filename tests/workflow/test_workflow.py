@@ -22,7 +22,7 @@ def test_a_run_ends_with_tables_and_report(finished):
 
 @pytest.mark.slow
 def test_the_figures_are_the_recorded_ones(finished):
-    """On a machine like the recording one all six digits; on another one, where rounding may move a patch, most rows."""
+    """On a machine like the recording one all six digits; on others rounding may move a patch: most rows agree."""
     same, expected = recorded()
     found = figures(finished)
     assert found.keys() == expected.keys()
