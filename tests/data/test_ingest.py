@@ -18,9 +18,8 @@ from wildrayzer.config.sections.model import ModelConfig
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.ingest import frames, write
 from wildrayzer.data.ingest.clips import IngestOptions, cut
-from wildrayzer.data.ingest.notes import VideoNotes
 from wildrayzer.data.ingest.run_config import derive
-from wildrayzer.data.ingest.sampling import SamplingOptions
+from wildrayzer.data.ingest.sampling import SamplingOptions, VideoNotes
 from wildrayzer.data.ingest.sources import find_sources
 from wildrayzer.data.ingest.video import evenly_spread, video_frames
 from wildrayzer.data.ingest.write import ingest

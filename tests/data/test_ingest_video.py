@@ -12,8 +12,7 @@ from PIL import Image
 from tests.helpers.clips import frame, truncated, write_clip, write_film
 from wildrayzer.data.ingest.clips import IngestOptions
 from wildrayzer.data.ingest.containers import is_cut_short
-from wildrayzer.data.ingest.notes import VideoNotes
-from wildrayzer.data.ingest.sampling import SamplingOptions
+from wildrayzer.data.ingest.sampling import SamplingOptions, VideoNotes
 from wildrayzer.data.ingest.video import expected_frames, video_frames
 from wildrayzer.data.ingest.write import ingest
 from wildrayzer.data.readers.base import BadSceneError

@@ -16,8 +16,7 @@ from wildrayzer.cli.main import app
 from wildrayzer.data.ingest.animation import animated_frames, is_animated, spread
 from wildrayzer.data.ingest.clips import IngestOptions
 from wildrayzer.data.ingest.crop import outlined, place_of, window
-from wildrayzer.data.ingest.notes import VideoNotes
-from wildrayzer.data.ingest.sampling import Decoded, SamplingOptions, sampled, sharpness
+from wildrayzer.data.ingest.sampling import Decoded, SamplingOptions, VideoNotes, sampled, sharpness
 from wildrayzer.data.ingest.sources import find_sources
 from wildrayzer.data.ingest.video import video_frames
 from wildrayzer.data.ingest.views import read_views

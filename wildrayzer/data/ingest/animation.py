@@ -9,8 +9,15 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from wildrayzer.data.ingest.notes import VideoNotes
-from wildrayzer.data.ingest.sampling import SMALL_SIDE, CutFinder, Decoded, SamplingOptions, sampled, sharpness
+from wildrayzer.data.ingest.sampling import (
+    SMALL_SIDE,
+    CutFinder,
+    Decoded,
+    SamplingOptions,
+    VideoNotes,
+    sampled,
+    sharpness,
+)
 from wildrayzer.data.ingest.video import evenly_spread, video_frames
 from wildrayzer.data.readers.base import BadSceneError
 from wildrayzer.data.readers.pixels import BROKEN_IMAGE, as_rgb

@@ -122,7 +122,7 @@ def change_set(
     with _locked(root):
         _finish(root)
         before = read_report(root)
-        _check_options(root, before.options, options or {})
+        check_options(root, before.options, options or {})
         removed = [_named(root, before, name) for name in remove]
         found, call = find_sources(paths), _Call(paths, replace_changed)
         known = KnownRecordings(root, [source for source in before.sources if source not in removed])
@@ -154,7 +154,12 @@ def _locked(root: Path) -> Iterator[None]:
         lock.release()
 
 
-def _check_options(root: Path, recorded: IngestOptions, given: Mapping[str, OptionValue]) -> None:
+def check_options(root: Path, recorded: IngestOptions, given: Mapping[str, OptionValue]) -> None:
+    """Refuse options other than those that a set's recordings were taken with; None leaves an option as it is.
+
+    Raises:
+        ValueError: as said.
+    """
     for name, value in given.items():
         if value is not None and value != asdict(recorded)[name]:
             raise ValueError(

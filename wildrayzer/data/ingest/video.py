@@ -10,8 +10,15 @@ from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 from jaxtyping import UInt8
 
 from wildrayzer.data.ingest.containers import is_cut_short
-from wildrayzer.data.ingest.notes import VideoNotes
-from wildrayzer.data.ingest.sampling import SMALL_SIDE, CutFinder, Decoded, SamplingOptions, sampled, sharpness
+from wildrayzer.data.ingest.sampling import (
+    SMALL_SIDE,
+    CutFinder,
+    Decoded,
+    SamplingOptions,
+    VideoNotes,
+    sampled,
+    sharpness,
+)
 from wildrayzer.data.ingest.video_pixels import picture
 from wildrayzer.data.readers.base import BadSceneError
 

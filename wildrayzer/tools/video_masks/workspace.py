@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from wildrayzer.config import RunConfig, load_config
-from wildrayzer.data.ingest.change import NothingAddedError, change_set
+from wildrayzer.data.ingest.change import NothingAddedError, change_set, check_options
 from wildrayzer.data.ingest.clips import IngestOptions
 from wildrayzer.data.ingest.report import REPORT, IngestReport, read_report
 from wildrayzer.data.ingest.run_config import config_text
@@ -91,17 +91,12 @@ class Workspace:
         Raises:
             ValueError: no video can be used, or the set was cut in another way.
         """
-        given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
         if not (self.data / REPORT).is_file():
+            given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
             report = ingest(videos, self.data, IngestOptions(**given))
             return report, {**report.skipped, **report.left_out}
         before = read_report(self.data)
-        if any(getattr(before.options, name) != value for name, value in given.items()):
-            cuts = "--cuts" if before.options.cuts else "--no-cuts"
-            cut = f"--fps {before.options.fps:g} --clip-length {before.options.clip_length} {cuts}"
-            raise ValueError(
-                f"--out {self.folder} holds videos cut by {cut}; leave these options out, or name another folder"
-            )
+        check_options(self.data, before.options, options)
         found, known = find_sources(videos), {source.content for source in before.sources}
         refused = {str(path): reason for path, reason in found.left_out.items()}
         new = [source.path for source in found.sources if source.content not in known]
