@@ -13,8 +13,8 @@ from wildrayzer.data.frame_store.manifest import PartEntry, SplitManifest
 from wildrayzer.data.frame_store.writer import FrameStoreWriter, StoreForm
 from wildrayzer.stages.train import train
 from wildrayzer.training.data import open_data
+from wildrayzer.training.job import Origin
 from wildrayzer.training.loop import Trainer
-from wildrayzer.training.origin import Origin
 from wildrayzer.training.resume import ResumeFolder
 
 FORM = StoreForm(CONFIG.model.image_size, StoreConfig(), cameras=False)

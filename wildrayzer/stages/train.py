@@ -21,12 +21,11 @@ from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone
 from wildrayzer.training.data import open_data
 from wildrayzer.training.distributed import World, init_distributed
 from wildrayzer.training.health import HealthCheck
-from wildrayzer.training.job import TrainingJob, former_identity, identity, rounding
+from wildrayzer.training.job import Origin, TrainingJob, former_identity, identity, rounding
 from wildrayzer.training.launch import end_with_parent, run_processes
 from wildrayzer.training.logging import open_sinks
 from wildrayzer.training.loop import Trainer
 from wildrayzer.training.objective import RECIPES, Objective, fit_activations
-from wildrayzer.training.origin import Origin
 from wildrayzer.training.resume import ResumeFolder, StopRequest
 from wildrayzer.training.starting_weights import initial_model
 from wildrayzer.training.validation import Validation

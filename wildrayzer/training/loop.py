@@ -16,11 +16,11 @@ from wildrayzer.training.batch import Batch
 from wildrayzer.training.data import BatchBuilder
 from wildrayzer.training.distributed import World
 from wildrayzer.training.health import HealthCheck, derived_metrics
+from wildrayzer.training.job import Origin
 from wildrayzer.training.loader import load_batches
 from wildrayzer.training.logging import MetricsLog, Sink, StageProgress
 from wildrayzer.training.objective import Objective
 from wildrayzer.training.optimizer import NonFiniteGradientError, OptimizerStep
-from wildrayzer.training.origin import Origin
 from wildrayzer.training.resume import ResumeFolder, StoppedEarlyError, StopRequest
 
 logger = logging.getLogger(__name__)

@@ -23,7 +23,7 @@ from pydantic import BaseModel, Field
 from wildrayzer.io.digests import digest_json
 from wildrayzer.io.files import write_bytes_atomic, write_json
 from wildrayzer.io.validated import read_validated
-from wildrayzer.training.origin import Origin
+from wildrayzer.training.job import Origin
 
 logger = logging.getLogger(__name__)
 _NAME = re.compile(r"step-(\d{9})\.pt$")
