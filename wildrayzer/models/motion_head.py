@@ -115,7 +115,7 @@ class TransformerHead(nn.Module):
         self.residuals: ResidualEncoder | None = None
         self.residual_skip: nn.Linear | None = None
         if options.cross_residual:
-            self.residuals = ResidualEncoder(width, 3 if options.use_features else 2)
+            self.residuals = ResidualEncoder(width, options.residual_maps)
             self.residual_skip = nn.Linear(width, width)
         sources = 2 * options.use_tokens + options.use_features + options.cross_residual
         self.fuse = nn.Sequential(*_projection(sources * width, width), nn.GELU(), nn.Linear(width, width))
@@ -162,7 +162,8 @@ class TransformerHead(nn.Module):
     def _residual_tokens(self, maps: Float[Tensor, "b v r g g2"] | None) -> Float[Tensor, "b v n d"] | None:
         if self.residuals is None:
             return None
-        return self.residuals(_present(maps).flatten(0, 1)).unflatten(0, _present(maps).shape[:2])
+        maps = _present(maps)
+        return self.residuals(maps.flatten(0, 1)).unflatten(0, maps.shape[:2])
 
 
 class ConvolutionalHead(nn.Module):
@@ -179,10 +180,9 @@ class ConvolutionalHead(nn.Module):
         width = config.width
         self.image_size, self.grid, self.feature_width = config.image_size, config.grid, options.feature_width
         self.use_features, self.use_tokens = options.use_features, options.use_tokens
-        self.maps = (2 + options.use_features) if options.cross_residual else 0
+        self.maps = options.residual_maps
         self.register_buffer("typical", torch.tensor(TYPICAL_RESIDUALS[: self.maps]).view(-1, 1, 1), persistent=False)
-        inside = options.feature_width * options.use_features + 2 * width * options.use_tokens + self.maps
-        layers: list[nn.Module] = [nn.Conv2d(inside, width, 1), nn.GELU()]
+        layers: list[nn.Module] = [nn.Conv2d(options.channels_in(width), width, 1), nn.GELU()]
         for _ in range(options.blocks):
             layers += [nn.Conv2d(width, width, 3, padding=1), nn.GELU()]
         # Initialised as PyTorch does: the inputs are not normalised, and the head has no skip connections.

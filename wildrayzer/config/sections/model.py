@@ -55,6 +55,15 @@ class MotionHeadConfig(Section):
     threshold: Annotated[float, Paper(RELEASE, listed=False)] = Field(0.1, gt=0.0, lt=1.0)
     """An input token is replaced by the noise token where the mean motion probability of its patch exceeds this."""
 
+    @property
+    def residual_maps(self) -> int:
+        """Leave-one-out maps that enter: L1, 1 − SSIM and, with features, their dissimilarity; 0 without them."""
+        return (2 + self.use_features) * self.cross_residual
+
+    def channels_in(self, width: int) -> int:
+        """Channels of a patch that enter the convolutional head of a network of this width."""
+        return self.feature_width * self.use_features + 2 * width * self.use_tokens + self.residual_maps
+
 
 class DinoTokenizerConfig(Section):
     """The ViT of `image_tokenizer: dinov3`; sizes are those of ViT-B/16 and must be those of its weights."""

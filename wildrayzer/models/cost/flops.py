@@ -280,7 +280,7 @@ class _Counter:
             return self._convolutional_head(batch * views)
         sources = [width, width] * options.use_tokens + [options.feature_width] * options.use_features
         cost = sum((linear(batch * views * patches, source, width) for source in sources), Cost())
-        maps = 2 + options.use_features if options.cross_residual else 0
+        maps = options.residual_maps
         if maps:
             # how the maps become tokens, and the way past the transformer; the maps themselves need no gradient
             cost += linear(batch * views * patches, 9 * maps, width, first=True)
@@ -296,10 +296,8 @@ class _Counter:
     def _convolutional_head(self, images: int) -> Cost:
         options, side, width = self.config.motion_head, self.config.grid, self.width
         assert options is not None
-        maps = 2 + options.use_features if options.cross_residual else 0
-        inside = options.feature_width * options.use_features + 2 * width * options.use_tokens + maps
         into_renderer = options.use_tokens and self.work.trains_renderer and not self.work.gate_only
-        cost = linear(images * side * side, inside, width, first=not into_renderer)
+        cost = linear(images * side * side, options.channels_in(width), width, first=not into_renderer)
         for _ in range(options.blocks):
             cost += convolution(images, side, width, width, 3)
         return cost + convolution(images, side, width, 1, 1)

@@ -59,9 +59,7 @@ def head_bytes(config: ModelConfig, *, views: int, precision: str = "float32") -
     width, channels, pixels = config.width, config.width // 2, config.grid**2
     if head.kind == "convolutional":
         # what enters each convolution and each GELU
-        inside = head.feature_width * head.use_features + 2 * width * head.use_tokens
-        inside += (2 + head.use_features) * head.cross_residual
-        return views * pixels * (inside + 2 * (head.blocks + 1) * width) * stored
+        return views * pixels * (head.channels_in(width) + 2 * (head.blocks + 1) * width) * stored
     # every source, all together, and the decoder's: normed, then projected
     sources = [width, width] * head.use_tokens + [head.feature_width] * head.use_features
     normed = sum(sources) + (len(sources) + head.cross_residual) * width + width
