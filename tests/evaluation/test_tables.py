@@ -278,6 +278,27 @@ def test_frozen_clips_are_compared_by_number_of_inputs():
     }  # fmt: skip
 
 
+def test_controls_and_partly_scored_ablations_make_no_claim_about_standing_actors():
+    both = ["head:distill", "head:distill@published_head", "pseudo:nearest", "pseudo:blurred"]
+    rows = [mask_rows(method, split, 0.5, 0.2) for method in both for split in ("dynamic_test", "frozen_test")]
+    scores = scores_of(*rows, mask_rows("head:distill@paste_only", "dynamic_test", 0.5, 0.2))
+    compared = [one.compared for one in check_claims(scores, KINDS, resamples=100, seed=0)]
+    assert {name.partition(",")[0] for name in compared if "recall of" in name} == set(both[:2])
+
+
+def test_the_head_is_compared_with_the_published_one_where_both_are_scored():
+    scores = scores_of(
+        mask_rows("head:distill", "dynamic_test", 0.4, 0.2),
+        mask_rows("head:distill@published_head", "dynamic_test", 0.3, 0.2),
+    )
+    found = {
+        one.compared: (one.verdict, round(one.difference.mean, 6))
+        for one in check_claims(scores, KINDS, resamples=100, seed=0)
+        if "published_head, mask iou" in one.compared
+    }
+    assert found == {"head:distill − head:distill@published_head, mask iou": ("holds", 0.1)}
+
+
 def test_terminal_and_latex(job_files):
     tables = load_tables(*job_files, CONTEXT)
     console = Console(file=StringIO(), width=240)
