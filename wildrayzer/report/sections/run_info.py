@@ -51,7 +51,7 @@ def stand_ins(config: RunConfig) -> KeyValues:
     """Feature backbone and perceptual loss, named as what they are."""
     features, perceptual = config.features, config.perceptual
     backbone = (
-        {"dinov3": "DINOv3", "timm": "timm"}[features.backbone] + f", {features.weights}"
+        ("DINOv3" if features.backbone == "dinov3" else "timm") + f", {features.weights}"
         if features.has_weights
         else "dense descriptor (Lab statistics and oriented gradients), without learned weights; this is not DINOv3"
     )

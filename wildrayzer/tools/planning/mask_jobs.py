@@ -137,9 +137,8 @@ def score_stages(expected: ExpectedScores, sizes: dict[str, SplitSize]) -> Itera
             _add(operations, config.features.precision, windows * features)
             loads += 1
     if gpus:
-        _add(
-            operations, "float32", scored * 2 * ssim_cost(1, model.image_size).forward
-        )  # in float64, as two of float32
+        # SSIM is in float64 here and counts as two of float32.
+        _add(operations, "float32", scored * 2 * ssim_cost(1, model.image_size).forward)
         if benchmark.lpips_weights is not None:
             _add(operations, "float32", scored * lpips_cost(1, model.image_size).forward)
     jobs = (config.released is not None) + len(views) + len(expected.mask_jobs()) + len(expected.input_mask_jobs())
