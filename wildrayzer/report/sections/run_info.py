@@ -66,7 +66,7 @@ def stand_ins(config: RunConfig) -> KeyValues:
     if not config.learns_motion:
         backbone = "none is used: the network has no motion head"
     return KeyValues(
-        (("Feature backbone", backbone), ("Perceptual loss", loss), ("Digest of all options but `watch`", digest))
+        (("Feature backbone", backbone), ("Perceptual loss", loss), ("Digest of all options except watch", digest))
     )
 
 
