@@ -26,12 +26,13 @@ import yaml
 
 from wildrayzer.config.sections.data import StoreConfig
 from wildrayzer.config.sections.masks import ResidualsConfig
-from wildrayzer.data.frame_store.manifest import PartEntry, SplitManifest, parts_folder
+from wildrayzer.data.frame_store.manifest import PartEntry, SplitManifest
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.preparation.plan import divide_clips, plan_parts
 from wildrayzer.data.preparation.records import ClipFiles, PartRecord, read_records
 from wildrayzer.data.sampling.windows import WindowList
 from wildrayzer.io.digests import digest_json
+from wildrayzer.io.part_lists import parts_folder
 from wildrayzer.run.layout import RunLayout
 
 ROOT = Path(__file__).parents[1]

@@ -13,10 +13,11 @@ import pytest
 import zarr
 
 from wildrayzer.io.folders import private_folder
+from wildrayzer.io.part_lists import part_path
 from wildrayzer.pseudo_masks.cache.adoption import adopt_cache
 from wildrayzer.pseudo_masks.cache.arrays import ARRAYS
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks, PixelMasks, ResidualMaps
-from wildrayzer.pseudo_masks.cache.manifest import Manifest, part_path
+from wildrayzer.pseudo_masks.cache.manifest import Manifest
 from wildrayzer.pseudo_masks.cache.part import CachePart
 from wildrayzer.pseudo_masks.cache.receipts import read_receipts, share_of_parts, write_receipt
 from wildrayzer.pseudo_masks.cache.writer import CacheWriter, part_key
@@ -179,7 +180,7 @@ def test_a_missing_a_foreign_and_a_damaged_part_are_refused(cache):
     first, second = (part.path for part in ResidualMaps(cache).parts)
     foreign = write_part(cache, [1], renderer="r2").path
     first.rename(first.with_name("kept"))
-    with pytest.raises(ValueError, match=rf"lists .*{first.name}, which does not exist; delete the manifest and run"):
+    with pytest.raises(ValueError, match=rf"1 of 2 parts are missing, first .*{first.name}"):
         ResidualMaps(cache)
     foreign.rename(first)
     with pytest.raises(ValueError, match=rf"{first.name} is another part than .*residuals\.json lists: its digest is"):
@@ -195,10 +196,10 @@ def test_a_part_and_a_scene_listed_twice_are_refused(cache):
     document = json.loads(cache.read_text())
     one, two = document["parts"]
     change(cache, parts=[one, two, one])
-    with pytest.raises(ValueError, match=f"lists the part {one['key']} twice; delete the manifest and run the stage"):
+    with pytest.raises(ValueError, match=f"the part '{one['key']}' is listed twice; delete the manifest and run the stage"):
         ResidualMaps(cache)
     change(cache, parts=[one, {**two, "scenes": ["a", "short"]}])
-    with pytest.raises(ValueError, match="lists the scene a twice; delete the manifest"):
+    with pytest.raises(ValueError, match="the scene 'a' is listed twice; delete the manifest"):
         ResidualMaps(cache)
     change(cache, parts=[{**one, "digests": {**one["digests"], "store": "another"}}, two])
     with pytest.raises(ValueError, match=f"the part {one['key']} was made from something else"):

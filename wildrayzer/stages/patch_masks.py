@@ -13,8 +13,9 @@ from wildrayzer.config.sections.masks import PseudoMasksConfig
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.sampling.windows import WindowList
 from wildrayzer.io.digests import digest_json
+from wildrayzer.io.part_lists import part_path
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks, ResidualMaps
-from wildrayzer.pseudo_masks.cache.manifest import Manifest, again, made_part, part_path
+from wildrayzer.pseudo_masks.cache.manifest import Manifest, again, made_part
 from wildrayzer.pseudo_masks.cache.part import CachePart
 from wildrayzer.pseudo_masks.cache.receipts import read_receipts
 from wildrayzer.pseudo_masks.cache.statistics import mask_summary

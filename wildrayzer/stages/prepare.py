@@ -8,7 +8,7 @@ from typing import Any
 from rich.progress import Progress
 
 from wildrayzer.config.sections.data import EmbeddedConfig, SplitConfig, StoreConfig
-from wildrayzer.data.frame_store.manifest import PartEntry, SplitManifest, parts_folder
+from wildrayzer.data.frame_store.manifest import PartEntry, SplitManifest
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.frame_store.writer import SCHEMA, StoreForm
 from wildrayzer.data.preparation.parts import Preparation, prepare_parts
@@ -20,6 +20,7 @@ from wildrayzer.io.digests import digest_json
 from wildrayzer.io.disk_space import writing
 from wildrayzer.io.files import write_bytes_atomic, write_json
 from wildrayzer.io.locks import locked
+from wildrayzer.io.part_lists import parts_folder
 from wildrayzer.run.stage_versions import STAGE_VERSIONS
 
 logger = logging.getLogger(__name__)

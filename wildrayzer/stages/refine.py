@@ -15,8 +15,9 @@ from wildrayzer.config.sections.masks import RefineConfig
 from wildrayzer.data.frame_store.manifest import StorePart
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.io.digests import digest_json
+from wildrayzer.io.part_lists import part_path
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks, PixelMasks
-from wildrayzer.pseudo_masks.cache.manifest import Manifest, again, made_part, part_path
+from wildrayzer.pseudo_masks.cache.manifest import Manifest, again, made_part
 from wildrayzer.pseudo_masks.cache.part import CachePart
 from wildrayzer.pseudo_masks.cache.receipts import share_of_parts, write_receipt
 from wildrayzer.pseudo_masks.cache.statistics import mask_summary, refinement_disagreement

@@ -23,12 +23,13 @@ from wildrayzer.data.frame_store.manifest import StorePart
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.sampling.windows import Window, WindowList
 from wildrayzer.io.digests import digest_json
+from wildrayzer.io.part_lists import part_path
 from wildrayzer.models import WildRayZer
 from wildrayzer.models.precision import keep_float32, rendering_in
 from wildrayzer.pseudo_masks.backbones.build import build_backbone
 from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone
 from wildrayzer.pseudo_masks.cache.arrays import arrays_of
-from wildrayzer.pseudo_masks.cache.manifest import made_part, part_path
+from wildrayzer.pseudo_masks.cache.manifest import made_part
 from wildrayzer.pseudo_masks.cache.receipts import share_of_parts, write_receipt
 from wildrayzer.pseudo_masks.cache.writer import CacheWriter, part_key
 from wildrayzer.pseudo_masks.predictors import Predictor, predict

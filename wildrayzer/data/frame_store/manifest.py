@@ -7,7 +7,6 @@ thousands of parts opens without opening any of them.
 
 import json
 import logging
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -18,12 +17,14 @@ from typing import Any
 from wildrayzer.io.digests import digest_json
 from wildrayzer.io.files import read_json, write_bytes_atomic
 from wildrayzer.io.object_store import located
+from wildrayzer.io.part_lists import check_listed_once, check_present
 
 logger = logging.getLogger(__name__)
 
 VERSION = 1
 """Version of the manifest."""
-_AGAIN = "delete it and run the stage `frames` again: parts that are complete are kept"
+_ONLY_AGAIN = "run the stage `frames` again: parts that are complete are kept"
+_AGAIN = f"delete it and {_ONLY_AGAIN}"
 
 
 @dataclass(frozen=True)
@@ -141,32 +142,11 @@ class SplitManifest:
                 f"{path}: this is the manifest of the split {split}, and its parts belong to that split; prepare "
                 f"{path.stem} by the stage `frames`, or give the file its name back"
             )
-        _refuse_twice(path, "part", [part.key for part in parts])
-        _refuse_twice(path, "scene", [scene for part in parts for scene in part.scenes])
+        keys = [part.key for part in parts]
+        check_listed_once(path, keys, (scene for part in parts for scene in part.scenes), fix=_AGAIN)
         if complete:
-            made._check_present(path)
+            check_present(path, keys, fix=_ONLY_AGAIN)
         return made
-
-    def _check_present(self, path: Path) -> None:
-        folder = parts_folder(path)
-        there = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
-        missing = [part.key for part in self.parts if f"{part.key}.zarr" not in there]
-        if missing:
-            raise ValueError(
-                f"{path}: {len(missing)} of {len(self.parts)} parts are missing, first {folder / missing[0]}.zarr; "
-                "copy them too, or run the stage `frames` again: parts that are complete are kept"
-            )
-
-
-def _refuse_twice(path: Path, what: str, names: Sequence[str]) -> None:
-    if len(set(names)) < len(names):
-        name = next(name for name, count in Counter(names).items() if count > 1)
-        raise ValueError(f"{path}: the {what} {name!r} is listed twice; {_AGAIN}")
-
-
-def parts_folder(manifest: str | Path) -> Path:
-    """Folder of the parts that belong to a manifest."""
-    return located(manifest).with_suffix("")
 
 
 def find_store(path: str | Path) -> Path | None:

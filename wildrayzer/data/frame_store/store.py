@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int, UInt8
 
-from wildrayzer.data.frame_store.manifest import SplitManifest, find_store, parts_folder
+from wildrayzer.data.frame_store.manifest import SplitManifest, find_store
 from wildrayzer.data.frame_store.part import PartReader
 from wildrayzer.data.frame_store.shards import OpenShards
 from wildrayzer.data.frame_store.writer import FrameStoreWriter, StoreForm
 from wildrayzer.io.object_store import located
+from wildrayzer.io.part_lists import parts_folder
 
 __all__ = ["FrameStore", "FrameStoreWriter", "StoreForm"]
 

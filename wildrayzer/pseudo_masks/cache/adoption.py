@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from wildrayzer.io.files import read_json
+from wildrayzer.io.part_lists import part_path
 from wildrayzer.pseudo_masks.cache.arrays import arrays_of
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks
 from wildrayzer.pseudo_masks.cache.location import CacheLocation
-from wildrayzer.pseudo_masks.cache.manifest import Manifest, again, is_manifest, part_path
+from wildrayzer.pseudo_masks.cache.manifest import Manifest, again, is_manifest
 from wildrayzer.pseudo_masks.cache.part import CachePart
 from wildrayzer.pseudo_masks.cache.statistics import mask_summary, refinement_disagreement
 from wildrayzer.pseudo_masks.cache.writer import CacheWriter

@@ -27,8 +27,9 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 
 from wildrayzer.io.digests import check_digests
+from wildrayzer.io.part_lists import part_path
 from wildrayzer.pseudo_masks.cache.arrays import arrays_of
-from wildrayzer.pseudo_masks.cache.manifest import Manifest, PartEntry, again, find_group, is_begun, part_path
+from wildrayzer.pseudo_masks.cache.manifest import Manifest, PartEntry, again, find_group, is_begun
 from wildrayzer.pseudo_masks.cache.part import CachePart
 
 

@@ -11,7 +11,6 @@ import logging
 import shutil
 import socket
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 from wildrayzer.io.digests import digest_json
 from wildrayzer.io.files import has_ended, read_json, write_bytes_atomic
 from wildrayzer.io.object_store import located
+from wildrayzer.io.part_lists import check_listed_once, check_present, part_path, parts_folder
 from wildrayzer.pseudo_masks.cache.part import CachePart, unfinished
 from wildrayzer.pseudo_masks.cache.writer import part_key
 
@@ -119,7 +119,7 @@ class Manifest:
         path = Path(path)
         kept = {part.key for part in self.parts} | _earlier_keys(path)
         write_bytes_atomic(path, self._text().encode())
-        _tidy(path.with_suffix(""), kept)
+        _tidy(parts_folder(path), kept)
 
     def _text(self) -> str:
         """JSON with one line per part."""
@@ -169,31 +169,17 @@ class Manifest:
 
     def _check(self, path: Path, fix: str) -> None:
         """Refuse parts and scenes that are listed twice, parts that are missing, and keys that do not fit."""
-        folder = path.with_suffix("")
-        present = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
-        _refuse_twice(path, "part", [part.key for part in self.parts], fix)
-        _refuse_twice(path, "scene", [scene for part in self.parts for scene in part.scenes], fix)
+        keys = [part.key for part in self.parts]
+        check_listed_once(path, keys, (scene for part in self.parts for scene in part.scenes), fix=fix)
         for part in self.parts:
             if part.key != part_key(self.kind, {**self.digests, **part.digests}):
                 raise ValueError(f"cache {path}: the part {part.key} was made from something else; {fix}")
-            if f"{part.key}.zarr" not in present:
-                raise ValueError(f"cache {path} lists {part_path(path, part.key)}, which does not exist; {fix}")
-
-
-def _refuse_twice(path: Path, what: str, names: Sequence[str], fix: str) -> None:
-    if len(set(names)) < len(names):
-        name = next(name for name, count in Counter(names).items() if count > 1)
-        raise ValueError(f"cache {path} lists the {what} {name} twice; {fix}")
+        check_present(path, keys, fix=fix)
 
 
 def _checksum(text: str) -> str:
     """Checksum of the text of a manifest that has none yet."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def part_path(manifest: str | Path, key: str) -> Path:
-    """Folder of a part of a manifest."""
-    return located(manifest).with_suffix("") / f"{key}.zarr"
 
 
 def made_part(manifest: str | Path, kind: str, digests: Mapping[str, str], *, stage: str) -> CachePart | None:
@@ -244,7 +230,7 @@ def find_group(path: str | Path) -> Path:
 
 def is_begun(path: Path) -> bool:
     """Whether some of a cache is there, finished or not; `path` is its manifest or group."""
-    names = (path.with_suffix(".zarr"), path.with_suffix(""))
+    names = (path.with_suffix(".zarr"), parts_folder(path))
     return is_manifest(path) or any(name.exists() or bool(unfinished(name)) for name in names)
 
 
