@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import zarr
 
-from wildrayzer.io.folders import private_folder
+from wildrayzer.io.outputs import private_folder
 from wildrayzer.io.part_lists import part_path
 from wildrayzer.pseudo_masks.cache.adoption import adopt_cache
 from wildrayzer.pseudo_masks.cache.arrays import ARRAYS
@@ -196,7 +196,9 @@ def test_a_part_and_a_scene_listed_twice_are_refused(cache):
     document = json.loads(cache.read_text())
     one, two = document["parts"]
     change(cache, parts=[one, two, one])
-    with pytest.raises(ValueError, match=f"the part '{one['key']}' is listed twice; delete the manifest and run the stage"):
+    with pytest.raises(
+        ValueError, match=f"the part '{one['key']}' is listed twice; delete the manifest and run the stage"
+    ):
         ResidualMaps(cache)
     change(cache, parts=[one, {**two, "scenes": ["a", "short"]}])
     with pytest.raises(ValueError, match="the scene 'a' is listed twice; delete the manifest"):

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from wildrayzer.io.placeholders import placeholder
+from wildrayzer.io.damaged_files import placeholder
 
 _BROKEN = (
     OSError, ValueError, EOFError, RuntimeError, TypeError, LookupError, OverflowError, SyntaxError, MemoryError,

@@ -1,7 +1,50 @@
-"""Outputs of commands: an existing one is replaced only if it is the same, or if the user asks for it."""
+"""Outputs: private while unfinished and put in place by one rename; what exists is not replaced unasked."""
 
+import contextlib
+import errno
+import glob
+import os
+import shutil
+import socket
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
+
+from wildrayzer.io.files import has_ended, umask
+
+
+def private_folder(path: Path, purpose: str) -> Path:
+    """A new empty folder beside `path` that no other process uses: `.NAME.PURPOSE-HOST-PROCESS-…`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = tempfile.mkdtemp(prefix=f".{path.name}.{purpose}-{socket.gethostname()}-{os.getpid()}-", dir=path.parent)
+    Path(made).chmod(0o777 & ~umask())  # mkdtemp's folders are private
+    return Path(made)
+
+
+def remove_leftovers(path: Path, purpose: str) -> list[Path]:
+    """Remove private folders of processes of this host that have ended; returns what was removed."""
+    prefix = f".{path.name}.{purpose}-{socket.gethostname()}-"
+    removed = []
+    for folder in path.parent.glob(f"{glob.escape(prefix)}*"):
+        if has_ended(folder.name.removeprefix(prefix).partition("-")[0]):
+            shutil.rmtree(folder, ignore_errors=True)
+            removed.append(folder)
+    return removed
+
+
+def put_in_place(made: Path, path: Path) -> None:
+    """Rename a finished folder to `path`; what was there is removed. Of two processes the later one wins."""
+    while True:
+        try:
+            made.rename(path)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+        trash = private_folder(path, "old")
+        with contextlib.suppress(FileNotFoundError):  # another process has moved it away
+            path.rename(trash / "store")
+        shutil.rmtree(trash, ignore_errors=True)
 
 
 def check_outputs(paths: Iterable[Path], *, same: bool, overwrite: bool) -> None:

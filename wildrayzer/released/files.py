@@ -10,9 +10,8 @@ from typing import Any
 
 import torch
 
+from wildrayzer.io.damaged_files import damage, placeholder
 from wildrayzer.io.files import read_json
-from wildrayzer.io.placeholders import placeholder
-from wildrayzer.io.zip_checksums import damage
 
 BROKEN = (
     RuntimeError, EOFError, OSError, ValueError, TypeError, AttributeError, LookupError, AssertionError, MemoryError,

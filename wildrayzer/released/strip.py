@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from wildrayzer.io.damaged_files import damage
 from wildrayzer.io.files import replacing
-from wildrayzer.io.zip_checksums import damage
 from wildrayzer.released.files import BROKEN, first_line
 
 _TRUSTED = {

@@ -20,8 +20,8 @@ from wildrayzer.config.sections.data import StoreConfig
 from wildrayzer.data.frame_store.codecs import FrameCodec, ZstdFrames, frame_codec
 from wildrayzer.data.frame_store.shards import shard_file, write_shard
 from wildrayzer.images import UNKNOWN
-from wildrayzer.io.folders import private_folder, put_in_place, remove_leftovers
 from wildrayzer.io.metadata_checksum import put_attributes
+from wildrayzer.io.outputs import private_folder, put_in_place, remove_leftovers
 
 logger = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.readers.base import SceneReader, file_stamp
 from wildrayzer.io.digests import digest_file, digest_json
 from wildrayzer.io.files import read_json, write_bytes_atomic
-from wildrayzer.io.folders import remove_leftovers
+from wildrayzer.io.outputs import remove_leftovers
 from wildrayzer.io.part_lists import parts_folder
 
 logger = logging.getLogger(__name__)

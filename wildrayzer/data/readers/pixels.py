@@ -13,7 +13,7 @@ from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from wildrayzer.data.readers.base import BadSceneError
 from wildrayzer.images.tone import HIGH_RANGE, to_sdr
-from wildrayzer.io.placeholders import placeholder_in
+from wildrayzer.io.damaged_files import placeholder_in
 
 TRANSPARENT = "have transparent pixels, which are shown on white"
 BROKEN_EXIF = "have EXIF data that cannot be read; they are taken as they lie in the file, not turned"

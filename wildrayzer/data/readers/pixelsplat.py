@@ -24,9 +24,8 @@ from wildrayzer.data.readers.base import (
     file_stamp,
 )
 from wildrayzer.data.readers.pixels import decode
+from wildrayzer.io.damaged_files import damaged_member, is_zip, placeholder_in
 from wildrayzer.io.files import read_json
-from wildrayzer.io.placeholders import placeholder_in
-from wildrayzer.io.zip_checksums import damaged_member, is_zip
 
 logger = logging.getLogger(__name__)
 

@@ -12,8 +12,8 @@ from jaxtyping import Int
 from zarr.codecs import BloscCodec, BloscShuffle, Crc32cCodec, ZstdCodec
 
 from wildrayzer.io.digests import digest_json
-from wildrayzer.io.folders import private_folder, put_in_place, remove_leftovers
 from wildrayzer.io.metadata_checksum import put_attributes
+from wildrayzer.io.outputs import private_folder, put_in_place, remove_leftovers
 from wildrayzer.io.provenance import code_versions
 from wildrayzer.pseudo_masks.cache.arrays import SCHEMA, ArraySpec, arrays_of
 from wildrayzer.pseudo_masks.cache.part import CachePart

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wildrayzer.io.files import write_json
-from wildrayzer.io.folders import private_folder, put_in_place, remove_leftovers
+from wildrayzer.io.outputs import private_folder, put_in_place, remove_leftovers
 from wildrayzer.io.provenance import code_versions
 from wildrayzer.tools.export.source import ExportFrame, ExportSource
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from wildrayzer.io.zip_checksums import damage
+from wildrayzer.io.damaged_files import damage
 
 
 @pytest.mark.parametrize(

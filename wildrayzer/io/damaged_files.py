@@ -1,8 +1,12 @@
-"""Checksums of PyTorch's archives, which torch.load does not compare: a flipped bit would be a changed number."""
+"""Files from outside that are not what they seem: placeholders, and archives with flipped bits."""
 
+import re
 import zipfile
 from pathlib import Path
 
+_WEB_PAGE = re.compile(rb"\s*(<!doctype html|<html|<head|<\?xml|<!--)", re.IGNORECASE)
+_HEAD = 512
+"""Bytes at the beginning of a file that are looked at."""
 _BLOCK = 1 << 20
 _ARCHIVE = b"PK\x03\x04"
 """First bytes of an archive that has members (APPNOTE.TXT 4.3.7)."""
@@ -59,3 +63,23 @@ def _is_whole(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bool:
             raise
         return False
     return True
+
+
+def placeholder_in(head: bytes) -> str | None:
+    """What a file with this beginning is instead of data, and what to do; None if it may be data."""
+    if not head:
+        return "is empty; fetch it again"
+    if head.startswith(b"version https://git-lfs"):
+        return "is a pointer of git-LFS and not the file itself; run `git lfs pull` where it came from"
+    head = head[:_HEAD].removeprefix(b"\xef\xbb\xbf")
+    if _WEB_PAGE.match(head):
+        return "is a web page: the server sent an error or a login in place of the file; fetch it again"
+    if not head.strip(b"\0"):
+        return "begins with zeros: its download or copy was not finished; fetch it again"
+    return None
+
+
+def placeholder(path: str | Path) -> str | None:
+    """`placeholder_in` of a file."""
+    with Path(path).open("rb") as stream:
+        return placeholder_in(stream.read(_HEAD))
