@@ -18,10 +18,10 @@ from wildrayzer.config.sections.model import ModelConfig
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.ingest import frames, write
 from wildrayzer.data.ingest.clips import IngestOptions, cut
+from wildrayzer.data.ingest.media.sampling import SamplingOptions, VideoNotes
+from wildrayzer.data.ingest.media.video import evenly_spread, video_frames
 from wildrayzer.data.ingest.run_config import derive
-from wildrayzer.data.ingest.sampling import SamplingOptions, VideoNotes
 from wildrayzer.data.ingest.sources import find_sources
-from wildrayzer.data.ingest.video import evenly_spread, video_frames
 from wildrayzer.data.ingest.write import ingest
 from wildrayzer.io.locks import locked
 from wildrayzer.stages.prepare import prepare_split

@@ -11,9 +11,9 @@ from PIL import Image
 
 from tests.helpers.clips import frame, truncated, write_clip, write_film
 from wildrayzer.data.ingest.clips import IngestOptions
-from wildrayzer.data.ingest.containers import is_cut_short
-from wildrayzer.data.ingest.sampling import SamplingOptions, VideoNotes
-from wildrayzer.data.ingest.video import expected_frames, video_frames
+from wildrayzer.data.ingest.media.containers import is_cut_short
+from wildrayzer.data.ingest.media.sampling import SamplingOptions, VideoNotes
+from wildrayzer.data.ingest.media.video import expected_frames, video_frames
 from wildrayzer.data.ingest.write import ingest
 from wildrayzer.data.readers.base import BadSceneError
 from wildrayzer.io.files import read_json

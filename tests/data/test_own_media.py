@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 
 from tests.helpers.clips import RED, frame, photos, truncated, write_clip
 from wildrayzer.cli.main import app
-from wildrayzer.data.ingest.animation import animated_frames, is_animated, spread
 from wildrayzer.data.ingest.clips import IngestOptions
-from wildrayzer.data.ingest.crop import outlined, place_of, window
-from wildrayzer.data.ingest.sampling import Decoded, SamplingOptions, VideoNotes, sampled, sharpness
+from wildrayzer.data.ingest.media.animation import animated_frames, is_animated, spread
+from wildrayzer.data.ingest.media.crop import outlined, place_of, window
+from wildrayzer.data.ingest.media.sampling import Decoded, SamplingOptions, VideoNotes, sampled, sharpness
+from wildrayzer.data.ingest.media.video import video_frames
 from wildrayzer.data.ingest.sources import find_sources
-from wildrayzer.data.ingest.video import video_frames
 from wildrayzer.data.ingest.views import read_views
 from wildrayzer.data.ingest.write import ingest
 from wildrayzer.data.readers.base import BadSceneError

@@ -18,9 +18,9 @@ from tests.data.test_readers import Lvsm, chunk_scene
 from tests.helpers.clips import write_clip
 from wildrayzer.config.sections.paste import PasteConfig
 from wildrayzer.data.copy_paste.cutouts import CutoutLibrary
-from wildrayzer.data.ingest.sampling import SamplingOptions, VideoNotes
+from wildrayzer.data.ingest.media.sampling import SamplingOptions, VideoNotes
+from wildrayzer.data.ingest.media.video import video_frames
 from wildrayzer.data.ingest.sources import read_image
-from wildrayzer.data.ingest.video import video_frames
 from wildrayzer.data.readers.lvsm import LvsmReader
 from wildrayzer.data.readers.pixelsplat import PixelSplatReader
 from wildrayzer.datasets.table import load_table

@@ -16,8 +16,8 @@ from wildrayzer.app.drawing import cameras_svg, enlarged, overlay
 from wildrayzer.app.examples import Example
 from wildrayzer.app.session import Session, other_nearest_input
 from wildrayzer.app.uploads import MOST_PICTURES, read_uploads
+from wildrayzer.data.ingest.media.video import VIDEO_SUFFIXES
 from wildrayzer.data.ingest.sources import IMAGE_SUFFIXES
-from wildrayzer.data.ingest.video import VIDEO_SUFFIXES
 
 CSS = """
 .gradio-container {max-width: 1180px !important; margin: auto}

@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 
+from wildrayzer.data.ingest.media.video import VIDEO_SUFFIXES, evenly_spread
 from wildrayzer.data.ingest.sources import IMAGE_SUFFIXES, read_image
-from wildrayzer.data.ingest.video import VIDEO_SUFFIXES, evenly_spread
 from wildrayzer.data.ingest.views import View, fitted
 from wildrayzer.data.readers.base import BadSceneError, Fit
 from wildrayzer.io.printable import printable

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wildrayzer.data.ingest.crop import CENTRE, place_of
-from wildrayzer.data.ingest.sampling import SamplingOptions
+from wildrayzer.data.ingest.media.crop import CENTRE, place_of
+from wildrayzer.data.ingest.media.sampling import SamplingOptions
 from wildrayzer.io.files import write_bytes_atomic, write_json
 
 LIST = "full_list.txt"

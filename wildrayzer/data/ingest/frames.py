@@ -12,12 +12,12 @@ import numpy as np
 from PIL import Image
 from rich.progress import Progress
 
-from wildrayzer.data.ingest.animation import moving_frames
 from wildrayzer.data.ingest.clips import VERSION, IngestOptions, cut
-from wildrayzer.data.ingest.crop import CENTRE, window
-from wildrayzer.data.ingest.sampling import VideoNotes
+from wildrayzer.data.ingest.media.animation import moving_frames
+from wildrayzer.data.ingest.media.crop import CENTRE, window
+from wildrayzer.data.ingest.media.sampling import VideoNotes
+from wildrayzer.data.ingest.media.video import expected_frames
 from wildrayzer.data.ingest.sources import Source, read_image
-from wildrayzer.data.ingest.video import expected_frames
 from wildrayzer.data.readers.base import BadSceneError
 from wildrayzer.io.files import read_json, write_json
 

@@ -9,9 +9,9 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from wildrayzer.data.ingest.animation import moving_frames
-from wildrayzer.data.ingest.crop import outlined, place_of
-from wildrayzer.data.ingest.sampling import SamplingOptions, VideoNotes
+from wildrayzer.data.ingest.media.animation import moving_frames
+from wildrayzer.data.ingest.media.crop import outlined, place_of
+from wildrayzer.data.ingest.media.sampling import SamplingOptions, VideoNotes
 from wildrayzer.data.ingest.sources import Source, read_image
 from wildrayzer.data.readers.base import BadSceneError, Fit
 from wildrayzer.io.files import read_json, replacing

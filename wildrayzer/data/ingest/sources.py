@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from wildrayzer.data.ingest.animation import is_animated
-from wildrayzer.data.ingest.video import VIDEO_SUFFIXES
+from wildrayzer.data.ingest.media.animation import is_animated
+from wildrayzer.data.ingest.media.video import VIDEO_SUFFIXES
 from wildrayzer.data.readers.pixels import decode_file
 from wildrayzer.io.digests import digest_file, digest_json
 

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from wildrayzer.data.ingest.animation import is_animated, spread
+from wildrayzer.data.ingest.media.animation import is_animated, spread
 from wildrayzer.data.ingest.sources import IMAGE_SUFFIXES, Source, find_sources, read_image
 from wildrayzer.data.readers.base import BadSceneError, Fit
 

@@ -2,6 +2,7 @@
 
 import functools
 import io
+import itertools
 import json
 import tarfile
 from pathlib import Path
@@ -20,21 +21,15 @@ def write_shards(source: ExportSource, scenes: list[str], folder: Path, counts: 
     where cameras are known, `c2w` (OpenCV axes) and `intrinsics` (fx fy cx cy, divided by width and height). The same
     source gives the same bytes.
     """
-    shard: tarfile.TarFile | None = None
-    for scene in scenes:
-        for frame in source.read(scene):
-            if counts.frames % per_shard == 0:
-                if shard is not None:
-                    shard.close()
-                shard = tarfile.open(folder / f"frames-{counts.frames // per_shard:06d}.tar", "w")  # noqa: SIM115
-            assert shard is not None, "the first frame opens the first shard"
-            for suffix, payload in _members(scene, frame).items():
-                member = tarfile.TarInfo(f"{scene}/{frame.name}.{suffix}")
-                member.size = len(payload)
-                shard.addfile(member, io.BytesIO(payload))
-            counts.add(frame)
-    if shard is not None:
-        shard.close()
+    frames = ((scene, frame) for scene in scenes for frame in source.read(scene))
+    while first := next(frames, None):
+        with tarfile.open(folder / f"frames-{counts.frames // per_shard:06d}.tar", "w") as shard:
+            for scene, frame in itertools.chain([first], itertools.islice(frames, per_shard - 1)):
+                for suffix, payload in _members(scene, frame).items():
+                    member = tarfile.TarInfo(f"{scene}/{frame.name}.{suffix}")
+                    member.size = len(payload)
+                    shard.addfile(member, io.BytesIO(payload))
+                counts.add(frame)
 
 
 def _members(scene: str, frame: ExportFrame) -> dict[str, bytes]:

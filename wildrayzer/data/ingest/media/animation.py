@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image
 
-from wildrayzer.data.ingest.sampling import (
+from wildrayzer.data.ingest.media.sampling import (
     SMALL_SIDE,
     CutFinder,
     Decoded,
@@ -18,7 +18,7 @@ from wildrayzer.data.ingest.sampling import (
     sampled,
     sharpness,
 )
-from wildrayzer.data.ingest.video import evenly_spread, video_frames
+from wildrayzer.data.ingest.media.video import evenly_spread, video_frames
 from wildrayzer.data.readers.base import BadSceneError
 from wildrayzer.data.readers.pixels import BROKEN_IMAGE, as_rgb
 

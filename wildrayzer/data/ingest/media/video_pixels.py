@@ -5,7 +5,7 @@ import numpy as np
 from jaxtyping import Int32, UInt8
 from PIL import Image
 
-from wildrayzer.data.ingest.sampling import VideoNotes
+from wildrayzer.data.ingest.media.sampling import VideoNotes
 from wildrayzer.data.readers.base import BadSceneError
 from wildrayzer.images.tone import HIGH_RANGE, to_sdr
 

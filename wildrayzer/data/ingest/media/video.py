@@ -9,8 +9,8 @@ from av.stream import Disposition
 from av.video.reformatter import Colorspace, Interpolation, VideoReformatter
 from jaxtyping import UInt8
 
-from wildrayzer.data.ingest.containers import is_cut_short
-from wildrayzer.data.ingest.sampling import (
+from wildrayzer.data.ingest.media.containers import is_cut_short
+from wildrayzer.data.ingest.media.sampling import (
     SMALL_SIDE,
     CutFinder,
     Decoded,
@@ -19,7 +19,7 @@ from wildrayzer.data.ingest.sampling import (
     sampled,
     sharpness,
 )
-from wildrayzer.data.ingest.video_pixels import picture
+from wildrayzer.data.ingest.media.video_pixels import picture
 from wildrayzer.data.readers.base import BadSceneError
 
 VIDEO_SUFFIXES = (".mp4", ".mov", ".m4v", ".webm", ".mkv")
