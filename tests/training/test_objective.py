@@ -14,10 +14,12 @@ from wildrayzer.models import WildRayZer
 from wildrayzer.pseudo_masks.backbones.build import build_backbone
 from wildrayzer.training.augmentation import draw_token_mask
 from wildrayzer.training.batch import Batch
+from wildrayzer.training.distributed import World
 from wildrayzer.training.objective import RECIPES, Objective
 
 CONFIG = load_config(Path(__file__).parents[1] / "resources" / "tiny.yaml")
 FEATURES = build_backbone(CONFIG.features, patch_size=4, device="cpu")
+ALONE = World(rank=0, size=1, device=torch.device("cpu"))
 
 
 def objective(recipe, **stage):
@@ -207,3 +209,45 @@ def test_motion_metrics_by_hand():
         "mean_label": 0.5,
         "supervised_views": 0.125,
     }
+
+
+def convolutional():
+    torch.manual_seed(0)
+    head = CONFIG.model.motion_head.model_copy(update={"kind": "convolutional", "cross_residual": True})
+    return Objective(
+        model=WildRayZer(CONFIG.model.model_copy(update={"motion_head": head})), recipe=RECIPES["distill"],
+        stage=CONFIG.stage("distill"), perceptual=build_perceptual(CONFIG.perceptual), perceptual_weight=0.1,
+        backbone=FEATURES,
+    )  # fmt: skip
+
+
+def test_the_convolutional_head_standardises_by_the_first_samples_however_they_are_divided():
+    module, views = convolutional(), batch(4)
+    head = module.model.motion_head
+    module.standardise_head([views], ALONE)
+    entered = []
+    head.layers.register_forward_pre_hook(lambda _, given: entered.append(given[0]))
+    module(views, 0)
+    deviation, mean = torch.std_mean(entered[0], dim=(0, 2, 3), correction=0)
+    torch.testing.assert_close(mean, torch.zeros_like(mean), atol=1e-3, rtol=0)
+    torch.testing.assert_close(deviation, torch.ones_like(deviation), atol=1e-3, rtol=0)
+
+    divided = convolutional()
+    halves = [replace(views, **{name: value[part] for name, value in vars(views).items() if torch.is_tensor(value)})
+              for part in (slice(0, 1), slice(1, 4))]  # fmt: skip
+    divided.standardise_head(halves, ALONE)
+    torch.testing.assert_close(divided.model.motion_head.input_std, head.input_std)
+    constants = head.input_mean.clone()
+    module.standardise_head([batch(2)], ALONE)  # a head that has constants keeps them
+    assert torch.equal(head.input_mean, constants)
+
+
+def test_a_convolutional_head_of_an_earlier_version_loads_with_the_scale_it_had():
+    model = convolutional().model
+    state = {name: value for name, value in model.state_dict().items() if "motion_head.input_" not in name}
+    del state["motion_head.standardised"]
+    renewed = convolutional().model
+    renewed.load_state_dict(state)
+    assert renewed.motion_head.input_mean.abs().max() == 0
+    torch.testing.assert_close(renewed.motion_head.input_std[-3:], torch.tensor([0.05, 0.25, 0.15]))
+    assert not renewed.motion_head.standardised

@@ -171,22 +171,58 @@ class ConvolutionalHead(nn.Module):
 
     A patch's logit depends on the patches within `blocks` of it, so that there is little that the head could learn by
     heart. Logits between patch centres are interpolated.
+
+    What enters is standardised by constants of the training set, one mean and one deviation per channel. They are not
+    those of a view: maps of a view in which nothing moves stay small.
     """
 
-    typical: Tensor
+    input_mean: Tensor
+    input_std: Tensor
+    standardised: Tensor
 
     def __init__(self, config: ModelConfig, options: MotionHeadConfig) -> None:
         super().__init__()
-        width = config.width
+        width, channels = config.width, options.channels_in(config.width)
         self.image_size, self.grid, self.feature_width = config.image_size, config.grid, options.feature_width
         self.use_features, self.use_tokens = options.use_features, options.use_tokens
         self.maps = options.residual_maps
-        self.register_buffer("typical", torch.tensor(TYPICAL_RESIDUALS[: self.maps]).view(-1, 1, 1), persistent=False)
-        layers: list[nn.Module] = [nn.Conv2d(options.channels_in(width), width, 1), nn.GELU()]
+        std = torch.ones(channels)
+        std[channels - self.maps :] = torch.tensor(TYPICAL_RESIDUALS[: self.maps])
+        self.register_buffer("input_mean", torch.zeros(channels))
+        self.register_buffer("input_std", std)
+        self.register_buffer("standardised", torch.tensor(False))
+        self.register_load_state_dict_pre_hook(_keep_initial_constants)
+        layers: list[nn.Module] = [nn.Conv2d(channels, width, 1), nn.GELU()]
         for _ in range(options.blocks):
             layers += [nn.Conv2d(width, width, 3, padding=1), nn.GELU()]
-        # Initialised as PyTorch does: the inputs are not normalised, and the head has no skip connections.
+        # Initialised as PyTorch does: the head has no skip connections.
         self.layers = nn.Sequential(*layers, nn.Conv2d(width, 1, 1))
+
+    def inputs(
+        self,
+        features: Float[Tensor, "b v fh fw c"] | None,
+        tokens: Float[Tensor, "b v n d"],
+        ray_tokens: Float[Tensor, "b v n d"],
+        residuals: Float[Tensor, "b v r g g2"] | None = None,
+    ) -> Float[Tensor, "m e g g2"]:
+        """What enters, on the patch grids of all views, not yet standardised.
+
+        Raises:
+            ValueError: features missing, or of another width than configured; leave-one-out maps missing.
+        """
+        sources = [_on_grid(features, self.grid, self.feature_width)] if self.use_features else []
+        if self.use_tokens:
+            sources += [tokens, ray_tokens]
+        channels = [source.flatten(0, 1).transpose(1, 2).unflatten(-1, (self.grid,) * 2) for source in sources]
+        if self.maps:
+            channels.append(_present(residuals).flatten(0, 1))
+        return torch.cat(channels, dim=1)
+
+    def standardise(self, mean: Float[Tensor, " c"], std: Float[Tensor, " c"]) -> None:
+        """Fix the constants; a channel that never changes keeps its scale."""
+        self.input_mean.copy_(mean)
+        self.input_std.copy_(torch.where(std > 0, std, self.input_std))
+        self.standardised.fill_(True)
 
     def forward(
         self,
@@ -198,17 +234,19 @@ class ConvolutionalHead(nn.Module):
         """Motion logits of each view, from its own patches and maps.
 
         Raises:
-            ValueError: features missing, or of another width than configured; leave-one-out maps missing.
+            ValueError: as `inputs`.
         """
-        sources = [_on_grid(features, self.grid, self.feature_width)] if self.use_features else []
-        if self.use_tokens:
-            sources += [tokens, ray_tokens]
-        channels = [source.flatten(0, 1).transpose(1, 2).unflatten(-1, (self.grid,) * 2) for source in sources]
-        if self.maps:
-            channels.append(_present(residuals).flatten(0, 1) / self.typical)
-        logits = self.layers(torch.cat(channels, dim=1)).float()
+        x = self.inputs(features, tokens, ray_tokens, residuals)
+        x = (x - self.input_mean[:, None, None]) / self.input_std[:, None, None]
+        logits = self.layers(x).float()
         logits = functional.interpolate(logits, size=(self.image_size,) * 2, mode="bilinear", align_corners=False)
         return logits.unflatten(0, tokens.shape[:2])
+
+
+def _keep_initial_constants(head: ConvolutionalHead, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Heads of earlier versions have no constants; the initial ones change nothing for them."""
+    for name, buffer in head.named_buffers(recurse=False):
+        state.setdefault(prefix + name, buffer)
 
 
 MotionHead = TransformerHead | ConvolutionalHead

@@ -1,6 +1,8 @@
 """The one training loop: accumulation, clipping, resume, metrics, validation. Stages differ in what they pass to it."""
 
+import itertools
 import logging
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, nullcontext
@@ -25,6 +27,9 @@ from wildrayzer.training.resume import ResumeFolder, StoppedEarlyError, StopRequ
 
 logger = logging.getLogger(__name__)
 Validate = Callable[[int], dict[str, float]]
+
+_STANDARDISED_BY = 256
+"""Samples whose motion-head inputs give the constants of a convolutional head."""
 
 
 class Trainer:
@@ -96,6 +101,8 @@ class Trainer:
             UnhealthyError: the health check fails and asks to stop.
         """
         start = self._restore()
+        if start == 0:
+            self._standardise_head()
         batches = load_batches(
             self.builder,
             self.world,
@@ -129,6 +136,12 @@ class Trainer:
             "seconds": round(elapsed, 1),
             "samples_per_second": round((self.stage.steps - start) * self.stage.batch / max(elapsed, 1e-9), 2),
         }
+
+    def _standardise_head(self) -> None:
+        """Constants of the motion head's inputs, from the first samples."""
+        steps = range(min(self.stage.steps, math.ceil(_STANDARDISED_BY / self.stage.batch)))
+        own = (self.builder.build(step, rank=self.world.rank, world=self.world.size) for step in steps)
+        self.objective.standardise_head(itertools.chain.from_iterable(own), self.world)
 
     def _step(self, step: int, micro_batches: list[Batch]) -> dict[str, torch.Tensor]:
         """One optimiser step over accumulated micro-batches; returns its metrics, still on the device."""

@@ -1,6 +1,7 @@
 """The loss of a training step: one module for all stages, which differ in trained parts, gates and weights."""
 
 import logging
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -12,11 +13,13 @@ from wildrayzer.losses import PerceptualLoss, gated_mse, motion_bce
 from wildrayzer.models import WildRayZer
 from wildrayzer.models.cost.flops import Workload
 from wildrayzer.models.cost.memory import checkpoint_every_within
+from wildrayzer.models.motion_head import ConvolutionalHead
 from wildrayzer.models.transformer import set_checkpointing
 from wildrayzer.pseudo_masks.backbones.interface import FeatureBackbone
 from wildrayzer.pseudo_masks.cross_residuals import cross_residuals_of
 from wildrayzer.training.augmentation import crop_pretext_loss
 from wildrayzer.training.batch import Batch
+from wildrayzer.training.distributed import World
 
 logger = logging.getLogger(__name__)
 
@@ -113,27 +116,54 @@ class Objective(nn.Module):
             metrics["crop_pretext"] = crops.detach()
         return loss, metrics
 
+    @torch.no_grad()
+    def standardise_head(self, batches: Iterable[Batch], world: World) -> None:
+        """Measure the constants of a convolutional head that is about to be trained for the first time.
+
+        Args:
+            batches: this process's share of the first samples; they decide the constants, how they are divided into
+                batches and processes does not.
+            world: the processes.
+        """
+        head = self.model.motion_head
+        if self.recipe.trains_renderer or not isinstance(head, ConvolutionalHead) or head.standardised:
+            return
+        sums = torch.zeros(3, len(head.input_mean), dtype=torch.float64, device=world.device)
+        for batch in batches:
+            x = head.inputs(*self._head_inputs(batch.to(world.device))).double()
+            sums += torch.stack([torch.ones_like(x), x, x * x]).sum(dim=(1, 3, 4))
+        count, total, squares = world.sum(sums)
+        mean = total / count
+        variance = squares / count - mean * mean
+        # what is left of a channel that never changes is the rounding of its squares
+        constant = variance <= 1e-9 * squares / count
+        head.standardise(mean.float(), torch.where(constant, 0.0, variance).sqrt().float())
+
     def _distill(self, batch: Batch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
-        """Only the motion head: the frozen renderer gives tokens and rays, nothing is rendered."""
-        model, inputs = self.model, batch.num_inputs
-        with torch.no_grad():
-            tokens = model.tokenize(batch.images)
-            cameras = model.predict_cameras(batch.images, tokens, num_inputs=inputs)
-            rays = torch.cat(
-                [
-                    model.ray_tokens(cameras.select(slice(None, inputs)), for_targets=False),
-                    model.ray_tokens(cameras.select(slice(inputs, None)), for_targets=True),
-                ],
-                dim=1,
-            )
-            features = self._features(batch)
-            maps = model.cross_residuals(
-                batch.images, tokens, cameras, inputs,
-                views=batch.images.shape[1], features=features, compare=self.compare,
-            )  # fmt: skip
-        logits = model.motion_logits(features, tokens, rays, maps)
+        """Only the motion head: the frozen renderer gives tokens and rays, no target is rendered."""
+        logits = self.model.motion_logits(*self._head_inputs(batch))
         motion = motion_bce(logits, batch.motion, batch.supervised)
         return self.stage.motion_weight * motion.value, self._motion_metrics(batch, logits, motion.value)
+
+    @torch.no_grad()
+    def _head_inputs(self, batch: Batch) -> tuple[Tensor | None, Tensor, Tensor, Tensor | None]:
+        """Features, tokens, ray tokens and leave-one-out maps of all views, from the frozen renderer."""
+        model, inputs = self.model, batch.num_inputs
+        tokens = model.tokenize(batch.images)
+        cameras = model.predict_cameras(batch.images, tokens, num_inputs=inputs)
+        rays = torch.cat(
+            [
+                model.ray_tokens(cameras.select(slice(None, inputs)), for_targets=False),
+                model.ray_tokens(cameras.select(slice(inputs, None)), for_targets=True),
+            ],
+            dim=1,
+        )
+        features = self._features(batch)
+        maps = model.cross_residuals(
+            batch.images, tokens, cameras, inputs,
+            views=batch.images.shape[1], features=features, compare=self.compare,
+        )  # fmt: skip
+        return features, tokens, rays, maps
 
     def _reconstruct(self, batch: Batch) -> tuple[Float[Tensor, ""], dict[str, Tensor]]:
         uses_motion, gate_only = self.recipe.uses_motion, self.recipe.gates_only(self.stage)
