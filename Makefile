@@ -2,19 +2,15 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-CONFIG ?= config/demo.yaml
 CORES ?= all
-# FAST=1 starts from the renderer in resources/ instead of pretraining one
+# FAST=1 takes three minutes: fewer clips and steps, and the renderer in resources/ instead of pretraining one
 FAST ?= 0
-ifeq ($(FAST),1)
-OVERRIDES := --config name=demo-fast pretrained=resources/demo-renderer
-SUMMARY := --name demo-fast
-endif
+CONFIG ?= config/demo$(if $(filter 1,$(FAST)),-fast).yaml
 
 # The default scheduler solves an integer programme while jobs run, and Snakemake looks for ready jobs once per time span
 # of the rate limit, by default every second. On a small machine both take time from the jobs.
 SNAKEMAKE = $(BIN)/snakemake --scheduler greedy --max-jobs-per-timespan 500/5s --cores $(CORES) \
-  --configfile $(CONFIG) $(OVERRIDES) --quiet rules
+  --configfile $(CONFIG) --quiet rules
 
 .PHONY: setup demo report test lint format docs lock clean
 .DEFAULT_GOAL := help
@@ -36,11 +32,11 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 
 demo: setup ## the whole workflow on the embedded data set, on the CPU
 	$(SNAKEMAKE) --rerun-incomplete --prioritize train_joint -- all
-	@$(BIN)/wildrayzer run summary $(CONFIG) $(SUMMARY)
+	@$(BIN)/wildrayzer run summary $(CONFIG)
 
 report: setup ## the HTML report of the last run
 	$(SNAKEMAKE) -- report
-	@$(BIN)/wildrayzer run summary $(CONFIG) $(SUMMARY)
+	@$(BIN)/wildrayzer run summary $(CONFIG)
 
 test: setup ## the tests, a tiny run of the whole workflow included
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --no-loadscope-reorder

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from wildrayzer.evaluation.tables.claims import claim_texts
 from wildrayzer.evaluation.tables.highlights import highlights, verdicts
 
 KINDS = {"still": "static", "moving": "moving", "frozen": "frozen", "pairs": "pairs"}
@@ -72,3 +73,13 @@ def test_verdicts_are_counted_and_failures_named():
     found = verdicts(pd.DataFrame(rows, columns=["claim", "where", "verdict"]))
     assert found.failed == ("a b (x, 2 inputs)",)
     assert found.sentence.startswith("Of 4 claims: 2 hold, 1 does not hold, 1 undecided. Undecided: the interval")
+
+
+def test_claims_that_are_measured_nowhere_are_named():
+    texts = claim_texts()
+    rows = [(text, "x", "not scored" if text == texts[-1] else "holds") for text in texts[1:]]
+    found = verdicts(pd.DataFrame([*rows, (texts[1], "y", "not scored")], columns=["claim", "where", "verdict"]))
+    assert found.untested == ("the renderer beats nearest", "re-ordering frames loses less than 0.2 dB")
+    assert found.untested_sentence.startswith("Not tested in this run: the renderer beats nearest; re-ordering")
+    everything = pd.DataFrame([(text, "x", "undecided") for text in texts], columns=["claim", "where", "verdict"])
+    assert verdicts(everything).untested_sentence == ""

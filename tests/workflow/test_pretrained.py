@@ -16,10 +16,10 @@ MODEL = load_config(TINY).model
 HEADLESS = MODEL.model_copy(update={"motion_head": None})
 
 
-def write(folder, model):
+def write(folder, model, *, stage="imported"):
     torch.manual_seed(3)
     network = WildRayZer(model)
-    save_checkpoint(folder, network, stage="imported", step=7, inputs=(2, 3), targets=4, config_digest="c")
+    save_checkpoint(folder, network, stage=stage, step=7, inputs=(2, 3), targets=4, config_digest="c")
     return str(folder)
 
 
@@ -46,6 +46,18 @@ def test_a_renderer_without_motion_head_is_given_the_runs(tmp_path):
     new = set(after) - set(before)
     assert "scene_encoder.noise_token" in new
     assert all(name.startswith("motion_head.") for name in new - {"scene_encoder.noise_token"})
+
+
+def test_an_untrained_motion_head_of_another_kind_is_replaced_and_a_trained_one_refused(tmp_path):
+    other = MODEL.model_copy(update={"motion_head": MODEL.motion_head.model_copy(update={"blocks": 2})})
+    source = write(tmp_path / "from", other, stage="pretrain")
+    adopt_pretrained(source, str(tmp_path / "to"), model=MODEL)
+    before, after = load_tensors(source), load_tensors(tmp_path / "to")
+    assert read_manifest(tmp_path / "to").model == MODEL
+    assert all(torch.equal(after[name], before[name]) for name in after if not name.startswith("motion_head."))
+    trained = write(tmp_path / "trained", other, stage="joint")
+    with pytest.raises(ValueError, match=r"trained holds another network: model.motion_head is"):
+        adopt_pretrained(trained, str(tmp_path / "refused"), model=MODEL)
 
 
 def test_other_sizes_are_refused_by_name(tmp_path):

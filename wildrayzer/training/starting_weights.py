@@ -55,13 +55,16 @@ def with_tokenizer_weights(model: WildRayZer) -> WildRayZer:
 def adopt_pretrained(source: str, out: str, *, model: ModelConfig) -> None:
     """Copy the checkpoint of a static renderer into a run, after checking that it is whole and of the run's sizes.
 
-    A renderer without motion head is given the run's, drawn anew and always alike, and keeps its other weights.
+    Pretraining does not train the motion head. A pretrained renderer without one, or with another one, is therefore
+    given the run's, with initial weights that are always the same, and keeps its other weights.
 
     Raises:
-        ValueError: a broken checkpoint, or one of other sizes.
+        ValueError: a broken checkpoint, one of other sizes, or one of a later stage with another motion head.
     """
     renderer, manifest = load_checkpoint(source, device="cpu")
-    if renderer.config.motion_head is not None or model.motion_head is None:
+    same_head = renderer.config.model_copy(update=_free(renderer.config, model)).motion_head == model.motion_head
+    trained_head = renderer.config.motion_head is not None and manifest.stage != "pretrain"
+    if same_head or trained_head or model.motion_head is None:
         check_options(renderer.config, model, source)
         shutil.copytree(source, out, dirs_exist_ok=True)
         return

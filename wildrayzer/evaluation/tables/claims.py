@@ -94,6 +94,11 @@ CLAIMS: tuple[Claim, ...] = (
 )  # fmt: skip
 
 
+def claim_texts() -> list[str]:
+    """What can be claimed of a run, each text once."""
+    return list(dict.fromkeys([*(claim.text for claim in CLAIMS), *_FROZEN.values(), _CAMERAS, _REORDERED]))
+
+
 def judge(difference: Interval, *, limit: float = 0.0) -> Verdict:
     """Verdict of a difference that is above `limit` if the claim is true; undecided below `MIN_SCENES` scenes."""
     if not np.isfinite([difference.low, difference.high]).all() or difference.scenes < MIN_SCENES:
@@ -172,6 +177,8 @@ _FROZEN = {
     "recall": "masks mark less of an actor that stands still",
 }
 """Metrics that differ between moving and frozen clips. Recall is only of actors: other false alarms do not count."""
+_REORDERED = f"re-ordering frames loses less than {REORDERING_TOLERANCE:g} dB"
+_CAMERAS = "predicted cameras follow the true ones (R² above 0.5)"
 _NOT_CLAIMED = ("residual", "pseudo:nearest", "pseudo:blurred")
 """Methods of which this is not claimed: plain residuals and controls, whose figures are in the tables."""
 
@@ -219,13 +226,10 @@ def _healthy(health: Mapping[str, Any]) -> list[Finding]:
         few = _too_few(health["windows"])
         verdict: Verdict = "undecided" if few else "holds" if r2["shift"] > 0.5 else "does not hold"
         note = _joined(f"R² = {r2['shift']:.2f}, without an interval", few)
-        findings.append(
-            Finding("predicted cameras follow the true ones (R² above 0.5)", where, "shift", None, verdict, note=note)
-        )
+        findings.append(Finding(_CAMERAS, where, "shift", None, verdict, note=note))
     order = Interval(**health["figures"]["reordered"])
     limit = -REORDERING_TOLERANCE
-    text = f"re-ordering frames loses less than {REORDERING_TOLERANCE:g} dB"
     note = _joined(f"holds if the interval lies above {limit:g} dB".replace("-", "−"), _too_few(order.scenes))
     compared = "re-ordered − in order, full psnr"
-    findings.append(Finding(text, where, compared, order, judge(order, limit=limit), limit, note))
+    findings.append(Finding(_REORDERED, where, compared, order, judge(order, limit=limit), limit, note))
     return findings

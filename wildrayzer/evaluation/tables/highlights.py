@@ -13,6 +13,7 @@ import pandas as pd
 
 from wildrayzer.config import RunConfig
 from wildrayzer.evaluation.metrics.bootstrap import MIN_SCENES
+from wildrayzer.evaluation.tables.claims import claim_texts
 from wildrayzer.evaluation.tables.files import read_claims, read_summary
 from wildrayzer.evaluation.tables.manifests import read_healths
 from wildrayzer.evaluation.tables.tables import TableContext
@@ -46,6 +47,8 @@ class Verdicts:
     """Number of claims by verdict, the most favourable first."""
     failed: tuple[str, ...]
     """Claims that do not hold, with the place where they were measured."""
+    untested: tuple[str, ...] = ()
+    """Claims of the method that this run measures nowhere."""
 
     @property
     def sentence(self) -> str:
@@ -55,6 +58,11 @@ class Verdicts:
             "undecided" in self.counts
         )
         return f"Of {sum(self.counts.values())} claims: {listed}.{why}"
+
+    @property
+    def untested_sentence(self) -> str:
+        """The claims that this run measures nowhere; empty if it measures all."""
+        return f"Not tested in this run: {'; '.join(self.untested)}." if self.untested else ""
 
 
 @dataclass(frozen=True)
@@ -181,9 +189,12 @@ def _standing_still(means: _Means) -> Highlight | None:
 
 
 def verdicts(claims: pd.DataFrame) -> Verdicts:
-    """Counts by verdict, and the claims that do not hold, from `claims.csv`."""
+    """Counts by verdict, the claims that do not hold, and those that are not tested, from `claims.csv`."""
     counted = claims["verdict"].value_counts().to_dict()
     order = ("holds", "does not hold", "undecided", "not scored")
     counts = {name: int(counted[name]) for name in order if name in counted}
     failed = claims[claims["verdict"] == "does not hold"]
-    return Verdicts(counts, tuple(f"{row['claim'].replace('`', '')} ({row['where']})" for _, row in failed.iterrows()))
+    named = tuple(f"{row['claim'].replace('`', '')} ({row['where']})" for _, row in failed.iterrows())
+    tested = set(claims.loc[claims["verdict"] != "not scored", "claim"])
+    untested = (text.replace("`", "") for text in claim_texts() if text not in tested)
+    return Verdicts(counts, named, tuple(untested))

@@ -160,4 +160,5 @@ def summary_lines(shown: RunHighlights, config: RunConfig) -> list[str]:
         *(f"  - {highlight.sentence}" for highlight in shown.figures),
         shown.verdicts.sentence,
         f"Did not hold: {failed}{f'; and {more} more' if more > 0 else ''}." if failed else "No claim failed.",
+        *filter(None, [shown.verdicts.untested_sentence]),
     ]

@@ -30,7 +30,8 @@ def claims_blocks(layout: RunLayout) -> list[Block]:
         ("Without an interval", claims[~measured], "", 1.0),
     )
     blocks = [_intervals(title, rows, unit, scale) for title, rows, unit, scale in groups if len(rows)]
-    return [Note(verdicts(claims).sentence), *blocks]
+    found = verdicts(claims)
+    return [Note(found.sentence), *map(Note, filter(None, [found.untested_sentence])), *blocks]
 
 
 def _intervals(title: str, rows: pd.DataFrame, unit: str, scale: float) -> Intervals:
