@@ -12,6 +12,9 @@ CONFIG ?= config/demo$(if $(filter 1,$(FAST)),-fast).yaml
 SNAKEMAKE = $(BIN)/snakemake --scheduler greedy --max-jobs-per-timespan 500/5s --cores $(CORES) \
   --configfile $(CONFIG) --quiet rules
 
+# Without a home folder that can be written to, Snakemake does not start: users without an entry in /etc/passwd have none.
+export HOME := $(shell test -w "$$HOME" && echo "$$HOME" || echo "$${TMPDIR:-/tmp}")
+
 .PHONY: setup demo report test lint format docs lock clean
 .DEFAULT_GOAL := help
 

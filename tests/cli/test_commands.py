@@ -1,5 +1,6 @@
 """The command line as a whole: help, version, completion, colours, and the names that commands had before."""
 
+import errno
 import os
 import pty
 import subprocess
@@ -13,6 +14,7 @@ from tests.helpers.clips import photos
 from tests.helpers.tiny_run import TINY
 from wildrayzer import __version__
 from wildrayzer.cli.main import RENAMED, app
+from wildrayzer.cli.messages import reported
 
 COMMANDS = typer.main.get_command(app).commands
 FAULTY = ("-c", "from wildrayzer.cli.main import app; app()", "config", "check", "missing.yaml")
@@ -105,6 +107,25 @@ def test_the_home_folder_is_found_where_the_shell_left_its_short_name(tmp_path, 
     home = word.removesuffix("/none.yaml")
     assert run("data", "ingest", f"{home}/walk", f"--out={home}/own").exit_code == 0
     assert (tmp_path / "own" / "full_list.txt").is_file()
+
+
+def test_a_user_without_a_home_folder_gets_the_temporary_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("HOME", "/nowhere")  # as containers set it for a number without an entry in /etc/passwd
+    assert f"{tmp_path}/none.yaml: no such configuration" in run("config", "check", "~/none.yaml").stderr
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("os.getuid", lambda: 123456)
+    assert f"{tmp_path}/none.yaml: no such configuration" in run("config", "check", "~/none.yaml").stderr
+
+
+def test_a_full_folder_of_temporary_files_is_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(typer.Exit), reported():
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert f"of temporary files ({tmp_path}), is full; free space there, or set TMPDIR" in capsys.readouterr().err
+    with pytest.raises(typer.Exit), reported():
+        raise OSError(errno.ENOSPC, "No space left on device", "/disk/file")
+    assert capsys.readouterr().err == "error: [Errno 28] No space left on device: '/disk/file'\n"
 
 
 def test_old_and_new_command_print_the_same(monkeypatch):

@@ -196,7 +196,10 @@ COLUMNS = [1210, *[20, 40] * 39, 20, 1230]  # the box in columns of 60 pixels: 2
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("a__iscrowd", GONE),
+        *(("a__iscrowd", value) for value in (GONE, None, "0", False)),
+        ("a__image_id", 1.0),
+        ("c__id", 1.0),
+        ("a__segmentation", {"size": [60, 80], "counts": [float(count) for count in COLUMNS]}),
         ("c__supercategory", GONE),
         ("a__image_id", "1"),
         ("i__id", "1"),
@@ -230,6 +233,8 @@ def test_what_coco_tools_leave_out_or_write_otherwise_is_read_the_same(coco, key
         ("a__segmentation", {"size": [60, 80], "counts": "P"}, "run lengths are no whole numbers"),
         ("a__segmentation", {"size": [60, 80], "counts": None}, "run lengths are no whole numbers"),
         ("a__segmentation", {"size": [60, 80], "counts": [-5, 4805]}, "run lengths are no whole numbers"),
+        ("a__category_id", 9, "category has no entry"),
+        ("a__category_id", None, "category has no entry"),
         ("a__image_id", 9, "image has no entry"),
         ("a__image_id", GONE, "image has no entry"),
         ("i__width", GONE, "image has no width and height"),

@@ -81,6 +81,14 @@ def test_a_scene_named_like_a_formula_is_text_to_spreadsheets_and_keeps_its_name
     assert "'=cmd|" in file.read_text(encoding="utf-8")
 
 
+ODD = ["a\rb", "a\r\nb", "a\nb", "\r=1", "a\x1b[2Jb", "a\x00b", "a\u2028b", " a ", "\ufeffa", "a\x85b", "a\x0cb"]
+
+
+def test_control_characters_in_names_of_scenes_end_no_line(tmp_path):
+    rows = [("static", "dynamic_test", 2, scene, 0, "static", "psnr", 20.0) for scene in ODD]
+    assert sorted(read_scores([write_job(tmp_path, rows)[0]])["scene"]) == sorted(ODD)
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [

@@ -21,14 +21,19 @@ from wildrayzer.data.copy_paste.cutouts import CutoutLibrary
 from wildrayzer.data.ingest.media.sampling import SamplingOptions, VideoNotes
 from wildrayzer.data.ingest.media.video import video_frames
 from wildrayzer.data.ingest.sources import read_image
+from wildrayzer.data.preparation.report import read_report
 from wildrayzer.data.readers.lvsm import LvsmReader
 from wildrayzer.data.readers.pixelsplat import PixelSplatReader
+from wildrayzer.data.sampling.windows import Window, WindowList
 from wildrayzer.datasets.table import load_table
 from wildrayzer.datasets.unpack import unpack
 from wildrayzer.evaluation.methods.npz_renderings import read_images
 from wildrayzer.evaluation.methods.outside_pictures import read_mask_file, read_rendering_file
 from wildrayzer.evaluation.tables.scores import COLUMNS, read_scores
 from wildrayzer.io.arrays import read_npy
+from wildrayzer.io.files import write_json
+from wildrayzer.pseudo_masks.cache.receipts import read_receipts, write_receipt
+from wildrayzer.pseudo_masks.calibration import AbsoluteThresholds
 from wildrayzer.released.reader import read_released
 from wildrayzer.released.strip import strip
 
@@ -77,7 +82,8 @@ def _parts(value: Any) -> Iterator[bytes]:
 
 def subjects(folder: Path) -> list[Subject]:
     """All of them; `folder` holds what lies beside the mutated files."""
-    return [*_pictures(folder), *_videos(folder), *_sets(folder), *_arrays(), *_checkpoints(), *_texts(folder)]
+    outside = (*_pictures(folder), *_videos(folder), *_sets(folder), *_arrays(), *_checkpoints(), *_texts(folder))
+    return [*outside, *_documents(folder)]
 
 
 def _picture(seed: int = 0, size: tuple[int, int] = (SIZE, SIZE)) -> Image.Image:
@@ -251,3 +257,26 @@ def _texts(folder: Path) -> Iterator[Subject]:
         return {str(file.relative_to(out)): file.read_bytes() for file in files}
 
     yield Subject("archive.zip", ".zip", stream.getvalue(), unpacked, "names of members have no checksum")
+
+
+def _documents(folder: Path) -> Iterator[Subject]:
+    """JSON files of ours, which hold a checksum."""
+    views = tuple(Window(scene, (0, 2), (1,)) for scene in range(2))
+    WindowList("store", 2, 1, (3, 3), views, {}).save(folder / "windows.json")
+    yield _document(folder / "windows.json", lambda path: repr(WindowList.load(path)))
+    thresholds = AbsoluteThresholds(0.5, 0.25, 1.5, 1.25, 1.0, 0.01, 0.1, 400, {"kind": "fixed"}, {"residuals": "a"})
+    thresholds.save(folder / "thresholds.json")
+    yield _document(folder / "thresholds.json", AbsoluteThresholds.load)
+    report = {
+        "path": "raw", "layout": "lvsm", "image_size": 16, "codec": "zstd", "reasons": {}, "skipped": {}, "notes": [],
+        "scenes": {"expected": None, "found": 2, "taken": 2, "used": 2}, "frames": {"expected": 4, "used": 4},
+        "content": {"resolution": {"16x16": 2}, "clip_length": {"2": 2}, "turn_degrees": None, "travel": None},
+    }  # fmt: skip
+    write_json(folder / "split.report.json", report, checksum=True)
+    yield _document(folder / "split.report.json", lambda path: repr(read_report(path)))
+    write_receipt(folder / "receipt.json", {0: "a" * 16, 1: "b" * 16}, parts=2)
+    yield _document(folder / "receipt.json", lambda path: read_receipts([path], parts=2, stage="residuals"))
+
+
+def _document(path: Path, read: Callable[[Path], Any]) -> Subject:
+    return Subject(path.name, ".json", path.read_bytes(), read)

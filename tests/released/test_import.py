@@ -393,12 +393,17 @@ def test_weights_without_values_are_refused(tmp_path, value):
         (b"version https://git-lfs.github.com/spec/v1\n", "is a pointer of git-LFS"),
         (b"<!DOCTYPE html>", "is a web page"),
         (bytes(5000), "begins with zeros"),
+        (b'{"error": "no such file"}', "not readable as a checkpoint"),
+        (b"/annex/objects/MD5-s3--aa", "not readable as a checkpoint"),
+        (b"\x1f\x8b\x08" + bytes(40), "not readable as a checkpoint"),
+        (b"PK\x03\x04" + bytes(40), "not readable as a checkpoint"),
     ],
 )
 def test_what_stands_in_for_a_checkpoint_is_said(tmp_path, content, message):
     (tmp_path / "in.pt").write_bytes(content)
-    with pytest.raises(ValueError, match=rf"in\.pt: {message}"):
+    with pytest.raises(ValueError, match=rf"in\.pt: {message}") as raised:
         read_released(tmp_path / "in.pt")
+    assert "mmap" not in str(raised.value)
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-TIMES = {"seconds", "samples_per_second", "resumed_from", "time", "made_from", "file_checksum"}
+TIMES = {"seconds", "samples_per_second", "resumed_from", "time", "made_from", "file_checksum", "metrics_digest"}
 """Fields of manifests, metrics and reports that hold times, where a run was taken up, or a folder's absolute path; and
-the digest of a file that holds such fields."""
+digests of files that hold such fields."""
 _CLOCK = re.compile(rb"\d{4}-\d\d-\d\d[ T]\d\d:\d\d(:\d\d)?( UTC)?")
 
 

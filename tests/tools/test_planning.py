@@ -191,7 +191,15 @@ def test_sizes_come_from_the_report_where_there_is_one(tmp_path):
     layout = RunLayout("tiny", str(tmp_path))
     report = Path(layout.data_report("static_train"))
     report.parent.mkdir(parents=True)
-    report.write_text(json.dumps({"scenes": {"used": 11}, "frames": {"used": 88}}), encoding="utf-8")
+    scenes = {"expected": None, "found": 12, "taken": 12, "used": 11}
+    written = {
+        "image_size": 16,
+        "scenes": scenes,
+        "frames": {"used": 88},
+        "reasons": {"too few frames": 1},
+        "notes": [],
+    }
+    report.write_text(json.dumps(written), encoding="utf-8")
     sizes = split_sizes(TINY, layout)
     assert (sizes["static_train"].clips, sizes["static_train"].frames) == (11, 88)
     assert (sizes["dynamic_train"].clips, sizes["dynamic_train"].frames) == (6, 48)

@@ -14,8 +14,10 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from wildrayzer.checkpoint import write_checkpoint
 from wildrayzer.config import CropPretextConfig, ModelConfig, StageConfig, ViewsConfig, control_stage
 from wildrayzer.geometry.cameras import Cameras
+from wildrayzer.io.digests import digest_file
 from wildrayzer.models import WildRayZer
 from wildrayzer.training.augmentation import (
     _crop,
@@ -231,6 +233,27 @@ def test_damaged_metrics_are_said_when_a_run_resumes(tmp_path, caplog):
     log.path.write_bytes(later + b'{"kind": "tr')
     with pytest.raises(ValueError, match=r"metrics\.jsonl: line 4 is damaged; delete the file and run"):
         read_metrics(log.path, "train")
+
+
+def test_metrics_of_a_finished_stage_are_compared_with_its_checkpoint(tmp_path):
+    log = MetricsLog(tmp_path / "metrics.jsonl")
+    for step in (10, 20):
+        log.write("train", step, {"loss": 1.5})
+    whole = log.path.read_bytes()
+    model = ModelConfig(image_size=16, patch_size=8, width=32, head_width=16, camera_blocks=1)
+    about = {"stage": "pretrain", "step": 20, "inputs": (2,), "targets": 1, "model": model, "config_digest": "c"}
+    about |= {"attention_kernel": "math"}
+    digest = {"metrics_digest": digest_file(log.path)}
+    write_checkpoint(tmp_path / "checkpoint", {"w": torch.zeros(1)}, **about, extra=digest)
+    assert len(read_metrics(log.path, "train")) == 2
+    # a changed digit, and a lost last line
+    for damaged in (whole.replace(b"1.5", b"7.5", 1), whole[: whole.index(b"\n") + 1]):
+        log.path.write_bytes(damaged)
+        with pytest.raises(ValueError, match=r"metrics\.jsonl has changed since its stage finished.*last resume state"):
+            read_metrics(log.path, "train")
+    # a checkpoint of an earlier version holds no digest
+    write_checkpoint(tmp_path / "checkpoint", {"w": torch.zeros(1)}, **about)
+    assert len(read_metrics(log.path, "train")) == 1
 
 
 def test_metrics_of_a_lost_part_are_dropped(tmp_path):

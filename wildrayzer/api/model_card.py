@@ -6,11 +6,12 @@ from typing import Any
 
 import pandas as pd
 from huggingface_hub import ModelCardData
+from pydantic import BaseModel, Field
 
 from wildrayzer.checkpoint import CheckpointManifest
 from wildrayzer.datasets.table import SourceTable, load_table
 from wildrayzer.evaluation.tables.files import read_summary
-from wildrayzer.io.files import read_json
+from wildrayzer.io.validated import read_validated
 from wildrayzer.tools.render.checks import why_static
 
 _ROWS = {"pretrain": "static"}
@@ -160,11 +161,19 @@ def _tables(folder: Path) -> Path | None:
     return next(found, None)
 
 
+class _Scored(BaseModel):
+    """What a manifest of scores says about their origin; the renderer's health has no method."""
+
+    method: str | None = None
+    digests: dict[str, Any] = Field(default_factory=dict)
+
+
 def _scored(run: Path, own: str) -> set[str]:
     """Digests of the weights that a run scored under the name of a stage."""
-    manifests = [read_json(file) for file in (run / "scores").rglob("*.json")]
-    named = [one for one in manifests if isinstance(one, dict) and one.get("method") in (own, f"head:{own}")]
-    return {one["digests"]["checkpoint"] for one in named if "checkpoint" in one.get("digests", {})}
+    files = (run / "scores").rglob("*.json")
+    manifests = [read_validated(file, _Scored, fix="run the benchmark stage again") for file in files]
+    named = [one for one in manifests if one.method in (own, f"head:{own}")]
+    return {str(one.digests["checkpoint"]) for one in named if "checkpoint" in one.digests}
 
 
 def _pivot(summary: pd.DataFrame, own: str, controls: tuple[str, ...], metrics: tuple[str, ...]) -> str:

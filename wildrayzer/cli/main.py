@@ -4,8 +4,10 @@ Commands import what is slow to load (torch, transformers) in their bodies, so t
 """
 
 import io
+import os
 import re
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -36,6 +38,19 @@ _HOME = re.compile(r"(--[\w-]+=)?(~|\$HOME|\$\{HOME\})(/.*)?", re.DOTALL)
 """A path below the home folder, alone or as the value of an option."""
 
 
+def _ensure_home() -> None:
+    """Set HOME to the folder of temporary files where there is none that can be written to.
+
+    Users without an entry in /etc/passwd have none, as in containers. Matplotlib and Snakemake keep files there.
+    """
+    try:
+        writable = os.access(Path.home(), os.W_OK)
+    except RuntimeError:  # neither HOME nor an entry
+        writable = False
+    if not writable:
+        os.environ["HOME"] = tempfile.gettempdir()
+
+
 class RootGroup(TyperGroup):
     """The commands, which answer to their old names too. Old names are in no help text."""
 
@@ -44,6 +59,7 @@ class RootGroup(TyperGroup):
 
         `~` and `$HOME` are replaced where the shell left them: behind `--out=`, in quotes, or without a shell.
         """
+        _ensure_home()
         old, *rest = (
             f"{match[1] or ''}{Path.home()}{match[3] or ''}" if (match := _HOME.fullmatch(word)) else word
             for word in args

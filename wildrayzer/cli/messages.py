@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import typer
 
+from wildrayzer.io.disk_space import where_full
 from wildrayzer.io.printable import printable
 
 
@@ -25,7 +26,7 @@ def reported() -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError) as error:
-        fail(f"error: {printable(str(error))}")
+        fail(f"error: {printable(f'{error}{where_full(error)}')}")
         raise typer.Exit(2) from None
 
 

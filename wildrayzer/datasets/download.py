@@ -5,7 +5,6 @@ renaming, after length and checksum were found right: a target that exists is co
 """
 
 import hashlib
-import json
 import logging
 import os
 import re
@@ -18,12 +17,14 @@ from urllib.parse import urlsplit, urlunsplit
 
 import requests
 import urllib3
+from pydantic import BaseModel
 
 from wildrayzer.datasets.progress import transfer_progress
 from wildrayzer.datasets.table import RemoteFile
 from wildrayzer.io.disk_space import require_space, writing
 from wildrayzer.io.files import write_json
 from wildrayzer.io.locks import is_held, locked
+from wildrayzer.io.validated import read_validated
 
 logger = logging.getLogger(__name__)
 
@@ -168,20 +169,27 @@ def _forget(target: Path) -> None:
     _origin_file(target).unlink(missing_ok=True)
 
 
+class _Origin(BaseModel):
+    """Where a partial file comes from."""
+
+    address: str
+    validator: str | None = None
+
+
 def _resume_headers(address: str, target: Path) -> tuple[int, dict[str, str]]:
     """Bytes to keep, and headers that ask for the rest of the same version of the file."""
     have = _size(_partial(target))
     if not have:
         return 0, {}
     try:
-        origin = json.loads(_origin_file(target).read_text(encoding="utf-8"))
+        origin = read_validated(_origin_file(target), _Origin, fix="")
     except (OSError, ValueError):
-        origin = {}
-    if origin.get("address") != shown(address):
+        return 0, {}
+    if origin.address != shown(address):
         return 0, {}  # another mirror may hold another version
     headers = {"Range": f"bytes={have}-"}
-    if origin.get("validator"):
-        headers["If-Range"] = origin["validator"]
+    if origin.validator:
+        headers["If-Range"] = origin.validator
     return have, headers
 
 

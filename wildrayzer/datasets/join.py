@@ -5,7 +5,8 @@ import shutil
 from pathlib import Path
 
 from wildrayzer.datasets.table import MANIFEST, Source
-from wildrayzer.io.files import read_json, write_json
+from wildrayzer.io.files import write_json
+from wildrayzer.io.validated import read_validated
 
 
 def join_part(source: Source, name: str, part: str, *, root: str | Path = ".") -> Path | None:
@@ -28,10 +29,10 @@ def join_part(source: Source, name: str, part: str, *, root: str | Path = ".") -
         folder = Path(root) / source.place(member)
         if not (folder / "index.json").is_file():
             raise ValueError(f"{folder} has no index.json, so that it cannot become a part of {place}; write one first")
-        for scene, chunk in read_json(folder / "index.json").items():
+        for scene, file in read_validated(folder / "index.json", dict[str, str], fix="write it again").items():
             if scene in index:
                 raise ValueError(f"{folder}: scene {scene} is in {index[scene]} as well; take it out of one of them")
-            index[scene] = f"{member}-{chunk}"
+            index[scene] = f"{member}-{file}"
         for chunk in sorted(folder.glob("*.torch")):
             (work / f"{member}-{chunk.name}").symlink_to(
                 os.path.relpath(chunk.absolute(), place.parent.resolve() / place.name)

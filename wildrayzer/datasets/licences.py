@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from wildrayzer.config.sections.features import FeaturesConfig
-from wildrayzer.io.files import read_json
+from wildrayzer.io.validated import read_validated
 from wildrayzer.models.torchvision_guard import ensure_torchvision
 
 _TITLES = {
@@ -35,10 +37,21 @@ def backbone_licence(features: FeaturesConfig, *, root: Path = Path()) -> str | 
     return "\n".join([*lines, "Whoever uses the weights accepts it; there is no gate that would ask."])
 
 
+class _Pretrained(BaseModel):
+    license: str | None = None
+
+
+class _TimmConfig(BaseModel):
+    """What of a config.json of timm states the licence."""
+
+    pretrained_cfg: _Pretrained | None = None
+
+
 def _title(features: FeaturesConfig, root: Path) -> str:
     """The licence that a config.json of timm states, or that timm's registry has for the name."""
     if features.path is not None and (config := root / features.path / "config.json").is_file():
-        word = (read_json(config).get("pretrained_cfg") or {}).get("license")
+        stated = read_validated(config, _TimmConfig, fix="download the weights again").pretrained_cfg
+        word = stated.license if stated else None
     else:
         ensure_torchvision()
         from timm.models import get_pretrained_cfg

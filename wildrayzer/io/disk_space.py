@@ -2,6 +2,7 @@
 
 import errno
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +13,19 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 class DiskFullError(ValueError):
     """There is not enough disk space; the message names the folder and says what to do."""
+
+
+def where_full(error: Exception) -> str:
+    """What to add to the message of a full disk that names no file: where temporary files are; empty for other errors.
+
+    Libraries write there, and their errors name neither the file nor the folder.
+    """
+    if not isinstance(error, OSError) or error.errno not in _FULL or error.filename is not None:
+        return ""
+    return (
+        f": the disk of the output, or of temporary files ({tempfile.gettempdir()}), is full; free space there, or set "
+        "TMPDIR to a folder on a larger disk"
+    )
 
 
 def require_space(folder: Path, needed: int, *, purpose: str) -> None:

@@ -18,8 +18,8 @@ BROKEN = (
     OverflowError, RecursionError, zipfile.BadZipFile, zlib.error, struct.error,
 )  # fmt: skip
 """What reading a damaged file raises."""
-_LEGACY = bytes.fromhex("80028a0a6cfc9c46f920")
-"""How files of torch.save of before PyTorch 1.6 begin."""
+_ZIP, _PICKLE = b"PK", b"\x80"
+"""How files of torch.save begin since PyTorch 1.6, and before; the earlier ones cannot be memory-mapped."""
 _GLOBAL = re.compile(r"(?:GLOBAL|[Uu]nsupported global:?(?: GLOBAL)?|[Uu]nsupported class) ([\w.]+)")
 _SHARD = re.compile(r"(.+)-(\d+)-of-(\d+)\.\w+")
 
@@ -78,9 +78,11 @@ def load_file(path: Path) -> Any:
             from safetensors.torch import load_file as load_safetensors
 
             return load_safetensors(path)
+        if not head.startswith((_ZIP, _PICKLE)):
+            raise ValueError(f"it begins with {head!r}")
         if damaged := damage(path):
             raise ValueError(damaged)
-        return torch.load(path, map_location="cpu", mmap=not head.startswith(_LEGACY), weights_only=True)
+        return torch.load(path, map_location="cpu", mmap=head.startswith(_ZIP), weights_only=True)
     except pickle.UnpicklingError as error:
         raise ValueError(_refusal(path, error)) from None
     except (*BROKEN, _safetensors_error()) as error:
@@ -114,5 +116,5 @@ def _refusal(path: Path, error: Exception) -> str:
 
 def first_line(error: BaseException) -> str:
     """An error's text without the library's advice, which would run code."""
-    lines = str(error).strip().splitlines()
+    lines = str(error).rpartition("WeightsUnpickler error:")[2].strip().splitlines()
     return lines[0] if lines else type(error).__name__

@@ -120,12 +120,15 @@ def _training(config: RunConfig, layout: RunLayout) -> list[Block]:
     plots: list[Picture] = []
     for stage, number in training_runs(config):
         metrics, name = layout.metrics(stage, number), stage_name(stage, number)
-        if Path(metrics).is_file():
+        # A metrics file beside an adopted renderer is of another one, which the run had trained before.
+        taken = stage == "pretrain" and config.pretrained
+        if Path(metrics).is_file() and not taken:
             plots += stage_plots(metrics, name)
             continue
-        taken = stage == "pretrain" and config.pretrained
         why = f"taken from {config.pretrained}, not trained in this run" if taken else "no metrics file yet"
         notes.append(Note(f"{name}: {why}, so its curves are left out."))
-    sheet = last_sheet(layout.metrics("pretrain"), config, "pretrain: last validation pictures")
+    sheet = None
+    if not config.pretrained:
+        sheet = last_sheet(layout.metrics("pretrain"), config, "pretrain: last validation pictures")
     curves = [Figures("", tuple(plots))] if plots else []
     return [*notes, *curves, *([] if sheet is None else [sheet])]

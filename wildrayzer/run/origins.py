@@ -2,11 +2,29 @@
 
 from collections.abc import Container, Iterable
 from pathlib import Path
-from typing import Any
+
+from pydantic import BaseModel, Field
 
 from wildrayzer.io.digests import check_digests
-from wildrayzer.io.files import read_json
+from wildrayzer.io.validated import read_validated
 from wildrayzer.run.layout import RunLayout
+
+_FIX = "make it again"
+
+
+class _Attributes(BaseModel):
+    """What a frame store or a cache says about itself."""
+
+    digest: str | None = None
+    digests: dict[str, str] = Field(default_factory=dict)
+
+
+class _Group(BaseModel):
+    attributes: _Attributes = Field(default_factory=_Attributes)
+
+
+class _Weights(BaseModel):
+    weights_digest: str
 
 
 def foreign_caches(
@@ -42,27 +60,27 @@ def foreign_caches(
                     continue
                 known = {name: value for name, value in expected.items() if value is not None}
                 try:
-                    check_digests(path, attributes["digests"], known, stage)
+                    check_digests(path, attributes.digests, known, stage)
                 except ValueError as error:
                     wrong.append(f"{error} (delete it first)")
     return wrong
 
 
-def _attributes(path: str) -> dict[str, Any] | None:
+def _attributes(path: str) -> _Attributes | None:
     """What a manifest, or a complete group of an earlier version, says about itself; None where there is neither."""
     manifest = Path(path)
-    attributes: dict[str, Any] = read_json(manifest) if manifest.is_file() else {}
+    attributes = read_validated(manifest, _Attributes, fix=_FIX) if manifest.is_file() else _Attributes()
     group = manifest.with_suffix(".zarr") / "zarr.json"
-    if "digest" not in attributes and group.is_file():
-        attributes = read_json(group)["attributes"]
-    return attributes if "digest" in attributes else None
+    if attributes.digest is None and group.is_file():
+        attributes = read_validated(group, _Group, fix=_FIX).attributes
+    return None if attributes.digest is None else attributes
 
 
 def _digest(path: str) -> str | None:
     attributes = _attributes(path)
-    return None if attributes is None else str(attributes["digest"])
+    return None if attributes is None else attributes.digest
 
 
 def _weights(checkpoint: str) -> str | None:
     manifest = Path(checkpoint) / "manifest.json"
-    return str(read_json(manifest)["weights_digest"]) if manifest.is_file() else None
+    return read_validated(manifest, _Weights, fix=_FIX).weights_digest if manifest.is_file() else None

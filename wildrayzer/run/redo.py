@@ -11,10 +11,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, Field
+
 from wildrayzer.config import RunConfig
 from wildrayzer.config.base import effect_of
 from wildrayzer.config.walk import options
-from wildrayzer.io.files import read_json, write_json
+from wildrayzer.io.files import write_json
+from wildrayzer.io.validated import read_validated
 
 STAGES = (
     "frames", "pretrain", "residuals", "pseudo_masks", "refine", "distill", "masked", "joint", "unmasked", "scores",
@@ -268,16 +271,21 @@ def _record(log: str | Path) -> Path:
     return Path(log).with_suffix(".params.json")
 
 
+class _JobRecord(BaseModel):
+    """Parameters of a job, and number and bytes of the files of each output."""
+
+    params: dict[str, Any]
+    outputs: dict[str, list[int]]
+
+
 def _read(path: Path) -> dict[str, dict[str, Any]]:
     """A job's record.
 
     Raises:
         ValueError: the file is damaged.
     """
-    record = read_json(path)
-    if not isinstance(record, dict) or not all(isinstance(record.get(name), dict) for name in ("params", "outputs")):
-        raise ValueError(f"{path}: no record of a job; delete the file, the job's results can stay")
-    return record
+    fix = "delete the file, the job's results can stay"
+    return read_validated(path, _JobRecord, fix=fix).model_dump()
 
 
 def _extent(path: str | Path) -> list[int]:
@@ -291,14 +299,23 @@ def _extent(path: str | Path) -> list[int]:
     return [len(sizes), sum(sizes)]
 
 
+class _Part(BaseModel):
+    key: str
+
+
+class _Parts(BaseModel):
+    """What of a manifest names its parts; other JSON files have none."""
+
+    parts: list[_Part] = Field(default_factory=list)
+
+
 def _folders(path: Path) -> list[Path]:
     """The output itself, or the parts that it lists; other parts may lie beside those, of a run that was stopped."""
     beside = path.with_suffix("")
     if path.suffix != ".json" or not beside.is_dir():
         return [path]
-    manifest = read_json(path)
-    parts = manifest.get("parts") if isinstance(manifest, dict) else None
-    return [beside / f"{part['key']}.zarr" for part in parts] if isinstance(parts, list) else []
+    parts = read_validated(path, _Parts, fix="delete it and run the stage again").parts
+    return [beside / f"{part.key}.zarr" for part in parts]
 
 
 def _shown(extent: Sequence[int]) -> str:

@@ -163,5 +163,5 @@ def _list_parts(job: Preparation, plan: PartsPlan, out_path: Path, report: dict[
     manifest = _empty(job).with_parts(entries)
     report["digest"] = manifest.digest
     write_bytes_atomic(sheet_path(out_path), contact_sheet(FrameStore(out_path, manifest=manifest)))
-    write_json(report_path(out_path), report)
+    write_json(report_path(out_path), report, checksum=True)
     manifest.save(out_path)

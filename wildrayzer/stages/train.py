@@ -12,7 +12,9 @@ import torch
 
 from wildrayzer.checkpoint import read_manifest, save_checkpoint
 from wildrayzer.data.frame_store.store import FrameStore
-from wildrayzer.io.files import read_json, write_bytes_atomic
+from wildrayzer.data.preparation.report import read_report, report_path
+from wildrayzer.io.digests import digest_file
+from wildrayzer.io.files import write_bytes_atomic
 from wildrayzer.losses import build_perceptual
 from wildrayzer.models import WildRayZer
 from wildrayzer.models.transformer import compile_blocks
@@ -140,8 +142,10 @@ def _data_sets(job: TrainingJob) -> list[dict[str, Any]]:
     """
     found = []
     for path in filter(None, (job.static_store, job.dynamic_store if job.uses_dynamic else None)):
-        store, report = FrameStore(path), Path(path).with_suffix(".report.json")
-        origin = read_json(report) if report.is_file() else {}
+        store, report = FrameStore(path), report_path(path)
+        origin: dict[str, Any] = {}
+        if report.is_file():
+            origin = read_report(report).model_dump(include={"layout", "path"}, exclude_unset=True)
         if Path(origin.get("path", "")).is_absolute():
             del origin["path"]
         found.append(
@@ -150,7 +154,7 @@ def _data_sets(job: TrainingJob) -> list[dict[str, Any]]:
                 "clips": len(store),
                 "frames": store.num_frames,
                 "digest": store.digest,
-                **{name: origin[name] for name in ("layout", "path") if name in origin},
+                **origin,
             }
         )
     return found
@@ -191,6 +195,7 @@ def _write_outputs(
             "deviations": list(job.model.deviations),
             "data": _data_sets(job),
             "summary": summary,
+            "metrics_digest": digest_file(job.metrics),
         },
         dtype=torch.bfloat16 if job.stage.precision == "bfloat16" else None,
     )

@@ -15,12 +15,14 @@ from typing import Any, Protocol, runtime_checkable
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from wildrayzer.checkpoint import MANIFEST_NAME, read_manifest
 from wildrayzer.config.sections.watch import WatchConfig
-from wildrayzer.io.digests import digest_json
+from wildrayzer.io.digests import digest_file, digest_json
 from wildrayzer.io.files import write_bytes_atomic
 
 logger = logging.getLogger(__name__)
 _LINE_SECONDS = 20.0
+_FIX = "delete the file and run its training stage again, which writes it from the last resume state"
 
 
 @runtime_checkable
@@ -126,15 +128,29 @@ def read_metrics(path: str | Path, kind: str) -> list[dict[str, Any]]:
     """All records of one kind, in order.
 
     Raises:
-        ValueError: a line is not a record; file and line are named.
+        ValueError: a line is not a record, or the file of a finished stage has changed; file and line are named.
     """
     records = []
     for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
         record = _record(line)
         if record is None:
-            raise ValueError(f"{path}: line {number} is damaged; delete the file and run its training stage again")
+            raise ValueError(f"{path}: line {number} is damaged; {_FIX}")
         records.append(record)
+    _check_whole(Path(path))
     return [record for record in records if record["kind"] == kind]
+
+
+def _check_whole(path: Path) -> None:
+    """Compare the metrics of a finished stage with the digest in the manifest of its checkpoint, beside the file.
+
+    Manifests of earlier versions hold no digest: their metrics are read unchecked.
+    """
+    checkpoint = path.parent / "checkpoint"
+    if not (checkpoint / MANIFEST_NAME).is_file():
+        return
+    expected = read_manifest(checkpoint).extra.get("metrics_digest")
+    if expected is not None and digest_file(path) != expected:
+        raise ValueError(f"{path} has changed since its stage finished: {checkpoint} names another digest; {_FIX}")
 
 
 def open_sinks(config: WatchConfig, folder: Path, *, name: str) -> list[Sink]:

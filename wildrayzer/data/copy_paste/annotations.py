@@ -16,6 +16,10 @@ from wildrayzer.io.files import read_json
 _FIX = "export it again as COCO instances: {images: […], annotations: […], categories: […]}"
 
 
+_CROWD = ("1", "1.0", "true")
+"""Values of `iscrowd` that say so, as text."""
+
+
 class _UnusableError(Exception):
     """An object that cannot be cut out; the text is the reason to count by."""
 
@@ -58,25 +62,33 @@ def read_annotations(path: str | Path, supercategories: tuple[str, ...]) -> Anno
         if not isinstance(document.get(key), list):
             raise ValueError(f"{path} has no list {key!r}; {_FIX}")
     groups = {
-        str(category.get("id")): str(category.get("supercategory") or category.get("name"))
+        _key(category.get("id")): str(category.get("supercategory") or category.get("name"))
         for category in document["categories"]
         if isinstance(category, dict)
     }
     wanted = {key for key, group in groups.items() if group in supercategories}
-    images = {str(image.get("id")): image for image in document["images"] if isinstance(image, dict)}
+    images = {_key(image.get("id")): image for image in document["images"] if isinstance(image, dict)}
     skipped: Counter[str] = Counter()
     found: dict[str, list[AnnotatedObject]] = {}
     for annotation in document["annotations"]:
+        category = _key(annotation.get("category_id")) if isinstance(annotation, dict) else ""
         if not isinstance(annotation, dict):
             skipped["annotation is no object"] += 1
-        elif str(annotation.get("category_id")) in wanted and not annotation.get("iscrowd"):
-            key = str(annotation.get("image_id"))
+        elif category not in groups:
+            skipped["category has no entry"] += 1
+        elif category in wanted and str(annotation.get("iscrowd")).lower() not in _CROWD:
+            key = _key(annotation.get("image_id"))
             try:
                 found.setdefault(key, []).append(_object(annotation, images.get(key)))
             except _UnusableError as error:
                 skipped[str(error)] += 1
     objects = [one for key in sorted(found, key=_by_number) for one in found[key]]
     return Annotations(objects, skipped, set(groups.values()))
+
+
+def _key(value: Any) -> str:
+    """An id as text: tools write the same one as 1, 1.0 or "1"."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _by_number(key: str) -> tuple[int, int, str]:
@@ -121,8 +133,9 @@ def _runs(outline: Any, height: int, width: int) -> bytes:
     if outline.get("size") != [height, width]:
         raise _UnusableError("run lengths are of another size than the image")
     lengths: Any = list(_lengths(counts)) if isinstance(counts, str) and counts.isascii() else counts
-    if not isinstance(lengths, list) or not all(type(length) is int and length >= 0 for length in lengths):
+    if not isinstance(lengths, list) or not all(length == 0 or _whole(length) > 0 for length in lengths):
         raise _UnusableError("run lengths are no whole numbers")
+    lengths = [_whole(length) for length in lengths]
     if sum(lengths) != height * width:
         raise _UnusableError("run lengths do not fill the image")
     return bytes(mask.frPyObjects({"size": [height, width], "counts": lengths}, height, width)["counts"])

@@ -26,6 +26,7 @@ from wildrayzer.data.ingest.sheet import write_sheet
 from wildrayzer.data.ingest.sources import FoundSources, find_sources
 from wildrayzer.data.ingest.write import LOCK
 from wildrayzer.data.readers.lvsm import scene_name
+from wildrayzer.io.disk_space import writing
 from wildrayzer.io.files import write_bytes_atomic, write_json
 from wildrayzer.io.locks import LockHeldError, acquire
 from wildrayzer.io.validated import read_validated
@@ -115,11 +116,11 @@ def change_set(
 
     Raises:
         ValueError: `root` is no ingested set, an option differs, `remove` names no recording, no recording would be
-            left, or nothing can be added; see also `find_sources`.
+            left, nothing can be added, or the disk is full; see also `find_sources`.
     """
     if not root.is_dir():
         raise ValueError(f"--out {root}: no such data set; leave out --add to make a new one")
-    with _locked(root):
+    with writing(root, purpose="adding recordings"), _locked(root):
         _finish(root)
         before = read_report(root)
         check_options(root, before.options, options or {})

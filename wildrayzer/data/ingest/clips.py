@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, Field
+
 from wildrayzer.data.ingest.media.crop import CENTRE, place_of
 from wildrayzer.data.ingest.media.sampling import SamplingOptions
 from wildrayzer.io.files import write_bytes_atomic, write_json
+from wildrayzer.io.validated import read_validated
 
 LIST = "full_list.txt"
 """File name of the list of clips."""
@@ -98,6 +101,27 @@ def write_clips(root: Path, record: Mapping[str, Any], options: IngestOptions, *
             frames = [{**frame, "time": time} for frame, time in zip(frames, times, strict=True)]
         document = {"scene_name": clip, "source": record["path"], "frames": frames}
         write_json(root / line_of(clip), document)
+
+
+class _Frame(BaseModel):
+    image_path: str
+    time: float | None = None
+
+
+class Clip(BaseModel):
+    """What the file of a clip says."""
+
+    scene_name: str
+    frames: list[_Frame] = Field(min_length=1)
+
+
+def read_clip(path: str | Path) -> Clip:
+    """The file of a clip, as `write_clips` wrote it.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    return read_validated(path, Clip, fix="ingest the recording again")
 
 
 def line_of(clip: str) -> str:

@@ -19,7 +19,8 @@ from wildrayzer.data.ingest.media.sampling import VideoNotes
 from wildrayzer.data.ingest.media.video import expected_frames
 from wildrayzer.data.ingest.sources import Source, read_image
 from wildrayzer.data.readers.base import BadSceneError
-from wildrayzer.io.files import read_json, write_json
+from wildrayzer.io.files import write_json
+from wildrayzer.io.validated import read_validated
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ def take_in(source: Source, root: Path, options: IngestOptions, progress: Progre
             record |= _write_frames(source, folder, options, progress)
         except BadSceneError as error:
             record |= {"reason": error.reason, "detail": str(error)}
-        write_json(file, record)
+        write_json(file, record, checksum=True)
     frames = len(record.get("times", ()))
     if "reason" not in record and not cut(frames, options, record["jumps"]):
         pieces = f" in {len(record['jumps']) + 1} pieces" if record["jumps"] else ""
@@ -63,7 +64,10 @@ def take_in(source: Source, root: Path, options: IngestOptions, progress: Progre
 
 def _earlier(file: Path, folder: Path, made_from: dict[str, Any]) -> dict[str, Any]:
     """The record that an earlier call left, if it is of the same and its frames are all in `folder`; else empty."""
-    record: dict[str, Any] = read_json(file) if file.is_file() else {}
+    try:
+        record = read_validated(file, dict[str, Any], fix="")
+    except (FileNotFoundError, ValueError):  # not there or damaged: the recording is read again
+        return {}
     there = sum(1 for _ in folder.glob("*.png"))
     same = record.get("made_from") == made_from and len(record.get("times", ())) == (0 if "reason" in record else there)
     return record if same else {}

@@ -9,12 +9,13 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageDraw, ImageFont
 
+from wildrayzer.data.ingest.clips import read_clip
 from wildrayzer.data.ingest.media.animation import moving_frames
 from wildrayzer.data.ingest.media.crop import outlined, place_of
 from wildrayzer.data.ingest.media.sampling import SamplingOptions, VideoNotes
 from wildrayzer.data.ingest.sources import Source, read_image
 from wildrayzer.data.readers.base import BadSceneError, Fit
-from wildrayzer.io.files import read_json, replacing
+from wildrayzer.io.files import replacing
 
 logger = logging.getLogger(__name__)
 
@@ -36,13 +37,13 @@ def write_sheet(root: Path) -> None:
     head = f"{len(chosen)} of {len(lines)} clips" if len(chosen) < len(lines) else f"{len(lines)} clips"
     draw.text((_GAP, 2), f"{head}; middle squares, as the frame store crops them", "black", font)
     for number, line in enumerate(chosen):
-        clip = read_json(root / line)
-        frames, top = clip["frames"], _LINE + number * row
-        first, last = frames[0].get("time"), frames[-1].get("time")
-        when = "" if first is None else f", {first:.2f} to {last:.2f} s"
-        draw.text((_GAP, top + 2), f"{clip['scene_name']}: {len(frames)} frames{when}", "black", font)
+        clip = read_clip(root / line)
+        frames, top = clip.frames, _LINE + number * row
+        first, last = frames[0].time, frames[-1].time
+        when = "" if first is None or last is None else f", {first:.2f} to {last:.2f} s"
+        draw.text((_GAP, top + 2), f"{clip.scene_name}: {len(frames)} frames{when}", "black", font)
         for place, frame in enumerate(_spread(len(frames), _FRAMES)):
-            with Image.open((root / line).parent / frames[frame]["image_path"]) as image:
+            with Image.open((root / line).parent / frames[frame].image_path) as image:
                 pixels = Fit.of(*image.size, _SIDE).image(image.convert("RGB"))
             sheet.paste(Image.fromarray(pixels), (_GAP + place * (_SIDE + _GAP), top + _LINE))
     with replacing(root / SHEET) as temporary:

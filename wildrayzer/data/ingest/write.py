@@ -16,6 +16,7 @@ from wildrayzer.data.ingest.frames import take_in
 from wildrayzer.data.ingest.report import IngestReport, ingested, make_report
 from wildrayzer.data.ingest.sheet import write_sheet
 from wildrayzer.data.ingest.sources import find_sources
+from wildrayzer.io.disk_space import writing
 from wildrayzer.io.files import write_bytes_atomic
 from wildrayzer.io.locks import LockHeldError, locked
 
@@ -33,7 +34,8 @@ def ingest(
     reason.
 
     Raises:
-        ValueError: see `find_sources`; `out` exists, is being written by another process, or nothing can be used.
+        ValueError: see `find_sources`; `out` exists, is being written by another process, its disk is full, or nothing
+            can be used.
     """
     if out.exists():
         raise ValueError(
@@ -44,7 +46,11 @@ def ingest(
     temporary = out.with_name(f".{out.name}.unfinished")
     temporary.mkdir(parents=True, exist_ok=True)
     try:
-        with locked(temporary / LOCK), Progress(console=Console(stderr=True)) as progress:
+        with (
+            writing(out.parent, purpose="ingesting recordings"),
+            locked(temporary / LOCK),
+            Progress(console=Console(stderr=True)) as progress,
+        ):
             records = [take_in(source, temporary, options, progress) for source in found.sources]
             used = [record for record in records if "reason" not in record]
             if not used:

@@ -6,15 +6,73 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel, Field
+
 from wildrayzer.data.preparation.records import PartRecord
 from wildrayzer.data.preparation.statistics import SplitFacts
 from wildrayzer.data.readers.base import SceneReader
 from wildrayzer.io.files import write_json
+from wildrayzer.io.validated import read_validated
 
 logger = logging.getLogger(__name__)
 
 _SHOWN = 20
 """Most names in a note."""
+
+
+class _Scenes(BaseModel):
+    expected: int | None
+    found: int
+    taken: int
+    used: int
+
+
+class _Frames(BaseModel):
+    expected: int | None = None
+    found: int | None = None
+    used: int
+
+
+class Histogram(BaseModel):
+    """Scenes in the bins between edges."""
+
+    edges: list[float]
+    scenes: list[int]
+
+
+class SplitContent(BaseModel):
+    """What `SplitFacts.report` makes."""
+
+    resolution: dict[str, int]
+    clip_length: dict[int, int]
+    turn_degrees: Histogram | None
+    travel: Histogram | None
+
+
+class PreparationReport(BaseModel):
+    """The report of a preparation, as later stages read it; the first versions wrote no content, codec and skips."""
+
+    path: str = ""
+    layout: str | None = None
+    image_size: int
+    codec: str = "–"
+    scenes: _Scenes
+    frames: _Frames
+    reasons: dict[str, int]
+    skipped: dict[str, str] = Field(default_factory=dict)
+    notes: list[str]
+    content: SplitContent | None = None
+    digest: str = "–"
+
+
+def read_report(path: str | Path) -> PreparationReport:
+    """The report of a split.
+
+    Raises:
+        ValueError: it is damaged, or has changed since it was written.
+        FileNotFoundError: there is none.
+    """
+    return read_validated(path, PreparationReport, fix="delete it and run the stage `frames` again")
 
 
 def report_path(store: str | Path) -> Path:

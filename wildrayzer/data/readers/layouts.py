@@ -1,13 +1,22 @@
 """Which reader reads which layout."""
 
 from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel
 
 from wildrayzer.config.sections.data import SplitConfig
 from wildrayzer.data.readers.base import SceneReader
 from wildrayzer.data.readers.davis import DavisReader
 from wildrayzer.data.readers.lvsm import LvsmReader
 from wildrayzer.data.readers.pixelsplat import PixelSplatReader
-from wildrayzer.io.files import read_json
+from wildrayzer.io.validated import read_validated
+
+
+class _Embedded(BaseModel):
+    """What a finished embedded split says about itself."""
+
+    layout: Literal["pixelsplat", "lvsm", "davis"]
 
 
 def open_reader(split: SplitConfig, folder: Path) -> SceneReader:
@@ -23,7 +32,7 @@ def open_reader(split: SplitConfig, folder: Path) -> SceneReader:
         manifest = folder / "embedded.json"
         if not manifest.is_file():
             raise ValueError(f"{folder} holds no finished embedded split (no embedded.json); make it again")
-        layout = read_json(manifest)["layout"]
+        layout = read_validated(manifest, _Embedded, fix="delete the folder and make it again").layout
     if layout == "davis":
         return DavisReader(folder, split.scene_list)
     return PixelSplatReader(folder) if layout == "pixelsplat" else LvsmReader(folder)

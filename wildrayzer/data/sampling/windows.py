@@ -18,12 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import BaseModel, Field
 
 from wildrayzer.config.sections.masks import ResidualsConfig
 from wildrayzer.data.frame_store.manifest import StorePart
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.io.digests import digest_json
 from wildrayzer.io.files import read_json, write_bytes_atomic
+from wildrayzer.io.validated import validated
 
 VERSION = 1
 """Version of the rule."""
@@ -32,6 +34,20 @@ FILE_VERSION = 2
 
 _Views = tuple[tuple[int, ...], tuple[int, ...]]
 """Inputs and targets of a window."""
+_FIX = "make it again"
+
+
+class _Document(BaseModel):
+    """What a file holds: version 2 has `by_length`, version 1 `windows` and `skipped`."""
+
+    store_digest: str
+    inputs: int
+    targets: int
+    lengths: tuple[int, ...]
+    by_length: dict[int, list[_Views]] = Field(default_factory=dict)
+    windows: list[tuple[int, tuple[int, ...], tuple[int, ...]]] = Field(default_factory=list)
+    skipped: dict[int, str] = Field(default_factory=dict)
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,20 +218,13 @@ class WindowList:
         document = read_json(path)
         version = document.get("version") if isinstance(document, dict) else None
         if version not in (1, FILE_VERSION):
-            raise ValueError(f"{path}: window list of version {version}, not {FILE_VERSION}; make it again")
-        try:
-            head = document["store_digest"], document["inputs"], document["targets"], tuple(document["lengths"])
-            if version == FILE_VERSION:
-                by_length = {
-                    int(length): [(tuple(ins), tuple(outs)) for ins, outs in listed]
-                    for length, listed in document["by_length"].items()
-                }
-                made = cls._of_lengths(*head, by_length)
-            else:
-                windows = tuple(Window(scene, tuple(ins), tuple(outs)) for scene, ins, outs in document["windows"])
-                made = cls(*head, windows, {int(scene): reason for scene, reason in document["skipped"].items()})
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"{path}: the window list is damaged ({error!r}); make it again") from None
-        if made.digest != document.get("digest"):
-            raise ValueError(f"{path}: the window list does not fit its digest; make it again")
+            raise ValueError(f"{path}: window list of version {version}, not {FILE_VERSION}; {_FIX}")
+        read = validated(document, _Document, source=path, fix=_FIX)
+        head = read.store_digest, read.inputs, read.targets, read.lengths
+        if version == FILE_VERSION:
+            made = cls._of_lengths(*head, read.by_length)
+        else:
+            made = cls(*head, tuple(Window(*one) for one in read.windows), read.skipped)
+        if made.digest != read.digest:
+            raise ValueError(f"{path}: the window list does not fit its digest; {_FIX}")
         return made

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import BaseModel, Field
 
 from wildrayzer.evaluation.tables.files import read_claims, read_summary
 from wildrayzer.evaluation.tables.manifests import read_healths
-from wildrayzer.io.files import read_json
+from wildrayzer.io.validated import read_validated
 
 _MACHINE = ("seed", "device", "processor", "threads", "torch", "wildrayzer")
 _FIRST_STAGES = ("pretrain/checkpoint/manifest.json", "round1/distill/checkpoint/manifest.json")
@@ -131,16 +132,31 @@ def _machines(folders: Mapping[str, Path]) -> str:
     return _table("Runs", list(folders), rows)
 
 
+class _Rounding(BaseModel):
+    options: dict[str, Any] = Field(default_factory=dict)
+
+
+class _Extra(BaseModel):
+    seed: int | None = None
+    rounding: list[_Rounding] = Field(default_factory=list)
+
+
+class _Manifest(BaseModel):
+    """What of a checkpoint's manifest tells where the run was trained; read without torch."""
+
+    extra: _Extra = Field(default_factory=_Extra)
+    versions: dict[str, str] = Field(default_factory=dict)
+
+
 def _machine(folder: Path) -> dict[str, Any]:
     path = next((folder / stage for stage in _FIRST_STAGES if (folder / stage).is_file()), None)
-    manifest = {} if path is None else read_json(path, fix="copy the run again")
-    extra = manifest.get("extra", {})
-    rounding = (extra.get("rounding") or [{}])[0].get("options", {})
+    about = _Manifest() if path is None else read_validated(path, _Manifest, fix="copy the run again")
+    rounding = about.extra.rounding[0].options if about.extra.rounding else {}
     known = {
-        "seed": extra.get("seed"),
+        "seed": about.extra.seed,
         "device": rounding.get("compute.device"),
         "threads": rounding.get("threads"),
-        **{name: manifest.get("versions", {}).get(name) for name in ("processor", "torch", "wildrayzer")},
+        **{name: about.versions.get(name) for name in ("processor", "torch", "wildrayzer")},
     }
     return {name: value for name, value in known.items() if value is not None}
 

@@ -1,5 +1,6 @@
 """CSV files of scores and tables, read back as they were written. Needs no torch."""
 
+import csv
 import io
 import re
 from collections.abc import Callable, Sequence
@@ -20,25 +21,36 @@ def write_named(table: pd.DataFrame, *, missing: str = "nan") -> str:
     """A table as CSV with six significant digits, which a spreadsheet can open without running anything.
 
     A text that begins like a formula (`=`, `+`, `-`, `@` or a tab) gets an apostrophe in front, which
-    `read_named` takes away. All other texts are written as they are.
+    `read_named` takes away. All other texts are written as they are; where one has a carriage return, all are quoted,
+    because an unquoted one ends a line.
 
     Args:
         table: columns of text and numbers.
         missing: how missing numbers are written.
     """
     safe = _changed(table, lambda text: f"'{text}" if _FORMULA.match(text) else text)
-    text: str = safe.to_csv(index=False, float_format="%.6g", na_rep=missing, lineterminator="\n")
+    returns = any("\r" in text for name in safe.columns for text in _texts(safe, name))
+    text: str = safe.to_csv(
+        index=False, float_format="%.6g", na_rep=missing, lineterminator="\n",
+        quoting=csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL,
+    )  # fmt: skip
     return text
+
+
+def _texts(table: pd.DataFrame, name: str) -> list[str]:
+    """The different texts of a column; none where it holds numbers."""
+    if pd.api.types.is_numeric_dtype(table[name]):
+        return []
+    return [text for text in table[name].unique() if isinstance(text, str)]
 
 
 def _changed(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
     """The table with `change` made to every text in it; columns in which it changes nothing stay as they are."""
     changed = {}
     for name in table.columns:
-        if not pd.api.types.is_numeric_dtype(table[name]):
-            texts = {text: change(text) for text in table[name].unique() if isinstance(text, str)}
-            if any(before != after for before, after in texts.items()):
-                changed[name] = [texts.get(value, value) for value in table[name]]
+        texts = {text: change(text) for text in _texts(table, name)}
+        if any(before != after for before, after in texts.items()):
+            changed[name] = [texts.get(value, value) for value in table[name]]
     return table.assign(**changed)
 
 
@@ -52,7 +64,8 @@ def read_named(path: str | Path, *, numbers: Sequence[str]) -> pd.DataFrame:
     Raises:
         ValueError: not a CSV file.
     """
-    text = Path(path).read_text(encoding="utf-8")
+    with Path(path).open(encoding="utf-8", newline="") as stream:  # carriage returns in names stay what they are
+        text = stream.read()
     columns = pd.read_csv(io.StringIO(text), nrows=0).columns
     table = pd.read_csv(
         io.StringIO(text),

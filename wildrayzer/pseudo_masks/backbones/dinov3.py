@@ -9,7 +9,7 @@ from torch import Tensor
 
 from wildrayzer.config.sections.features import FeaturesConfig
 from wildrayzer.io.digests import digest_json
-from wildrayzer.io.files import read_json
+from wildrayzer.io.validated import read_validated
 from wildrayzer.models.torchvision_guard import ensure_torchvision
 from wildrayzer.pseudo_masks.backbones.vit import ViTBackbone, dtype_of
 from wildrayzer.pseudo_masks.backbones.weights import files_digest, locate
@@ -57,7 +57,7 @@ class DINOv3(ViTBackbone):
 def _check_kind(folder: Path, weights: str) -> None:
     if not (folder / "config.json").is_file():
         raise ValueError(f"features.weights = {weights!r}: {folder} has no config.json; name a DINOv3 ViT folder")
-    config = read_json(folder / "config.json")
+    config = read_validated(folder / "config.json", dict[str, Any], fix="download the weights again")
     kind = config.get("model_type")
     if kind != _MODEL_TYPE:
         fix = "set features.backbone: timm" if "architecture" in config else "name a DINOv3 ViT"

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from wildrayzer.config.sections.features import FeaturesConfig
 from wildrayzer.io.digests import digest_json
-from wildrayzer.io.files import read_json
+from wildrayzer.io.validated import read_validated
 from wildrayzer.models.torchvision_guard import ensure_torchvision
 from wildrayzer.pseudo_masks.backbones.vit import ViTBackbone, dtype_of
 from wildrayzer.pseudo_masks.backbones.weights import files_digest, locate
@@ -70,7 +70,7 @@ def _file_and_architecture(path: Path, weights: str) -> tuple[Path, dict[str, An
     elif not (path / "config.json").is_file():
         raise ValueError(f"features.weights = {weights!r}: {path} has no config.json; name {_WANTED}")
     else:
-        stored = read_json(path / "config.json")
+        stored = read_validated(path / "config.json", dict[str, Any], fix="download the weights again")
         about = {"architecture": stored.get("architecture"), "model_args": stored.get("model_args") or {}}
         path = path / _WEIGHTS
     architecture = about["architecture"]

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from wildrayzer.io.files import read_json
 from wildrayzer.io.part_lists import part_path
+from wildrayzer.io.validated import read_validated
 from wildrayzer.pseudo_masks.cache.arrays import arrays_of
 from wildrayzer.pseudo_masks.cache.cache import PatchMasks
 from wildrayzer.pseudo_masks.cache.location import CacheLocation
@@ -54,7 +54,8 @@ def _earlier_means(path: Path) -> dict[str, Any]:
     """The summary that lay beside a group."""
     if not path.is_file():
         raise ValueError(f"{path}: the summary of {path.stem}.zarr is missing; copy it too")
-    return {name: value for name, value in read_json(path).items() if name != "digests"}
+    means = read_validated(path, dict[str, Any], fix="copy it again")
+    return {name: value for name, value in means.items() if name != "digests"}
 
 
 def _copy(part: CachePart, kind: str, path: Path, means: Mapping[str, Any]) -> None:

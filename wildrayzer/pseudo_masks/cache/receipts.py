@@ -3,7 +3,15 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from wildrayzer.io.files import read_json, write_json
+from pydantic import BaseModel
+
+from wildrayzer.io.files import write_json
+from wildrayzer.io.validated import read_validated
+
+
+class _Receipt(BaseModel):
+    parts: int
+    keys: dict[int, str]
 
 
 def share_of_parts(parts: int, job: int, jobs: int) -> range:
@@ -19,7 +27,7 @@ def share_of_parts(parts: int, job: int, jobs: int) -> range:
 
 def write_receipt(path: str | Path, keys: Mapping[int, str], *, parts: int) -> None:
     """Write the keys of a job's parts, by their numbers in the split, and the number of all parts of the split."""
-    write_json(path, {"parts": parts, "keys": {str(number): key for number, key in keys.items()}})
+    write_json(path, _Receipt(parts=parts, keys=dict(keys)).model_dump(), checksum=True)
 
 
 def read_receipts(paths: Sequence[str | Path], *, parts: int, stage: str) -> list[str]:
@@ -31,18 +39,18 @@ def read_receipts(paths: Sequence[str | Path], *, parts: int, stage: str) -> lis
         stage: stage that made them, for messages.
 
     Raises:
-        ValueError: a part is in no receipt or in two, or a receipt is of another split.
+        ValueError: a part is in no receipt or in two, or a receipt is damaged or of another split.
     """
     owners: dict[int, Path] = {}
     keys: dict[int, str] = {}
     for path in map(Path, paths):
-        receipt = read_json(path)
-        if receipt["parts"] != parts:
+        receipt = read_validated(path, _Receipt, fix=f"delete it and run the stage {stage} again")
+        if receipt.parts != parts:
             raise ValueError(
-                f"{path} is a receipt for a split of {receipt['parts']} parts, this one has {parts}; run the stage "
+                f"{path} is a receipt for a split of {receipt.parts} parts, this one has {parts}; run the stage "
                 f"{stage} again"
             )
-        for number, key in ((int(number), key) for number, key in receipt["keys"].items()):
+        for number, key in receipt.keys.items():
             if number in owners:
                 raise ValueError(
                     f"part {number} is in two receipts, {owners[number].name} and {path.name}; run the stage {stage} "

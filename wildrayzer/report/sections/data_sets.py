@@ -1,7 +1,6 @@
 """Data: what was prepared and skipped, histograms of the scenes, and clips of every split."""
 
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
@@ -10,8 +9,8 @@ from matplotlib.axes import Axes
 
 from wildrayzer.config import RunConfig
 from wildrayzer.data.frame_store.store import FrameStore
+from wildrayzer.data.preparation.report import Histogram, PreparationReport, SplitContent, read_report
 from wildrayzer.evaluation.tables.rows import KIND_NOTES
-from wildrayzer.io.files import read_json
 from wildrayzer.report.page.charts import COLOURS, chart, legend_above, plain
 from wildrayzer.report.page.contact_sheets import clip_strip, spread
 from wildrayzer.report.page.page import Block, Figures, Note, Picture, TextTable
@@ -31,14 +30,14 @@ def data_table(config: RunConfig, layout: RunLayout) -> list[Block]:
         if not file.is_file():
             absent.append(name)
             continue
-        report = read_json(file)
-        scenes, frames = report["scenes"], report["frames"]["used"]
-        reasons = "; ".join(f"{reason}: {count}" for reason, count in report["reasons"].items())
+        report = read_report(file)
+        scenes = report.scenes
+        reasons = "; ".join(f"{reason}: {count}" for reason, count in report.reasons.items())
         rows.append((
-            name, split.role, split.purpose, split.layout, f"{scenes['used']} of {scenes['taken']}", str(frames),
-            f"{report['image_size']} px", _truth(layout.store(name)), reasons or "none", report.get("digest", "–"),
+            name, split.role, split.purpose, split.layout, f"{scenes.used} of {scenes.taken}", str(report.frames.used),
+            f"{report.image_size} px", _truth(layout.store(name)), reasons or "none", report.digest,
         ))  # fmt: skip
-        notes += [f"{name}: {note}." for note in report["notes"]]
+        notes += [f"{name}: {note}." for note in report.notes]
     columns = ("split", "role", "purpose", "layout", "scenes used", "frames", "size", "truth", "skipped", "digest")
     blocks: list[Block] = [TextTable("Splits", columns, tuple(rows), tuple(notes))] if rows else []
     if absent:
@@ -78,11 +77,12 @@ def _clips(store: FrameStore, title: str) -> Figures:
 def data_report(config: RunConfig, layout: RunLayout) -> list[Block]:
     """Counts and skips of every prepared split, histograms, and contact sheets of the splits shown nowhere else."""
     files = {name: Path(layout.data_report(name)) for name in config.data.splits}
-    reports = {name: read_json(file) for name, file in files.items() if file.is_file()}
-    reports = {name: report for name, report in reports.items() if "content" in report}
+    reports = {name: read_report(file) for name, file in files.items() if file.is_file()}
+    contents = {name: report.content for name, report in reports.items() if report.content is not None}
+    reports = {name: reports[name] for name in contents}
     if not reports:
         return []
-    blocks: list[Block] = [_counts(reports), *_skips(reports), *_histograms(reports)]
+    blocks: list[Block] = [_counts(reports, contents), *_skips(reports), *_histograms(contents)]
     elsewhere = set(splits_by_kind(config).values())
     sheets = [
         Picture(encode(image, photograph=True), f"Clips of {name}", name)
@@ -98,15 +98,15 @@ def _sheet(file: str | Path) -> UInt8[np.ndarray, "h w 3"] | None:
     return None if image is None else np.asarray(image, np.uint8)
 
 
-def _counts(reports: dict[str, Any]) -> TextTable:
+def _counts(reports: dict[str, PreparationReport], contents: dict[str, SplitContent]) -> TextTable:
     rows = []
     for name, report in reports.items():
-        scenes, frames, sizes = report["scenes"], report["frames"], list(report["content"]["resolution"])
-        lengths = [int(length) for length in report["content"]["clip_length"]]
+        scenes, frames = report.scenes, report.frames
+        sizes, lengths = list(contents[name].resolution), list(contents[name].clip_length)
         rows.append((
-            name, _known(scenes["expected"]), str(scenes["found"]), str(scenes["used"]), _known(frames["expected"]),
-            str(frames["found"]), str(frames["used"]), ", ".join(sizes[:3]) + (", …" if len(sizes) > 3 else ""),
-            f"{min(lengths)} to {max(lengths)}" if lengths else "–", report["codec"],
+            name, _known(scenes.expected), str(scenes.found), str(scenes.used), _known(frames.expected),
+            _known(frames.found), str(frames.used), ", ".join(sizes[:3]) + (", …" if len(sizes) > 3 else ""),
+            f"{min(lengths)} to {max(lengths)}" if lengths else "–", report.codec,
         ))  # fmt: skip
     columns = ("split", "scenes expected", "found", "used", "frames expected", "found", "used", "source size",
                "frames a clip", "codec")  # fmt: skip
@@ -121,8 +121,8 @@ def _known(count: int | None) -> str:
     return "–" if count is None else str(count)
 
 
-def _skips(reports: dict[str, Any]) -> list[Block]:
-    skipped = [(name, scene, why) for name, report in reports.items() for scene, why in report["skipped"].items()]
+def _skips(reports: dict[str, PreparationReport]) -> list[Block]:
+    skipped = [(name, scene, why) for name, report in reports.items() for scene, why in report.skipped.items()]
     if not skipped:
         return []
     more = len(skipped) - _SHOWN
@@ -130,7 +130,7 @@ def _skips(reports: dict[str, Any]) -> list[Block]:
     return [TextTable("Skipped scenes", ("split", "scene", "reason"), tuple(skipped[:_SHOWN]), notes)]
 
 
-def _histograms(reports: dict[str, Any]) -> list[Block]:
+def _histograms(contents: dict[str, SplitContent]) -> list[Block]:
     parts = (
         ("clip_length", "frames of a clip", False), ("turn_degrees", "turn of the camera, degrees", False),
         ("travel", "travel of the camera, the set's own unit", True),
@@ -142,22 +142,22 @@ def _histograms(reports: dict[str, Any]) -> list[Block]:
     }
     pictures = []
     for key, label, logarithmic in parts:
-        shown = {name: report["content"][key] for name, report in reports.items() if report["content"][key]}
+        shown = {name: counted for name, content in contents.items() if (counted := getattr(content, key))}
         if shown:
-            drawn = _chart({name: _steps(key, values) for name, values in shown.items()}, label, logarithmic)
+            drawn = _chart({name: _steps(counted) for name, counted in shown.items()}, label, logarithmic)
             pictures.append(Picture(drawn, f"Histogram: {label}", explained[key]))
     text = "Share of each split's scenes. Splits without cameras are left out where the camera's motion is shown."
     return [Figures("Scenes", tuple(pictures), text)] if pictures else []
 
 
-def _steps(key: str, values: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Edges, and the share of scenes in each bin between them."""
-    if key == "clip_length":
-        lengths = np.array([int(length) for length in values])
+def _steps(counted: Histogram | dict[int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """Edges, and the share of scenes in each bin between them; of a histogram, or of scenes by clip length."""
+    if isinstance(counted, dict):
+        lengths = np.array(list(counted))
         edges = np.linspace(lengths.min() - 0.5, lengths.max() + 0.5, min(int(np.ptp(lengths)) + 1, 40) + 1)
-        counts = np.histogram(lengths, bins=edges, weights=list(values.values()))[0]
+        counts = np.histogram(lengths, bins=edges, weights=list(counted.values()))[0]
     else:
-        edges, counts = np.array(values["edges"]), np.array(values["scenes"], np.float64)
+        edges, counts = np.array(counted.edges), np.array(counted.scenes, np.float64)
         used = np.flatnonzero(counts)
         edges, counts = edges[used[0] : used[-1] + 2], counts[used[0] : used[-1] + 1]
     return edges, counts / counts.sum()

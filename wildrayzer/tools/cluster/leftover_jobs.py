@@ -4,8 +4,8 @@ All Slurm jobs of one call of Snakemake have the same name, which no other call 
 host, it holds a lock on a file of this name in its working directory. Jobs whose lock is free belong to no call.
 """
 
-import getpass
 import logging
+import os
 import re
 import subprocess
 import time
@@ -78,7 +78,7 @@ def cancel_left_over(directory: str | Path, call: str, *, seconds: float = 120.0
 
 def _jobs_in(directory: str | Path) -> dict[str, str]:
     """Jobs of this project in a working directory: names by number."""
-    command = ["squeue", "--noheader", f"--user={getpass.getuser()}", "--format=%i|%j|%Z"]
+    command = ["squeue", "--noheader", f"--user={os.getuid()}", "--format=%i|%j|%Z"]
     output = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
     rows = (line.split("|", 2) for line in output.splitlines())
     return {job: name for job, name, place in rows if _NAME.fullmatch(name) and Path(place) == Path(directory)}

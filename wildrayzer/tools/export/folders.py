@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from pydantic import BaseModel
 
 from wildrayzer.data.readers.base import BadSceneError
 from wildrayzer.data.readers.pixels import decode_file, read_numbers
 from wildrayzer.images import UNKNOWN
 from wildrayzer.io.digests import digest_json
-from wildrayzer.io.files import read_json
+from wildrayzer.io.validated import read_validated
 from wildrayzer.report.run_files import MaskFiles
 from wildrayzer.tools.export.source import PREDICTED, RENDER, Camera, ExportFrame
 from wildrayzer.tools.video_masks.export import TRANSIENT, UNSEEN, clip_frames, full_mask
@@ -45,6 +45,23 @@ class VideoSource:
             yield ExportFrame(number, image, mask, None)
 
 
+class _View(BaseModel, extra="allow"):
+    input: bool
+    c2w: list[list[float]]
+    c2w_common: list[list[float]] | None = None
+    fxfycxcy: list[float]
+
+
+class _Render(BaseModel):
+    """What `render.json` says; the first versions recorded no number of targets."""
+
+    checkpoint: str
+    weights_digest: str
+    masks: bool
+    targets: int | None
+    views: list[_View]
+
+
 class RenderSource:
     """The views of a folder of `render`: recorded pictures as the network saw them, or its renderings.
 
@@ -58,8 +75,8 @@ class RenderSource:
 
     def __init__(self, path: Path, *, rendered: bool = False) -> None:
         self.path, self._rendered = path, rendered
-        about: dict[str, Any] = read_json(path / RENDER, fix=_RENDER_AGAIN)
-        self._views, self.scenes = about["views"], [path.resolve().name]
+        about = read_validated(path / RENDER, _Render, fix=_RENDER_AGAIN)
+        self._views, self.scenes = about.views, [path.resolve().name]
         self._pictures = path / ("renderings" if rendered else "recorded")
         if not self._pictures.is_dir():
             raise ValueError(
@@ -67,11 +84,13 @@ class RenderSource:
                 "export the renderings with --rendered"
             )
         self.masks = None
-        if about["masks"] and not rendered:
-            self.masks = f"motion head of {about['checkpoint']}, probability above one half"
+        if about.masks and not rendered:
+            self.masks = f"motion head of {about.checkpoint}, probability above one half"
         what = "Images are renderings. " if rendered else ""
-        self.cameras = f"{what}{PREDICTED} Checkpoint: {about['checkpoint']}."
-        self.digests: Mapping[str, str] = {"weights": about["weights_digest"], "views": digest_json(about["views"])}
+        self.cameras = f"{what}{PREDICTED} Checkpoint: {about.checkpoint}."
+        self.digests: Mapping[str, str] = {
+            "weights": about.weights_digest, "views": digest_json(about.model_dump(exclude_unset=True)["views"]),
+        }  # fmt: skip
         self._c2w = _common_frame(about, path)
 
     def read(self, scene: str) -> Iterator[ExportFrame]:
@@ -84,24 +103,25 @@ class RenderSource:
             except BadSceneError as error:
                 raise ValueError(f"{error.detail}; {_RENDER_AGAIN}") from None
             mask = None if probability is None else (probability > 127).astype(np.uint8)
-            camera = Camera(np.asarray(self._c2w[number], np.float64), np.asarray(view["fxfycxcy"], np.float64))
+            camera = Camera(np.asarray(self._c2w[number], np.float64), np.asarray(view.fxfycxcy, np.float64))
             yield ExportFrame(number, image, mask, camera)
 
 
-def _common_frame(about: dict[str, Any], path: Path) -> list[list[list[float]]]:
+def _common_frame(about: _Render, path: Path) -> list[list[list[float]]]:
     """Camera-to-world of every view in the frame of reference of the first pass.
 
     Raises:
         ValueError: views of several passes without a similarity between them.
     """
-    views = about["views"]
-    inputs = sum(view["input"] for view in views)
+    views = about.views
+    inputs = sum(view.input for view in views)
     # A pass takes as many other views as in training, or all of them.
-    if about["targets"] is None or len(views) - inputs <= about["targets"]:
-        return [view["c2w"] for view in views]
-    if all(view.get("c2w_common") is not None for view in views):
-        return [view["c2w_common"] for view in views]
+    if about.targets is None or len(views) - inputs <= about.targets:
+        return [view.c2w for view in views]
+    common = [view.c2w_common for view in views if view.c2w_common is not None]
+    if len(common) == len(views):
+        return common
     raise ValueError(
         f"{path}: the cameras of {len(views)} views come from several passes of the network and have no common frame "
-        f"of reference; render at most {inputs + about['targets']} views with {inputs} inputs, or 2 inputs or more"
+        f"of reference; render at most {inputs + about.targets} views with {inputs} inputs, or 2 inputs or more"
     )

@@ -1,10 +1,10 @@
 """Numbers of clips and frames of a run's splits, and their origin."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from wildrayzer.config import RunConfig, SplitConfig
+from wildrayzer.data.preparation.report import read_report
 from wildrayzer.run.layout import RunLayout
 
 STATED_CLIPS = {("pixelsplat", "train"): 67_477, ("pixelsplat", "test"): 7_289}
@@ -40,8 +40,8 @@ def split_sizes(config: RunConfig, layout: RunLayout) -> dict[str, SplitSize]:
 def _size(name: str, split: SplitConfig, config: RunConfig, layout: RunLayout) -> SplitSize:
     report = Path(layout.data_report(name))
     if report.is_file():
-        prepared = json.loads(report.read_text(encoding="utf-8"))
-        return SplitSize(prepared["scenes"]["used"], prepared["frames"]["used"], f"counted in {report}")
+        prepared = read_report(report)
+        return SplitSize(prepared.scenes.used, prepared.frames.used, f"counted in {report}")
     if split.layout == "embedded":
         embedded = config.data.embedded
         assert embedded is not None

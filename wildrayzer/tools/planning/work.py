@@ -1,11 +1,14 @@
 """Operations besides the model: the perceptual loss, the feature backbone, clustering and image measures."""
 
-import json
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
 
 from wildrayzer.config import FeaturesConfig, ResidualsConfig
+from wildrayzer.io.validated import read_validated
 from wildrayzer.models.cost.flops import Cost, convolution
 from wildrayzer.tools.planning.stage import LOADED
 
@@ -114,6 +117,20 @@ TIMM = {
 """Sizes by timm's name, without what the weights were trained on."""
 
 
+_FIX = "download the weights again"
+
+
+class _Dinov3Config(BaseModel):
+    """What of a DINOv3 config.json decides the cost of a forward pass."""
+
+    hidden_size: int
+    num_hidden_layers: int
+    intermediate_size: int
+    use_gated_mlp: bool = False
+    patch_size: int
+    num_register_tokens: int = 0
+
+
 def backbone_sizes(config: FeaturesConfig) -> BackboneSizes | None:
     """Sizes of the backbone: from the config.json of a local folder, else by name; None for the descriptor.
 
@@ -126,14 +143,14 @@ def backbone_sizes(config: FeaturesConfig) -> BackboneSizes | None:
     if config.backbone == "timm":
         return _of_timm(config.weights, path)
     if path.is_file():
-        model = json.loads(path.read_text(encoding="utf-8"))
+        model = read_validated(path, _Dinov3Config, fix=_FIX)
         return BackboneSizes(
-            width=model["hidden_size"],
-            blocks=model["num_hidden_layers"],
-            hidden=model["intermediate_size"],
-            gated=model.get("use_gated_mlp", False),
-            patch=model["patch_size"],
-            extra_tokens=1 + model.get("num_register_tokens", 0),
+            width=model.hidden_size,
+            blocks=model.num_hidden_layers,
+            hidden=model.intermediate_size,
+            gated=model.use_gated_mlp,
+            patch=model.patch_size,
+            extra_tokens=1 + model.num_register_tokens,
         )
     words = Path(config.weights).name.split("-")
     known = next((DINOV3[word] for word in words if word in DINOV3), None)
@@ -148,7 +165,7 @@ def backbone_sizes(config: FeaturesConfig) -> BackboneSizes | None:
 def _of_timm(weights: str, config: Path) -> BackboneSizes:
     name = Path(weights).name
     if config.is_file():
-        name = str(json.loads(config.read_text(encoding="utf-8")).get("architecture"))
+        name = str(read_validated(config, dict[str, Any], fix=_FIX).get("architecture"))
     known = TIMM.get(name.split(".")[0].removesuffix("_qkvb"))
     if known is None:
         raise ValueError(f"features.weights = {weights!r}: no size is known of {name}; known are {', '.join(TIMM)}")

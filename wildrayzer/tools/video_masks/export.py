@@ -9,11 +9,10 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from wildrayzer.data.ingest.clips import line_of
+from wildrayzer.data.ingest.clips import line_of, read_clip
 from wildrayzer.data.ingest.report import IngestedSource, IngestReport
 from wildrayzer.data.readers.pixels import decode_file
 from wildrayzer.images import UNKNOWN
-from wildrayzer.io.files import read_json
 from wildrayzer.report.run_files import MaskFiles
 from wildrayzer.tools.render.video import write_video
 from wildrayzer.tools.video_masks.workspace import Workspace
@@ -41,8 +40,8 @@ def clip_frames(workspace: Workspace, files: MaskFiles, clip: str) -> list[ClipF
         return []
     first = int(files.store.offsets[files.store.scenes.index(clip)])
     document = workspace.data / line_of(clip)
-    frames = read_json(document)["frames"]
-    return [ClipFrame(document.parent / frame["image_path"], first + n) for n, frame in enumerate(frames)]
+    frames = read_clip(document).frames
+    return [ClipFrame(document.parent / frame.image_path, first + n) for n, frame in enumerate(frames)]
 
 
 def full_mask(mask: UInt8[np.ndarray, "s s"], height: int, width: int) -> UInt8[np.ndarray, "h w"]:
