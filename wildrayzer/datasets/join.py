@@ -4,9 +4,15 @@ import os
 import shutil
 from pathlib import Path
 
+from pydantic import RootModel
+
 from wildrayzer.datasets.table import MANIFEST, Source
 from wildrayzer.io.files import write_json
 from wildrayzer.io.validated import read_validated
+
+
+class _Index(RootModel[dict[str, str]]):
+    """Chunks by scene."""
 
 
 def join_part(source: Source, name: str, part: str, *, root: str | Path = ".") -> Path | None:
@@ -29,7 +35,7 @@ def join_part(source: Source, name: str, part: str, *, root: str | Path = ".") -
         folder = Path(root) / source.place(member)
         if not (folder / "index.json").is_file():
             raise ValueError(f"{folder} has no index.json, so that it cannot become a part of {place}; write one first")
-        for scene, file in read_validated(folder / "index.json", dict[str, str], fix="write it again").items():
+        for scene, file in read_validated(folder / "index.json", _Index, fix="write it again").root.items():
             if scene in index:
                 raise ValueError(f"{folder}: scene {scene} is in {index[scene]} as well; take it out of one of them")
             index[scene] = f"{member}-{file}"

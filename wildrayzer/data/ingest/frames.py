@@ -65,7 +65,7 @@ def take_in(source: Source, root: Path, options: IngestOptions, progress: Progre
 def _earlier(file: Path, folder: Path, made_from: dict[str, Any]) -> dict[str, Any]:
     """The record that an earlier call left, if it is of the same and its frames are all in `folder`; else empty."""
     try:
-        record = read_validated(file, dict[str, Any], fix="")
+        record = read_validated(file, dict, fix="")
     except (FileNotFoundError, ValueError):  # not there or damaged: the recording is read again
         return {}
     there = sum(1 for _ in folder.glob("*.png"))

@@ -57,7 +57,7 @@ class DINOv3(ViTBackbone):
 def _check_kind(folder: Path, weights: str) -> None:
     if not (folder / "config.json").is_file():
         raise ValueError(f"features.weights = {weights!r}: {folder} has no config.json; name a DINOv3 ViT folder")
-    config = read_validated(folder / "config.json", dict[str, Any], fix="download the weights again")
+    config = read_validated(folder / "config.json", dict, fix="download the weights again")
     kind = config.get("model_type")
     if kind != _MODEL_TYPE:
         fix = "set features.backbone: timm" if "architecture" in config else "name a DINOv3 ViT"

@@ -70,7 +70,7 @@ def _file_and_architecture(path: Path, weights: str) -> tuple[Path, dict[str, An
     elif not (path / "config.json").is_file():
         raise ValueError(f"features.weights = {weights!r}: {path} has no config.json; name {_WANTED}")
     else:
-        stored = read_validated(path / "config.json", dict[str, Any], fix="download the weights again")
+        stored = read_validated(path / "config.json", dict, fix="download the weights again")
         about = {"architecture": stored.get("architecture"), "model_args": stored.get("model_args") or {}}
         path = path / _WEIGHTS
     architecture = about["architecture"]

@@ -54,7 +54,7 @@ def _earlier_means(path: Path) -> dict[str, Any]:
     """The summary that lay beside a group."""
     if not path.is_file():
         raise ValueError(f"{path}: the summary of {path.stem}.zarr is missing; copy it too")
-    means = read_validated(path, dict[str, Any], fix="copy it again")
+    means = read_validated(path, dict, fix="copy it again")
     return {name: value for name, value in means.items() if name != "digests"}
 
 

@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel
 
@@ -165,7 +164,7 @@ def backbone_sizes(config: FeaturesConfig) -> BackboneSizes | None:
 def _of_timm(weights: str, config: Path) -> BackboneSizes:
     name = Path(weights).name
     if config.is_file():
-        name = str(read_validated(config, dict[str, Any], fix=_FIX).get("architecture"))
+        name = str(read_validated(config, dict, fix=_FIX).get("architecture"))
     known = TIMM.get(name.split(".")[0].removesuffix("_qkvb"))
     if known is None:
         raise ValueError(f"features.weights = {weights!r}: no size is known of {name}; known are {', '.join(TIMM)}")
