@@ -183,7 +183,7 @@ def test_every_control_once(page):
     assert {page.source("#along-nearest"), page.source("#along-ungated")}.isdisjoint({before})
 
     page.tab("Download")
-    page.text("#command", "threshold=0")
+    page.text("#command", "--gate-threshold 0")
     page.click("#pack")
     page.browser.wait("return document.querySelector('#packed')?.offsetParent")
 

@@ -13,7 +13,8 @@ import wildrayzer as wr
 from tests.tools.test_render import checkpoint, pictures
 from wildrayzer.api.arrays import ViewCameras
 from wildrayzer.app import text
-from wildrayzer.app.download import commands, write_zip
+from wildrayzer.app.command import command
+from wildrayzer.app.download import write_zip
 from wildrayzer.app.drawing import SHOWN_SIDE, cameras_svg, enlarged, overlay
 from wildrayzer.app.session import Session, nearest_inputs, other_nearest_input
 from wildrayzer.app.uploads import of_arrays
@@ -170,10 +171,10 @@ def test_the_zip_holds_everything_and_its_command_makes_it_again(predicted, tmp_
     assert len(transforms["frames"]) == 5
     assert "up to gauge" in transforms["comment"]
     assert "above 0.4" in transforms["comment"]
-    command = shlex.split(commands(predicted))
-    assert " ".join(command) in (root / "README.txt").read_text(encoding="utf-8").replace("'", "")
+    words = shlex.split(command(predicted))
+    assert " ".join(words) in (root / "README.txt").read_text(encoding="utf-8").replace("'", "")
     monkeypatch.chdir(root)
-    assert CliRunner().invoke(app, [*command[1:], "--device", "cpu"]).exit_code == 0
+    assert CliRunner().invoke(app, [*words[1:], "--device", "cpu"]).exit_code == 0
     for number in range(5):
         again = (root / "again" / "renderings" / f"00{number}.png").read_bytes()
         assert again == (root / "views" / f"00{number}.png").read_bytes()
@@ -185,20 +186,26 @@ def test_a_number_of_inputs_is_kept_in_the_command(folder):
     made.inputs = 2
     made.predict(silent)
     assert made.scene.inputs == (0, 4)
-    assert "--inputs 2" in commands(made)
+    assert "--inputs 2" in command(made)
     made.inputs = 4
     with pytest.raises(ValueError, match="was trained with"):
         made.predict(silent)
 
 
-def test_another_gate_is_repeated_in_python(predicted, tmp_path):
-    before = predicted.gate_threshold
-    predicted.gate_threshold = 0.9
-    try:
-        assert "render(threshold=0.9)" in commands(predicted)
-        assert not commands(predicted).startswith("wildrayzer")
-    finally:
-        predicted.gate_threshold = before
+def test_the_command_repeats_the_renderings_of_another_gate(folder, tmp_path, monkeypatch):
+    made = session(folder)
+    made.predict(silent)
+    assert "--gate-threshold" not in command(made)
+    made.gate_threshold = 0.0
+    made.render()
+    root = unzipped(made, tmp_path)
+    words = shlex.split(command(made))
+    assert words[words.index("--gate-threshold") + 1] == "0.0"
+    monkeypatch.chdir(root)
+    assert CliRunner().invoke(app, [*words[1:], "--device", "cpu"]).exit_code == 0
+    again = (root / "again" / "renderings" / "002.png").read_bytes()
+    assert again == (root / "views" / "002.png").read_bytes()
+    assert json.loads((root / "again" / "render.json").read_text(encoding="utf-8"))["gate_threshold"] == 0.0
 
 
 def test_a_static_models_zip_has_no_masks(static, tmp_path):

@@ -1,6 +1,5 @@
 """Everything of a session in one zip file, with the command that makes it again."""
 
-import shlex
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -9,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from wildrayzer.app.session import CameraPath, Session
-from wildrayzer.io.shipped import BUNDLED_MODEL
+from wildrayzer.app.command import checkpoint_name, command
+from wildrayzer.app.session import Session
 from wildrayzer.tools.export.colmap import write_colmap
 from wildrayzer.tools.export.export import Counts
 from wildrayzer.tools.export.nerfstudio import POLARITY, write_nerfstudio
@@ -53,35 +52,6 @@ class SessionSource:
             yield ExportFrame(number, image, None if masks is None else masks[number].astype(np.uint8), camera)
 
 
-def checkpoint_name(session: Session) -> str:
-    """Folder of the checkpoint; the name of the bundled one does not depend on where the package lies."""
-    folder = session.model.folder
-    return "resources/demo-renderer" if folder == BUNDLED_MODEL else str(folder)
-
-
-def commands(session: Session) -> str:
-    """Shell command and Python lines that make the renderings of a session again, from its unpacked zip file."""
-    checkpoint, path = checkpoint_name(session), session.path
-    options = ["--out", "again"]
-    if session.inputs is not None:
-        options += ["--inputs", str(session.inputs)]
-    if session.predicted.masks is not None:
-        options.append("--masks")
-    if path is not None:
-        options += ["--video", "--path-frames", str(len(path.frames))]
-    lines = []
-    if session.gate_threshold == session.model.gate_threshold:
-        lines.append(shlex.join(["wildrayzer", "render", checkpoint, "recorded", *options]))
-    else:
-        lines.append("# the command has no option for the gate's threshold; in Python:")
-        script = (
-            f"import wildrayzer as wr; wr.load({checkpoint!r}).scene('recorded', inputs={session.inputs})"
-            f".render(threshold={session.gate_threshold!r}).save('again')"
-        )
-        lines.append(shlex.join(["python", "-c", script]))
-    return "\n".join(lines)
-
-
 def write_zip(session: Session, out: Path) -> Path:
     """Write recorded views, renderings, masks, path and cameras of a session as a zip file; returns its path.
 
@@ -99,7 +69,7 @@ def write_zip(session: Session, out: Path) -> Path:
             _write_all(folder / "masks", scene.masks.at(session.mask_threshold).transient.astype(np.uint8) * 255)
             _write_all(folder / "probability", (scene.masks.probability * 255).round().astype(np.uint8))
         if session.path is not None:
-            write_path(session.path, folder / "path.mp4")
+            write_video(folder / "path.mp4", iter(session.path.frames))
         source = SessionSource(session)
         for form, write in (("nerfstudio", write_nerfstudio), ("colmap", write_colmap)):
             write(source, [_SCENE], folder / form, Counts())
@@ -108,11 +78,6 @@ def write_zip(session: Session, out: Path) -> Path:
             for file in sorted(folder.rglob("*")):
                 packed.write(file, file.relative_to(folder))
     return out
-
-
-def write_path(path: CameraPath, file: Path) -> None:
-    """Write a path as MP4, 24 frames per second."""
-    write_video(file, iter(path.frames))
 
 
 def _write_all(folder: Path, images: np.ndarray) -> None:
@@ -149,6 +114,6 @@ def _readme(session: Session) -> str:
         else f"Nothing is removed: the checkpoint {session.model.static_because}.",
         "",
         "The same again, in this folder:",
-        commands(session),
+        command(session),
     ]
     return "\n".join(lines) + "\n"

@@ -4,12 +4,15 @@ import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wildrayzer.app.uploads import Picture, of_arrays, read_uploads
-from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.io.shipped import BUNDLED_PHOTOS
+
+if TYPE_CHECKING:
+    from wildrayzer.data.frame_store.store import FrameStore
 
 DEMO_RUN = Path("results/demo")
 """Of `make demo`, in the working folder."""
@@ -37,12 +40,14 @@ def find_examples(run: Path = DEMO_RUN) -> list[Example]:
 
 
 def _clips_of(run: Path) -> list[Example]:
+    from wildrayzer.data.frame_store.store import FrameStore
+
     store = FrameStore(run / "frames" / f"{_SPLIT}.json")
     chosen = np.linspace(0, len(store.scenes) - 1, min(_CLIPS, len(store.scenes))).round().astype(int).tolist()
     return [Example(f"Test clip {number}", functools.partial(_clip, store, number)) for number in chosen]
 
 
-def _clip(store: FrameStore, scene: int, image_size: int) -> list[Picture]:
+def _clip(store: "FrameStore", scene: int, image_size: int) -> list[Picture]:
     first, stop = store.offsets[scene : scene + 2].tolist()
     frames = np.linspace(first, stop - 1, min(_VIEWS, stop - first)).round().astype(int)
     names: Sequence[str] = [f"frame {frame - first}" for frame in frames.tolist()]

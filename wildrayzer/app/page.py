@@ -11,13 +11,14 @@ import numpy as np
 
 from wildrayzer.api.model import Model
 from wildrayzer.app import text
-from wildrayzer.app.download import commands, write_path, write_zip
+from wildrayzer.app.command import command
 from wildrayzer.app.drawing import cameras_svg, enlarged, overlay
 from wildrayzer.app.examples import Example
 from wildrayzer.app.session import Session, other_nearest_input
 from wildrayzer.app.uploads import MOST_PICTURES, read_uploads
 from wildrayzer.data.ingest.media.video import VIDEO_SUFFIXES
 from wildrayzer.data.ingest.sources import IMAGE_SUFFIXES
+from wildrayzer.tools.render.video import write_video
 
 CSS = """
 .gradio-container {max-width: 1180px !important; margin: auto}
@@ -288,10 +289,10 @@ class _Page:
         _said(lambda: session.render_path(int(frames), lambda share, what: progress(share, desc=what)))
         assert session.path is not None
         file = self._own(request) / f"path-{request.session_hash}.mp4"
-        write_path(session.path, file)
+        write_video(file, iter(session.path.frames))
         return (
             self._steps(session), gr.Slider(maximum=int(frames), value=1, visible=True),
-            gr.Video(str(file), visible=True), commands(session),
+            gr.Video(str(file), visible=True), command(session),
         )  # fmt: skip
 
     def _view(self, session: Session | None, number: float) -> tuple[Any, ...]:
@@ -311,7 +312,7 @@ class _Page:
         if session is None or session.scene is None:
             return (gr.skip(),) * 3
         if session.scene.masks is None:
-            return [], "", commands(session)
+            return [], "", command(session)
         session.mask_threshold = mask
         gated = session.scene.gate(gate)
         assert gated is not None
@@ -320,7 +321,7 @@ class _Page:
             (overlay(image, *masks), f"{number + 1}")
             for number, (image, *masks) in enumerate(zip(session.scene.images, transient, gated, strict=True))
         ]
-        return pictures, text.about_gate(session, gate), commands(session)
+        return pictures, text.about_gate(session, gate), command(session)
 
     def _draw(self, session: Session | None, azimuth: float, elevation: float) -> Any:
         if session is None or session.scene is None:
@@ -336,6 +337,8 @@ class _Page:
         return enlarged(path.frames[frame]), enlarged(session.predicted.images[path.nearest[frame]]), ungated
 
     def _pack(self, session: Session, request: gr.Request) -> Any:
+        from wildrayzer.app.download import write_zip  # its formats need a second to import; nobody waits for it before
+
         file = self._own(request) / f"wildrayzer-{request.session_hash}.zip"
         _said(lambda: write_zip(session, file))
         return gr.DownloadButton(value=str(file), visible=True)

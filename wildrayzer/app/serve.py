@@ -1,17 +1,42 @@
 """Starting the app: a server on this machine that asks nothing of any other."""
 
+import importlib.machinery
 import importlib.util
 import os
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 from wildrayzer.app.examples import DEMO_CHECKPOINT
 
 HOST, PORT = "127.0.0.1", 7860
 _OFFLINE = {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_SSR_MODE": "False", "GRADIO_SHARE": "False"}
+
+
+class _WithoutStubs:
+    """An import hook that keeps gradio from writing type stubs of its components into its own folder.
+
+    Gradio does so whenever it is imported, which takes more than half of the time of the import.
+    """
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        """The module that writes stubs, without its effect; None for all others, which are found as usual."""
+        spec = importlib.machinery.PathFinder.find_spec(name, path) if name == "gradio.component_meta" else None
+        if spec is None or spec.loader is None:
+            return None
+        execute = spec.loader.exec_module
+
+        def without_stubs(module: ModuleType) -> None:
+            execute(module)
+            setattr(module, "create_or_modify_pyi", lambda *_: None)  # noqa: B010
+
+        setattr(spec.loader, "exec_module", without_stubs)  # noqa: B010
+        return spec
 
 
 def check_installed() -> None:
@@ -55,6 +80,7 @@ def serve(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the folder is removed
     with tempfile.TemporaryDirectory(prefix="wildrayzer-app-") as name:
         os.environ.update(_OFFLINE, GRADIO_TEMP_DIR=name)  # before gradio is imported
+        sys.meta_path.insert(0, _WithoutStubs())
         import gradio as gr
 
         from wildrayzer.api.model import load

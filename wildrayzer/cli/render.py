@@ -17,6 +17,14 @@ def render(
     out: Annotated[Path, typer.Option(help="Folder to write; must not exist")],
     video: Annotated[bool, typer.Option("--video", help="Write path.mp4: a camera path through the inputs")] = False,
     masks: Annotated[bool, typer.Option("--masks", help="Write motion masks")] = False,
+    gate_threshold: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            max=1,
+            help="Patches with a higher mean probability of motion are kept out [default: the checkpoint's threshold]",
+        ),
+    ] = None,
     plucker: Annotated[bool, typer.Option("--plucker", help="Write Plücker rays and their diagnostics")] = False,
     inputs: Annotated[
         int | None, typer.Option(min=1, help="Input views [default: the most that the checkpoint was trained with]")
@@ -42,8 +50,8 @@ def render(
     from wildrayzer.training.distributed import pick_device
 
     options = RenderOptions(
-        inputs=inputs, frames=frames, video=video, path_frames=path_frames, masks=masks, plucker=plucker,
-        backbone=backbone, force=force,
+        inputs=inputs, frames=frames, video=video, path_frames=path_frames, masks=masks,
+        gate_threshold=gate_threshold, plucker=plucker, backbone=backbone, force=force,
     )  # fmt: skip
     with reported():
         about = run(checkpoint, images, out, options, device=pick_device(device.value))

@@ -187,10 +187,11 @@ def render_views(
     backbone: FeatureBackbone | None,
     gated: bool,
     device: torch.device | str,
+    threshold: float | None = None,
 ) -> tuple[list[RenderedView], EncodedScene]:
     """`observe_views` and then `render_observed`, with the same arguments; `gated` keeps transient tokens out."""
     observed = observe_views(model, images, inputs, targets=targets, backbone=backbone, gated=gated, device=device)
-    return render_observed(model, images, inputs, observed)
+    return render_observed(model, images, inputs, observed, threshold=threshold)
 
 
 def token_gate(

@@ -34,6 +34,8 @@ class RenderOptions:
     """Number of frames of the camera path."""
     masks: bool = False
     """Write motion masks."""
+    gate_threshold: float | None = None
+    """Patches with a higher mean probability of motion are kept out; None takes the checkpoint's threshold."""
     plucker: bool = False
     """Write Plücker diagnostics."""
     backbone: str | None = None

@@ -41,8 +41,9 @@ def render(
     model, manifest = load_checkpoint(checkpoint, device=device)
     model.eval().requires_grad_(False)
     why = why_static(manifest)
-    if options.masks and why:
-        raise ValueError(f"--masks: {checkpoint} {why}; use a checkpoint of a later stage, such as joint")
+    if why and (options.masks or options.gate_threshold is not None):
+        option = "--masks" if options.masks else "--gate-threshold"
+        raise ValueError(f"{option}: {checkpoint} {why}; use a checkpoint of a later stage, such as joint")
     views = read_views(paths, image_size=model.config.image_size, frames=options.frames)
     inputs, forced = pick_inputs(checkpoint, manifest, len(views), options)
     if options.video and len(inputs) < 2:
@@ -51,8 +52,9 @@ def render(
     forced += [warning] if warning else []
     images = np.stack([view.image for view in views])
     rendered, scene = render_views(
-        model, images, inputs, targets=manifest.targets, backbone=backbone, gated=not why, device=device
-    )
+        model, images, inputs, targets=manifest.targets, backbone=backbone, gated=not why, device=device,
+        threshold=options.gate_threshold,
+    )  # fmt: skip
     about = _about(checkpoint, manifest, views, rendered, options)
     about |= {"gated": not why, "why_not_gated": why, "forced": forced}
     temporary = out.with_name(f".{out.name}.unfinished")
@@ -84,6 +86,7 @@ def _about(
         "trained_inputs": sorted(set(manifest.inputs)),
         "targets": manifest.targets,
         "masks": options.masks,
+        "gate_threshold": options.gate_threshold,
         "views": [
             {
                 "name": view.name,

@@ -1,0 +1,26 @@
+"""The command that makes the renderings of a session again."""
+
+import shlex
+
+from wildrayzer.app.session import Session
+from wildrayzer.io.shipped import BUNDLED_MODEL
+
+
+def checkpoint_name(session: Session) -> str:
+    """Folder of the checkpoint; the name of the bundled one does not depend on where the package lies."""
+    folder = session.model.folder
+    return "resources/demo-renderer" if folder == BUNDLED_MODEL else str(folder)
+
+
+def command(session: Session) -> str:
+    """`wildrayzer render` with the options that make the renderings of a session again, from its unpacked zip file."""
+    options = ["--out", "again"]
+    if session.inputs is not None:
+        options += ["--inputs", str(session.inputs)]
+    if session.predicted.masks is not None:
+        options.append("--masks")
+    if session.gate_threshold is not None and session.gate_threshold != session.model.gate_threshold:
+        options += ["--gate-threshold", repr(session.gate_threshold)]
+    if session.path is not None:
+        options += ["--video", "--path-frames", str(len(session.path.frames))]
+    return shlex.join(["wildrayzer", "render", checkpoint_name(session), "recorded", *options])
