@@ -1,4 +1,4 @@
-"""The animated picture of the README: a camera path through two inputs, with and without what moves, from a finished run.
+"""The animated picture of the README, from a finished run: a path between two inputs, with and without what moves.
 
     .venv/bin/python docs/figures/animation.py results/demo docs/figures/path.webp
 
