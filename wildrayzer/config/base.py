@@ -4,6 +4,7 @@ import inspect
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar
 
@@ -101,6 +102,7 @@ class Section(Record):
             effect_of(cls, name)
 
 
+@cache
 def effect_of(section: type[Section], name: str) -> Effect:
     """What the option `name` of a section affects.
 

@@ -33,6 +33,18 @@ def ablations_of(config: RunConfig) -> dict[str, AblationConfig]:
     return {**usable, **config.ablations}
 
 
+def ablation_of(config: RunConfig, name: str) -> AblationConfig:
+    """An ablation of a run by its name.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    known = {**(BUILT_IN if config.learns_motion else {}), **config.ablations}
+    if name not in known:
+        raise ConfigError(f"ablations.{name}: no such ablation; known: {', '.join(known)}")
+    return known[name]
+
+
 def variant_of(config: RunConfig, name: str, ablation: AblationConfig) -> RunConfig:
     """The configuration of an ablation.
 
@@ -59,14 +71,22 @@ def variant_of(config: RunConfig, name: str, ablation: AblationConfig) -> RunCon
     return validated(raw, source=f"ablations.{name}")
 
 
-def own_stages(config: RunConfig, name: str, ablation: AblationConfig) -> frozenset[str]:
+def own_stages(
+    config: RunConfig, name: str, ablation: AblationConfig, variant: RunConfig | None = None
+) -> frozenset[str]:
     """Stages that an ablation does not share with the run.
+
+    Args:
+        config: of the run.
+        name: of the ablation.
+        ablation: its options.
+        variant: its configuration (`variant_of`), where that is known already.
 
     Raises:
         ConfigError: as `variant_of`, or an ablation that changes nothing, or only what comes after its last stage, or
             the number of rounds and something else.
     """
-    variant = variant_of(config, name, ablation)
+    variant = variant or variant_of(config, name, ablation)
     last = STAGES.index(ablation.until)
     changed = [
         stage

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from wildrayzer.config import RunConfig
-from wildrayzer.config.variants import ablations_of, own_stages, variant_of
+from wildrayzer.config.variants import ablation_of, own_stages, variant_of
 from wildrayzer.run.layout import AblationLayout, RunLayout
 from wildrayzer.run.row_specs import row_spec, rows_of_set
 
@@ -169,13 +169,13 @@ def ablation_scores(config: RunConfig, name: str, *, root: str = "results") -> E
     Raises:
         ConfigError: no such ablation, or one that cannot be.
     """
-    ablation = ablations_of(config)[name]
+    ablation = ablation_of(config, name)
     variant = variant_of(config, name, ablation)
     rounds = (config.rounds, variant.rounds)
     layout = AblationLayout(
         config.name,
         name,
-        own_stages(config, name, ablation),
+        own_stages(config, name, ablation, variant),
         shared_rounds=0 if rounds[0] == rounds[1] else min(rounds),
         root=root,
     )

@@ -18,8 +18,27 @@ def ablations_made():
     }
 
 
+def modules_asked_for():
+    """Ablations whose rules this call may need: those of the tables, and those that it names in a target or a job.
+    Their rules take as long to read as all others together, and every job of the workflow reads them.
+    """
+    call = workflow.dag_settings
+    if call is None:  # rules are only listed or linted
+        return list(ABLATION_TABLES)
+    named = [call.targets, call.forcerun, call.until, call.omit_from, call.allowed_rules]
+    asked = [str(target) for targets in named for target in targets]
+    asked += [job.rulename for job in call.target_jobs]
+    return [
+        name
+        for name in ABLATION_TABLES
+        if "ablations" in asked
+        or name in CFG.benchmark.ablations
+        or any(name in target for target in asked)
+    ]
+
+
 # A module's name, and the prefix of its rules, are looked up by the names of these variables.
-for name, made in ABLATION_TABLES.items():
+for name in modules_asked_for():
     ablation, prefix = f"in_{name}", f"{name}_"
 
     module:
@@ -35,5 +54,5 @@ for name, made in ABLATION_TABLES.items():
         name:
             f"ablation_{name}"
         input:
-            made,
+            ABLATION_TABLES[name],
         localrule: True

@@ -7,7 +7,6 @@ from wildrayzer.tools.cluster.resources import (
 )
 from wildrayzer.tools.cluster.leftover_jobs import cancel_left_over
 from wildrayzer.run.origins import foreign_caches
-from wildrayzer.datasets.check import check_run
 from wildrayzer.run.continuation import (
     continuation_faults,
     continuation_lines,
@@ -54,6 +53,8 @@ def check_public_files():
     """Public files that the comparison with published figures lacks, each with what to do and what to accept where."""
     if CFG.released is None:
         return []
+    from wildrayzer.datasets.check import check_run  # takes a second, of every job that reads this file
+
     missed = [finding for finding in check_run(CFG, TABLE) if finding.state == "miss"]
     return [f"{one.option} = {one.what}: {one.found}; {one.fix}" for one in missed]
 
