@@ -6,7 +6,9 @@ Prints a table for D-RE10K, RealEstate10K and a million clips: parts, files on d
 preparation of unchanged clips (their files are looked at, here by a reader that only names them), to open the split,
 to write and to read its window list, size of the manifest, and the peak memory of that process. Every split has a
 process of its own, and seconds are of CPU time. Below it stand seconds and peak memory of `snakemake -n` for a run
-whose splits have that size. The parts are empty folders: what is measured never opens one.
+whose splits have that size, and of `wildrayzer masks inspect --text` for D-RE10K's pseudo-masks. The parts of frames are
+empty folders: what is measured never opens one. Those of the masks hold their statistics, and maps and masks of a few
+pixels, which the command does not read.
 """
 
 import argparse
@@ -18,10 +20,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import yaml
 
 from wildrayzer.config.sections.data import StoreConfig
@@ -32,12 +36,18 @@ from wildrayzer.data.preparation.plan import divide_clips, plan_parts
 from wildrayzer.data.preparation.records import ClipFiles, PartRecord, read_records
 from wildrayzer.data.sampling.windows import WindowList
 from wildrayzer.io.digests import digest_json
-from wildrayzer.io.part_lists import parts_folder
+from wildrayzer.io.part_lists import part_path, parts_folder
+from wildrayzer.pseudo_masks.cache.arrays import ARRAYS
+from wildrayzer.pseudo_masks.cache.manifest import Manifest
+from wildrayzer.pseudo_masks.cache.part import CachePart
+from wildrayzer.pseudo_masks.cache.writer import CacheWriter, part_key
 from wildrayzer.run.layout import RunLayout
 
 ROOT = Path(__file__).parents[1]
 SIZES = (("D-RE10K", 15_467, 10), ("RE10K", 67_477, 140), ("a million", 1_000_000, 10))
 """Name, clips, and frames per clip."""
+COMMAND = [sys.executable, "-c", "from wildrayzer.cli.main import app; app()"]
+"""The command `wildrayzer`."""
 COLUMNS = (
     "split", "clips", "frames", "parts", "files", "manifest MB", "plan again s", "open s", "write windows s",
     "read windows s", "peak GB",
@@ -131,14 +141,75 @@ def dry_run(folder: Path, clips: int, length: int) -> tuple[float, float, int]:
     for split in config["data"]["splits"]:
         manifest.save(folder / RunLayout(config["name"]).store(split))
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--directory", str(folder)]
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    said = subprocess.run(
-        [*command, "--configfile", str(file), "--dry-run", "--", "all"], capture_output=True, text=True, check=True
+    seconds, memory, printed = run([*command, "--configfile", str(file), "--dry-run", "--", "all"])
+    jobs = next(line.split()[1] for line in printed.splitlines() if line.startswith("total"))
+    return seconds, memory, int(jobs)
+
+
+def run(command: list[str]) -> tuple[float, float, str]:
+    """CPU seconds and peak memory (GB) of a command, the first child of this process, and what it printed."""
+    made = subprocess.run(command, capture_output=True, text=True, check=True)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime, used.ru_maxrss / 2**20, made.stdout + made.stderr
+
+
+def inspect_text(folder: Path, clips: int, length: int) -> tuple[float, float, str]:
+    """CPU seconds and peak memory (GB) of the summary of a split's pseudo-masks, and what it printed."""
+    layout = RunLayout("simulated", str(folder))
+    frames = Path(layout.store("split"))
+    frames.parent.mkdir(parents=True)
+    simulate(frames.parent, clips, length, records=False)
+    store = FrameStore(frames)
+    windows = WindowList.build(store, ResidualsConfig())
+    windows.save(layout.windows("split"))
+    write_masks(layout, store, windows)
+    return run([*COMMAND, "masks", "inspect", layout.masks(1, "split", "renderer"), "--text"])
+
+
+def write_masks(layout: RunLayout, store: FrameStore, windows: WindowList) -> None:
+    """All three kinds of parts, with random statistics."""
+    # Chunks of single masks, which nothing reads here, would take most of the time.
+    ARRAYS["pixel_masks"] = tuple(replace(spec, chunk=spec.shard) for spec in ARRAYS["pixel_masks"])
+    numbers = np.random.default_rng(0)
+    of_frame = np.full(store.num_frames, -1, np.int32)
+    for number, window in enumerate(windows.windows):
+        of_frame[store.offsets[window.scene] + np.array(window.targets)] = number
+    where = (1, "split", "renderer")
+    digests = {"store": store.digest, "windows": windows.digest, "renderer": "r"}
+    kinds = (
+        ("residuals", layout.residuals(*where), ("patch_row", "patch_column")),
+        ("patch_masks", layout.patch_masks(*where), ("patch_row", "patch_column")),
+        ("pixel_masks", layout.pixel_masks(*where), ("row", "column")),
     )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    jobs = next(line.split()[1] for line in (said.stdout + said.stderr).splitlines() if line.startswith("total"))
-    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return seconds, after.ru_maxrss / 2**20, int(jobs)
+    for kind, path, dimensions in kinds:
+        parts = []
+        for part in store.parts:
+            span = slice(part.first_frame, part.first_frame + part.num_frames)
+            scenes = slice(part.first_scene, part.first_scene + part.num_scenes)
+            own = {**digests, "store": part.key}
+            target = part_path(path, part_key(kind, own))
+            about = {"pseudo_masks": {}} if kind == "patch_masks" else {}
+            with CacheWriter(
+                target, kind, frames=part.num_frames, sizes=dict.fromkeys(dimensions, 2), digests=own, about=about,
+                scenes=store.scenes[scenes], offsets=store.offsets[scenes.start : scenes.stop + 1] - part.first_frame,
+            ) as writer:  # fmt: skip
+                writer.append(**content(numbers, kind, of_frame[span]))
+                writer.summary = {"windows": len(np.unique(of_frame[span]))}
+            parts.append(CachePart(target, kind, fix=""))
+        made = Manifest.of_parts(kind, parts, digests={**digests, "store": store.digest}, summary={"psnr_filter": 17.0})
+        made.save(path)
+        digests = {**digests, kind: made.digest}
+
+
+def content(numbers: np.random.Generator, kind: str, window: np.ndarray) -> dict[str, np.ndarray]:
+    """Arrays of a part: maps and masks of 2 by 2 patches or pixels, and random statistics."""
+    small = (len(window), 2, 2)
+    if kind == "residuals":
+        maps = {name: numbers.random(small).astype(np.float16) for name in ("d_dino", "d_ssim")}
+        psnr = numbers.uniform(15, 30, len(window)).astype(np.float32)
+        return {**maps, "clusters": np.zeros(small, np.uint8), "psnr": psnr, "window": window - window.min()}
+    masks = {"mask": (numbers.random(small) > 0.8).astype(np.uint8)}
+    return masks if kind == "patch_masks" else {**masks, "disagreement": numbers.random(len(window), np.float32)}
 
 
 def main() -> None:
@@ -159,6 +230,11 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=options.folder) as folder:
             seconds, memory, jobs = in_process(context, dry_run, Path(folder), clips, length)
         print(f"| {name}, {clips:,} clips in each split | {jobs} | {seconds:.1f} | {memory:.2f} |", flush=True)
+    for name, clips, length in sizes:
+        if name == "D-RE10K":
+            with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+                seconds, memory, printed = in_process(context, inspect_text, Path(folder), clips, length)
+            print(f"\n`masks inspect --text`, {name}: {seconds:.1f} CPU seconds, {memory:.2f} GB\n\n{printed}")
 
 
 if __name__ == "__main__":

@@ -210,7 +210,12 @@ def recorded_params(job: Any) -> dict[str, Any] | None:
     Raises:
         ValueError: the record is damaged.
     """
-    path = _record(job.log[0])
+    return recorded_at(job.log[0])
+
+
+def recorded_at(log: str | Path) -> dict[str, Any] | None:
+    """Params that the job with this log recorded, as `recorded_params`."""
+    path = _record(log)
     return _read(path)["params"] if path.is_file() else None
 
 

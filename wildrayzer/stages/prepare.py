@@ -86,17 +86,8 @@ def prepare_split(
             damaged, or the disk is full.
     """
     out_path, raw_dir = Path(out_path), Path(raw_dir)
-    reader = open_reader(split, raw_dir)
-    if split.role == "pairs" and not reader.has_clean:
-        raise ValueError(f"{raw_dir} has role: pairs but no frame names a clean twin (`gt_image_path`)")
-    codec = store.train_codec if split.purpose == "train" else "zstd"
-    form = StoreForm(
-        image_size, store, cameras=reader.has_cameras, masks=reader.has_masks, clean=reader.has_clean, codec=codec
-    )
-    attributes = {"role": split.role, "use": split.purpose, "stage_version": STAGE_VERSION}
-    made_from = digest_json([SCHEMA, min_frames, image_size, form.coding, form.arrays, attributes])
-    folder = parts_folder(out_path)
-    job = Preparation(reader, ClipFiles(reader, raw_dir), form, attributes, min_frames, folder, made_from)
+    job = _preparation(split, raw_dir, out_path, image_size=image_size, store=store, min_frames=min_frames)
+    reader, form, folder = job.reader, job.form, job.folder
     names = tuple(reader.names[: split.limit])
     expected = {"scenes": split.expected_scenes or expected_scenes, "frames": expected_frames}
     folder.mkdir(parents=True, exist_ok=True)
@@ -112,6 +103,45 @@ def prepare_split(
         # At once: jobs that read the split run before or after its preparation, never beside it.
         remove_parts(folder, keep={record.key for record in records})
     return report
+
+
+def kept_parts(
+    split: SplitConfig,
+    raw_dir: str | Path,
+    out_path: str | Path,
+    *,
+    image_size: int,
+    store: StoreConfig,
+    min_frames: int = 3,
+) -> list[str | None]:
+    """What a preparation with these arguments of `prepare_split` would find there already; nothing is written.
+
+    Returns:
+        The key of each part that would stay, and None for each part that would be made.
+
+    Raises:
+        ValueError: the split cannot be read, or its manifest is damaged.
+    """
+    out_path, raw_dir = Path(out_path), Path(raw_dir)
+    job = _preparation(split, raw_dir, out_path, image_size=image_size, store=store, min_frames=min_frames)
+    plan = _plan(job, tuple(job.reader.names[: split.limit]), out_path)
+    return [part.record.key if part.record else None for part in plan.parts]
+
+
+def _preparation(
+    split: SplitConfig, raw_dir: Path, out_path: Path, *, image_size: int, store: StoreConfig, min_frames: int
+) -> Preparation:
+    reader = open_reader(split, raw_dir)
+    if split.role == "pairs" and not reader.has_clean:
+        raise ValueError(f"{raw_dir} has role: pairs but no frame names a clean twin (`gt_image_path`)")
+    codec = store.train_codec if split.purpose == "train" else "zstd"
+    form = StoreForm(
+        image_size, store, cameras=reader.has_cameras, masks=reader.has_masks, clean=reader.has_clean, codec=codec
+    )
+    attributes = {"role": split.role, "use": split.purpose, "stage_version": STAGE_VERSION}
+    made_from = digest_json([SCHEMA, min_frames, image_size, form.coding, form.arrays, attributes])
+    folder = parts_folder(out_path)
+    return Preparation(reader, ClipFiles(reader, raw_dir), form, attributes, min_frames, folder, made_from)
 
 
 def _empty(job: Preparation) -> SplitManifest:

@@ -1,5 +1,6 @@
 """A training job: its options and files, the digest of what decides its weights, and what may grow in it."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from wildrayzer.io.digests import digest_file, digest_json
 from wildrayzer.run.stage_versions import STAGE_VERSIONS
 
 STAGE_VERSION = STAGE_VERSIONS["train"]
+_FIX = "a run continues only with more steps or parts; leave {name} out of `continue` to train it again"
 
 
 class TrainingJob(Record):
@@ -144,19 +146,32 @@ class Origin(BaseModel):
         Raises:
             ValueError: other options have changed, or parts that the run has learned from are gone.
         """
-        fix = f"a run continues only with more steps or parts; leave {name} out of `continue` to train it again"
+        fix = _FIX.format(name=name)
         if self.options != before.options:
             raise ValueError(f"{name}: options other than `steps` have changed since its states were saved; {fix}")
         if self.steps < before.steps:
             raise ValueError(f"{name}: steps is {self.steps}, it was {before.steps}; {fix}")
         new = {}
         for source in {**before.parts, **self.parts}:
-            old, now = before.parts.get(source, []), self.parts.get(source, [])
-            lost = len(set(old) - set(now))
-            if lost:
-                raise ValueError(
-                    f"{name}: {lost} of the {len(old)} parts of {source} that it has learned from were removed or made "
-                    f"again; {fix}"
-                )
-            new[source] = len(set(now) - set(old))
+            now = self.parts.get(source, [])
+            if lost := before.lost_parts(source, now, name=name):
+                raise ValueError(lost)
+            new[source] = len(set(now) - set(before.parts.get(source, [])))
         return {"steps": self.steps, "new_parts": new}
+
+    def lost_parts(self, source: str, now: Iterable[str | None], *, name: str) -> str | None:
+        """Why a run with this origin cannot continue with the parts of now; None where it can.
+
+        Args:
+            source: key of `parts`.
+            now: keys of the parts of this source.
+            name: of the run.
+        """
+        old = self.parts.get(source, [])
+        lost = len(set(old).difference(now))
+        return (
+            f"{name}: {lost} of the {len(old)} parts of {source} that it has learned from were removed or made again; "
+            + _FIX.format(name=name)
+            if lost
+            else None
+        )

@@ -98,7 +98,7 @@ class ResumeFolder:
         other = self.folder.exists() and marker.get("identity") not in (self.identity, self.former or self.identity)
         if other and self.continues and self._states():
             self.history = list(marker.get("rounding", []))
-            self._growth = self._more_than(marker.get("origin"))
+            self._growth = self._more_than()
             return  # the marker stays as it is until the step is known
         if other:
             target = next(
@@ -119,13 +119,9 @@ class ResumeFolder:
         self.history = list(marker.get("rounding", []))
         self._write_marker()
 
-    def _more_than(self, before: dict[str, Any] | None) -> dict[str, Any]:
-        if before is None or self.origin is None:
-            raise ValueError(
-                f"{self.folder}: its states do not say what they were trained on (earlier version, or a damaged "
-                "identity.json), so that they cannot be continued; leave the stage out of `continue` to train it again"
-            )
-        return self.origin.growth(Origin(**before), name=self.folder.name)
+    def _more_than(self) -> dict[str, Any]:
+        assert self.origin is not None, "a run that continues says what it learns from"
+        return self.origin.growth(recorded_origin(self.folder), name=self.folder.name)
 
     def begin(self, step: int) -> None:
         """Record with which data and rounding options training continues after `step`, and warn of changes."""
@@ -207,6 +203,21 @@ class ResumeFolder:
     def _states(self) -> list[tuple[int, Path]]:
         found = [(int(match[1]), path) for path in self.folder.glob("step-*.pt") if (match := _NAME.search(path.name))]
         return sorted(found)
+
+
+def recorded_origin(folder: Path) -> Origin:
+    """What the run with these resume states learned from.
+
+    Raises:
+        ValueError: the states do not say it.
+    """
+    origin = _read_marker(folder / "identity.json").get("origin")
+    if origin is None:
+        raise ValueError(
+            f"{folder}: its states do not say what they were trained on (earlier version, or a damaged "
+            "identity.json), so that they cannot be continued; leave the stage out of `continue` to train it again"
+        )
+    return Origin(**origin)
 
 
 def _read_marker(path: Path) -> dict[str, Any]:

@@ -59,6 +59,27 @@ def check_public_files():
     return [f"{one.option} = {one.what}: {one.found}; {one.fix}" for one in missed]
 
 
+def check_continued_data():
+    """Data that continued stages have learned from and that are gone, or that this call would make again."""
+    if config.get("continue") is None:
+        return []
+    from wildrayzer.config.effects import completed
+    from wildrayzer.stages.prepare import kept_parts
+    from wildrayzer.tools.continued_data import continued_data_faults
+
+    def planned(job):
+        options = completed(job.params.split, CFG.data.splits[job.wildcards.split])
+        return kept_parts(
+            options,
+            options.path or job.input.raw,
+            job.output.store,
+            image_size=job.params.image_size,
+            store=completed(job.params.store, CFG.data.store),
+        )
+
+    return continued_data_faults(workflow.dag, CFG, config["continue"], planned)
+
+
 # Hooks run only in the main process, while the working directory is locked, and never in a dry run.
 onstart:
     on_slurm = workflow.executor_plugin.name == "slurm"
@@ -72,6 +93,7 @@ onstart:
             check_public_files()
             + check_origins()
             + continuation_faults(continued, again, rounds=CFG.rounds)
+            + check_continued_data()
             + refusals(again, redo=config.get("redo"))
         )
         faults += check_arrays() + check_cluster() if on_slurm else []

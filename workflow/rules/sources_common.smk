@@ -5,6 +5,7 @@ They stand in a file of their own because `snakemake --lint` refuses functions b
 
 from wildrayzer.config.variants import ablations_of
 from wildrayzer.datasets.required import parts_read
+from wildrayzer.run.missing_data import splits_without_data
 
 EMBEDDED = [
     name for name, split in CFG.data.splits.items() if split.layout == "embedded"
@@ -60,7 +61,36 @@ def raw_of(split):
     return RUN.raw(split) if path is None else input_of(path)
 
 
+def preparation_options(split):
+    """Params of a preparation."""
+    return {
+        "split": deciding_options(CFG.data.splits[split]),
+        "store": deciding_options(CFG.data.store),
+        "image_size": CFG.model.image_size,
+        "version": STAGE_VERSIONS["frames"],
+    }
+
+
+def check_data():
+    """Warn of splits whose data are gone and whose frames are used as they are; refuse those that need their data.
+    Parts of sources are fetched again where they are needed."""
+    options = {
+        name: preparation_options(name)
+        for name, split in CFG.data.splits.items()
+        if split.path is not None and TABLE.at(split.path) is None
+    }
+    warnings, faults = splits_without_data(CFG, RUN, options)
+    if faults:
+        raise WorkflowError("\n".join(faults))
+    for line in warnings:
+        logger.warning(line)
+
+
 def preparation_processes(wildcards):
     """Outside sets are large and are read by several processes; embedded ones are small, and several jobs run at once."""
     split = CFG.data.splits[wildcards.split]
     return 1 if split.layout == "embedded" else CFG.compute.threads
+
+
+if workflow.is_main_process:
+    check_data()
