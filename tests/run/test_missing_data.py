@@ -1,4 +1,4 @@
-"""A split whose data are gone: its prepared frames are used with a warning, or refused where they would be made again."""
+"""A split whose data are gone: its frames are used with a warning, or refused where they would be made again."""
 
 from pathlib import Path
 
