@@ -25,7 +25,13 @@ def modules_asked_for():
     call = workflow.dag_settings
     if call is None:  # rules are only listed or linted
         return list(ABLATION_TABLES)
-    named = [call.targets, call.forcerun, call.until, call.omit_from, call.allowed_rules]
+    named = [
+        call.targets,
+        call.forcerun,
+        call.until,
+        call.omit_from,
+        call.allowed_rules,
+    ]
     asked = [str(target) for targets in named for target in targets]
     asked += [job.rulename for job in call.target_jobs]
     return [
