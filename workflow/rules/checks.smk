@@ -53,9 +53,8 @@ def check_public_files():
     """Public files that the comparison with published figures lacks, each with what to do and what to accept where."""
     if CFG.released is None:
         return []
-    from wildrayzer.datasets.check import (
-        check_run,
-    )  # takes a second, of every job that reads this file
+    # Read here, since it takes a second, and every job reads this file.
+    from wildrayzer.datasets.check import check_run
 
     missed = [finding for finding in check_run(CFG, TABLE) if finding.state == "miss"]
     return [f"{one.option} = {one.what}: {one.found}; {one.fix}" for one in missed]
