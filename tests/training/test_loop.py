@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from safetensors.torch import load_file
 from wildrayzer.checkpoint import read_manifest
 from wildrayzer.config import CropPretextConfig, load_config
 from wildrayzer.data.frame_store.store import FrameStore
+from wildrayzer.data.preparation.report import report_path
 from wildrayzer.models import attention
 from wildrayzer.stages.prepare import make_embedded, prepare_split
 from wildrayzer.stages.train import train
@@ -99,6 +101,15 @@ def test_killed_and_resumed_run_ends_bit_identical(stores, tmp_path):
         "split": "static_train", "clips": len(store), "frames": store.num_frames, "digest": store.digest,
         "layout": "embedded",
     }  # fmt: skip
+
+
+def test_a_damaged_data_report_is_refused_before_training(stores, tmp_path):
+    copied = shutil.copytree(stores, tmp_path / "frames")
+    report = report_path(copied / "static_train.zarr")
+    report.write_text(report.read_text().replace('"layout"', '"layouts"'))
+    with pytest.raises(ValueError, match=report.name):
+        train(job(copied, tmp_path / "run"))
+    assert not (tmp_path / "run" / "state" / "metrics.jsonl").exists()
 
 
 def stopped_at_half(stores, folder):

@@ -60,6 +60,7 @@ def train(job: TrainingJob) -> None:
 def _train_here(job: TrainingJob) -> None:
     with init_distributed(job.device, threads=job.threads) as world:
         batches, digests, parts = open_data(job)
+        data_sets = _data_sets(job)  # read first: a damaged report must not end a training that is done
         job_identity = identity(job, digests)
         model = initial_model(job).to(world.device)
         backbone = _backbone(job, world)
@@ -95,14 +96,7 @@ def _train_here(job: TrainingJob) -> None:
         )
         summary = trainer.run()
         if world.is_main:
-            _write_outputs(
-                job,
-                model,
-                summary,
-                backbone,
-                perceptual.name,
-                trainer.resume,
-            )
+            _write_outputs(job, model, summary, backbone, perceptual.name, trainer.resume, data_sets)
         world.barrier()
 
 
@@ -167,6 +161,7 @@ def _write_outputs(
     backbone: FeatureBackbone | None,
     perceptual: str,
     resume: ResumeFolder,
+    data_sets: list[dict[str, Any]],
 ) -> None:
     state = Path(job.state)
     Path(job.metrics).parent.mkdir(parents=True, exist_ok=True)
@@ -193,7 +188,7 @@ def _write_outputs(
             "rounding": resume.history,
             **({"continued": resume.continued} if resume.continued else {}),
             "deviations": list(job.model.deviations),
-            "data": _data_sets(job),
+            "data": data_sets,
             "summary": summary,
             "metrics_digest": digest_file(job.metrics),
         },
