@@ -6,7 +6,7 @@ Prints a table for D-RE10K, RealEstate10K and a million clips: parts, files on d
 preparation of unchanged clips (their files are looked at, here by a reader that only names them), to open the split,
 to write and to read its window list, size of the manifest, and the peak memory of that process. Every split has a
 process of its own, and seconds are of CPU time. Below it stand seconds and peak memory of `snakemake -n` for a run
-whose splits have that size, and of `wildrayzer masks inspect --text` for D-RE10K's pseudo-masks. The parts of frames are
+whose splits have that size, and of `wildrayzer masks inspect --text` for D-RE10K's pseudo-masks. Parts of frames are
 empty folders: what is measured never opens one. Those of the masks hold their statistics, and maps and masks of a few
 pixels, which the command does not read.
 """
