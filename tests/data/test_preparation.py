@@ -15,6 +15,7 @@ from wildrayzer.data.embedded import cutouts
 from wildrayzer.data.embedded.splits import make_clip
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.preparation.report import report_path
+from wildrayzer.io.files import read_json
 from wildrayzer.stages.prepare import make_cutouts, make_embedded, prepare_split
 
 SIZE = 32
@@ -69,7 +70,7 @@ def test_pairs_come_back_without_loss(raw, tmp_path):
     assert report["scenes"] == counts
     assert report["frames"] == {"expected": None, "found": 16, "used": 16}
     assert report["digest"] == store.digest
-    assert json.loads(report_path(tmp_path / "pairs.json").read_text()) == report
+    assert read_json(report_path(tmp_path / "pairs.json")) == report
     assert store.scenes == [f"pairs_{number:05d}" for number in range(4)]
     for number in range(4):
         clip = made("pairs", number, "pairs")

@@ -14,6 +14,7 @@ from wildrayzer.config.sections.data import SplitConfig, StoreConfig
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.preparation.report import refused_path, report_path
 from wildrayzer.data.readers.base import Fit
+from wildrayzer.io.files import read_json
 from wildrayzer.stages.prepare import prepare_split
 
 SIZE = 16
@@ -407,7 +408,7 @@ def test_a_bad_scene_is_skipped_and_counted_with_its_reason(lvsm, damage, reason
     assert json.loads(refused_path(lvsm.folder.parent / "out.json").read_text())["reasons"] == {reason: 1}
     prepared("lvsm", lvsm.folder)
     assert not refused_path(lvsm.folder.parent / "out.json").exists()
-    assert json.loads(report_path(lvsm.folder.parent / "out.json").read_text()) == report
+    assert read_json(report_path(lvsm.folder.parent / "out.json")) == report
 
 
 def test_a_listed_scene_without_file_and_a_clean_twin_that_is_missing_are_counted(lvsm):
