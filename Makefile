@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CORES ?= all
-# FAST=1 takes a few minutes: fewer clips and steps, and the renderer in resources/ instead of pretraining one
+# FAST=1 takes about three minutes: fewer clips and steps, and the renderer in resources/ instead of pretraining one
 FAST ?= 0
 CONFIG ?= config/demo$(if $(filter 1,$(FAST)),-fast).yaml
 
