@@ -3,7 +3,6 @@
 This is looked at before any job starts, because Snakemake deletes the checkpoint of a stage before its job begins.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from wildrayzer.run.redo import changed_options, recorded_params, stage_of
 from wildrayzer.training.job import Origin
 from wildrayzer.training.resume import recorded_origin
 
-_MORE_CLIPS = re.compile(r"data\.embedded\.splits\.\w+\.scenes: (\d+) → (\d+)")
 Planned = Callable[[Any], list[str | None]]
 """What `kept_parts` says of a preparation job of the graph."""
 
@@ -94,7 +92,7 @@ def _lost_by_preparation(
     """Why a preparation of this call would take parts from a stage; None where it does not."""
     raw = str(job.input.raw)
     if raw in makers:  # an embedded split: its clips are the same ones as long as only their number grows
-        changes = _embedded_changes(makers[raw])
+        changes = _changed_params(makers[raw], growth=False)
         return f"{name} cannot be continued: {'; '.join(changes)}; take the change back" if changes else None
     lost = before.lost_parts(source, planned(job), name=name)
     return lost and (
@@ -122,13 +120,13 @@ def _input(job: Any, name: str) -> str | None:
     return value if value is None or isinstance(value, str) else next(iter(value), None)
 
 
-def _changed_params(job: Any) -> list[str]:
+def _changed_params(job: Any, *, growth: bool = True) -> list[str]:
+    """Options of an embedded split that have changed; without `growth` those apart from more clips."""
     if job.rule.name != "make_embedded":
         return []
-    return changed_options(recorded_params(job), dict(job.params.items()), job.rule.name, job.wildcards_dict)
-
-
-def _embedded_changes(job: Any) -> list[str]:
-    """Changes of an embedded split's options, other than more clips."""
-    more = [(one, _MORE_CLIPS.fullmatch(one)) for one in _changed_params(job)]
-    return [one for one, match in more if match is None or int(match[2]) < int(match[1])]
+    before, now = recorded_params(job), dict(job.params.items())
+    if before is not None and not growth:
+        for name, split in now["embedded"]["splits"].items():
+            old = before["embedded"]["splits"].get(name, split)
+            old["scenes"] = max(old["scenes"], split["scenes"])
+    return changed_options(before, now, job.rule.name, job.wildcards_dict)
