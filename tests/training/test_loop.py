@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from wildrayzer.checkpoint import read_manifest
+from wildrayzer.checkpoint import load_checkpoint, read_manifest
 from wildrayzer.config import CropPretextConfig, load_config
 from wildrayzer.data.frame_store.store import FrameStore
 from wildrayzer.data.preparation.report import report_path
@@ -110,6 +110,19 @@ def test_a_damaged_data_report_is_refused_before_training(stores, tmp_path):
     with pytest.raises(ValueError, match=report.name):
         train(job(copied, tmp_path / "run"))
     assert not (tmp_path / "run" / "state" / "metrics.jsonl").exists()
+
+
+def test_distillation_standardises_a_new_convolutional_head_and_a_later_stage_keeps_its_constants(stores, tmp_path):
+    options = CONFIG.model.motion_head.model_copy(update={"kind": "convolutional"})
+    new = {"recipe": "distill", "model": CONFIG.model.model_copy(update={"motion_head": options})}
+    first = job(stores, tmp_path / "first", stage={"steps": 1}, **new)
+    train(first)
+    head = load_checkpoint(first.checkpoint)[0].motion_head
+    assert head.standardised
+    assert (head.input_mean != 0).all()
+    later = job(stores, tmp_path / "later", stage={"steps": 1}, parent=first.checkpoint, seed=1, **new)
+    train(later)
+    assert torch.equal(load_checkpoint(later.checkpoint)[0].motion_head.input_mean, head.input_mean)
 
 
 def stopped_at_half(stores, folder):
