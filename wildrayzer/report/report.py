@@ -127,8 +127,7 @@ def _training(config: RunConfig, layout: RunLayout) -> list[Block]:
             continue
         why = f"taken from {config.pretrained}, not trained in this run" if taken else "no metrics file yet"
         notes.append(Note(f"{name}: {why}, so its curves are left out."))
-    sheet = None
-    if not config.pretrained:
-        sheet = last_sheet(layout.metrics("pretrain"), config, "pretrain: last validation pictures")
+    title = "pretrain: last validation pictures"
+    sheet = None if config.pretrained else last_sheet(layout.metrics("pretrain"), config, title)
     curves = [Figures("", tuple(plots))] if plots else []
     return [*notes, *curves, *([] if sheet is None else [sheet])]

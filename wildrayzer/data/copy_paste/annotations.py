@@ -14,8 +14,6 @@ from wildrayzer.data.readers.pixels import MOST_PIXELS
 from wildrayzer.io.files import read_json
 
 _FIX = "export it again as COCO instances: {images: […], annotations: […], categories: […]}"
-
-
 _CROWD = ("1", "1.0", "true")
 """Values of `iscrowd` that say so, as text."""
 
