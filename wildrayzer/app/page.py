@@ -33,6 +33,7 @@ table.steps td:nth-child(2) {white-space: nowrap}
 .grid-wrap {min-height: 0 !important; max-height: none !important; padding-top: 2rem !important}
 .grid-container {grid-template-columns: repeat(auto-fill, minmax(84px, 1fr)) !important}
 #examples .grid-container {grid-template-columns: repeat(auto-fill, minmax(118px, 1fr)) !important}
+#command .cm-scroller {min-height: 0 !important} /* gradio measures lines in a tab that is hidden */
 #masks .grid-container {grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)) !important}
 """
 KEPT_SECONDS = 1800
