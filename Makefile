@@ -27,6 +27,8 @@ $(VENV)/.installed: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
 	@# an interrupted set-up can leave a Python without pip; venv completes it
 	$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	@# pip takes a package that it was interrupted in for installed if it has METADATA; it writes INSTALLER last
+	@find $(VENV)/lib -maxdepth 3 -name '*.dist-info' ! -exec test -e '{}/INSTALLER' ';' -prune -exec rm -r '{}' ';'
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-compile --requirement requirements.lock
 	@# pip would compile files one by one; files that do not compile, such as templates, are never imported
 	@$(BIN)/python -m compileall -qq -j 0 -x 'site-packages/.*(/tests?/|/testing/|/transformers/models/)' $(VENV)/lib || true

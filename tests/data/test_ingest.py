@@ -143,7 +143,7 @@ def test_photos_and_videos_of_a_folder_are_recordings_of_their_own(tmp_path):
 
 
 def test_reduced_copies_and_masks_of_a_project_are_no_recordings(tmp_path):
-    for name in ("images", "images_2", "images_4", "masks", "mask_2", "motion_masks", "depths"):
+    for name in ("images", "images_2", "images_4", "images_4_png", "masks", "mask_2", "motion_masks", "depths"):
         photos(tmp_path / "garden" / name, ["1.png"])
     photos(tmp_path / "garden" / "walk", ["1.png"])
     found = find_sources([tmp_path / "garden"])
@@ -151,6 +151,7 @@ def test_reduced_copies_and_masks_of_a_project_are_no_recordings(tmp_path):
     assert {path.name: reason for path, reason in found.copies.items()} == {
         "images_2": "its name is that of reduced copies of images",
         "images_4": "its name is that of reduced copies of images",
+        "images_4_png": "its name is that of reduced copies of images",
     } | dict.fromkeys(["masks", "mask_2", "motion_masks", "depths"], "its name is that of masks or other maps")
     assert names_of(tmp_path / "garden" / "images_4") == {"images_4": "images"}, "named, it is taken"
 

@@ -35,6 +35,13 @@ def test_sound_that_goes_on_after_the_pictures_is_no_truncation(tmp_path, suffix
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".webm"])
+def test_time_stamps_that_begin_late_are_no_lack_of_pictures(tmp_path, suffix):
+    path = write_film(tmp_path / f"a{suffix}", [50 + time for time in TENTHS])
+    assert taken(path) == (20, [])
+    assert expected_frames(path, 10.0) in (20, 21)
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".webm"])
 def test_a_last_frame_that_stands_long_is_no_truncation_and_a_gap_begins_a_clip(tmp_path, suffix):
     times = [0.0, 0.1, 0.2, 0.3, 2.0, 2.1]
     notes = VideoNotes()

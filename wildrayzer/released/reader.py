@@ -12,10 +12,10 @@ from wildrayzer.io.digests import digest_file, digest_json
 from wildrayzer.released.files import checkpoint_files, load_file
 from wildrayzer.released.keys import IGNORED_PREFIXES
 
-_WRAPPERS = ("model", "state_dict", "model_state_dict", "module", "network", "net", "params", "ema_state_dict", "ema")
+_AVERAGED = ("ema_state_dict", "state_dict_ema", "ema_model", "model_ema", "params_ema", "ema")
+_WRAPPERS = ("model", "state_dict", "model_state_dict", "module", "network", "net", "params", *_AVERAGED)
 """Keys under which tools keep the state dict, the averaged weights last; the first that is there counts."""
-_AVERAGED = ("ema.", "ema_model.", "model_ema.")
-_PREFIXES = ("module.", "_orig_mod.", "model.", "network.", "net.", *_AVERAGED)
+_PREFIXES = ("_orig_mod.", *(f"{wrapper}." for wrapper in _WRAPPERS))
 """What torch.compile, parallel wrappers and trainers put before names, in any order; no name of ours begins so."""
 
 
@@ -46,7 +46,7 @@ def read_released(path: str | Path) -> ReleasedWeights:
     left_out: dict[str, int] = {}
     for file in checkpoint_files(path):
         state = _unwrapped(load_file(file), file, ignored)
-        for key, value in sorted(state.items(), key=lambda item: str(item[0]).startswith(_AVERAGED)):
+        for key, value in sorted(state.items(), key=lambda item: _bare(str(item[0]))[1]):
             name, averaged = _bare(str(key))
             prefix = next((prefix for prefix in IGNORED_PREFIXES if name.startswith(prefix)), None)
             if averaged and name in tensors:  # the averaged weights beside the others
@@ -85,7 +85,7 @@ def _bare(name: str) -> tuple[str, bool]:
     """A name without what tools put before it, and whether that says that the weight is an average."""
     averaged = False
     while prefix := next((prefix for prefix in _PREFIXES if name.startswith(prefix)), None):
-        name, averaged = name.removeprefix(prefix), averaged or prefix in _AVERAGED
+        name, averaged = name.removeprefix(prefix), averaged or prefix[:-1] in _AVERAGED
     return name, averaged
 
 

@@ -35,8 +35,8 @@ _TAKEN = (
 )
 _MAPS = re.compile(r"(?:\w*masks?|segmentations?|semantics?|depths?|normals?|flows?)(?:_\d+)?", re.IGNORECASE)
 """Names of folders whose pictures describe those of another folder."""
-_REDUCED = re.compile(r"images_(\d+)")
-"""Names of the reduced copies that COLMAP and nerfstudio projects hold beside `images`."""
+_REDUCED = re.compile(r"images_(\d+)(?:_png)?")
+"""Names of the reduced copies that projects of COLMAP, nerfstudio and gsplat hold beside `images`."""
 _LONGEST = 120
 """Characters of a name: scene names and temporary names are longer, and file systems take 255 bytes."""
 

@@ -60,13 +60,13 @@ def expected_frames(path: Path, fps: float) -> int | None:
     """About how many frames `video_frames` will give, from the container's header; None where it does not say."""
     try:
         with _opened(path) as container:
-            if not container.duration:
+            stream = _chosen_stream(container, path)
+            seconds = _promised(container, stream)
+            if seconds is None:
                 return None
-            seconds = container.duration / av.time_base
             if fps:
                 return int(seconds * fps) + 1
-            rate = _chosen_stream(container, path).average_rate
-            return int(seconds * rate) if rate else None
+            return int(seconds * stream.average_rate) if stream.average_rate else None
     except (av.FFmpegError, OSError, BadSceneError):
         return None
 
@@ -153,10 +153,16 @@ def _remark_on(container: "av.container.InputContainer", stream: "av.VideoStream
 
 
 def _promised(container: "av.container.InputContainer", stream: "av.VideoStream") -> float | None:
-    """Seconds that the header gives to the pictures, or to all streams where it does not tell them apart."""
+    """Seconds from the first picture to the end of the pictures, or of all streams where the header does not tell."""
     if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
-    return container.duration / av.time_base if container.duration else None
+    if not container.duration:
+        return None
+    start = (container.start_time or 0) / av.time_base
+    first = float(stream.start_time * stream.time_base) if stream.start_time and stream.time_base else start
+    # Matroska's duration counts from 0, not from the first time stamp: a cut of a longer recording may start later.
+    end = container.duration / av.time_base + (0 if "matroska" in container.format.name else start)
+    return end - first if end > first else None
 
 
 def _check_end(path: Path, promised: float | None, notes: VideoNotes) -> None:
