@@ -198,18 +198,22 @@ def test_masks_in_another_place_are_noted(lvsm, folder, note):
     assert note in report["notes"]
 
 
-def test_intrinsics_in_another_unit_are_refused(tmp_path):
+def test_intrinsics_in_another_unit_or_of_larger_frames_are_refused(tmp_path):
     raw = Lvsm(tmp_path / "lvsm", size=(64, 48))
     for frame in raw.documents["bad"]["frames"]:
         frame["fxfycxcy"] = [1.2, 1.6, 0.5, 0.5]
     raw.save()
     report, store = prepared("lvsm", raw.folder)
-    assert (store.scenes, report["reasons"]) == (["good"], {"intrinsics are in another unit": 1})
+    assert (store.scenes, report["reasons"]) == (["good"], {"intrinsics do not fit the frames": 1})
     assert "[1.2, 1.6, 0.5, 0.5] looks normalised" in json.dumps(report["skipped"])
+    for frame in raw.documents["bad"]["frames"]:
+        frame["fxfycxcy"] = [110.0, 110.0, 64.2, 47.5]  # of frames twice as large
+    raw.save()
+    assert prepared("lvsm", raw.folder)[0]["reasons"] == {"intrinsics do not fit the frames": 1}
     pixels = chunk_scene("b")
     pixels["cameras"][:, :4] = torch.tensor([300.0, 300.0, 128.0, 128.0])
     report, store = prepared("pixelsplat", chunks(tmp_path / "chunks", [chunk_scene("a"), pixels]))
-    assert (store.scenes, report["reasons"]) == (["a"], {"intrinsics are in another unit": 1})
+    assert (store.scenes, report["reasons"]) == (["a"], {"intrinsics do not fit the frames": 1})
     assert "divide pixels by width and height" in json.dumps(report["skipped"])
 
 
@@ -552,6 +556,24 @@ def test_frames_of_skipped_scenes_are_counted_as_found(tmp_path):
     )  # fmt: skip
     assert report["frames"] == {"expected": 12, "found": 12, "used": 4}
     assert report["notes"] == ["the split should have 4 scenes but 3 were found"]
+
+
+@pytest.mark.parametrize("layout", ["pixelsplat", "lvsm", "davis"])
+def test_a_scene_whose_name_no_list_can_hold_is_skipped(tmp_path, layout):
+    raw = tmp_path / "raw"
+    if layout == "pixelsplat":
+        chunks(raw, [chunk_scene("good"), chunk_scene("b\ud800d")])
+    elif layout == "lvsm":
+        (Lvsm(raw).folder / "full_list.txt").unlink()
+        (raw / "metadata" / "bad.json").rename(raw / "metadata" / "b\udcff.json")
+    else:
+        for name in ("good", "b\udcff"):
+            (raw / "JPEGImages" / "480p" / name).mkdir(parents=True)
+            for number in range(3):
+                Image.fromarray(picture()).save(raw / "JPEGImages" / "480p" / name / f"{number}.png")
+    report, store = prepared(layout, raw)
+    assert report["reasons"] == {"scene name is not Unicode": 1}
+    assert list(store.scenes) == ["good"]
 
 
 def test_an_index_that_leaves_the_folder_is_refused(tmp_path):

@@ -6,12 +6,14 @@ import json
 import shutil
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 import yaml
 from typer.testing import CliRunner
 
-from tests.data.test_readers import chunk_scene
+from tests.data.test_readers import chunk_scene, picture
 from wildrayzer.cli.main import app
 from wildrayzer.config import SplitConfig, parse_config
 from wildrayzer.config.sections.features import FeaturesConfig, is_hub_id
@@ -104,6 +106,10 @@ def chunk(*keys: str) -> bytes:
     return saved([chunk_scene(key, 1) for key in keys])
 
 
+NO_CAMERAS = "there are no cameras; training and masks need none"
+PICTURE = cv2.imencode(".png", picture())[1].tobytes()
+NORMALISED = {"image_path": "a.png", "w2c": np.eye(4).tolist(), "fxfycxcy": [1.0, 1.0, 0.5, 0.5]}
+EMPTY = torch.zeros(0, dtype=torch.uint8)
 OBJECT = {"id": 1, "image_id": 1, "category_id": 1, "segmentation": [[0, 0, 8, 0, 8, 8, 0, 8]]}
 COCO = {
     "images": [{"id": 1, "file_name": "1.jpg", "width": 8, "height": 8}],
@@ -116,7 +122,7 @@ COMPLETE: dict[str, str | bytes] = {
     "resources/data/stills/test/index.json": '{"a": "0.torch", "b": "0.torch"}',
     "resources/data/movers/train/full_list.txt": "metadata/a.json\nmetadata/b.json\n",
     "resources/data/movers/train/metadata/a.json": json.dumps({"frames": [{"image_path": "a.png"}] * 2}),
-    "resources/data/movers/train/metadata/a.png": b"",
+    "resources/data/movers/train/metadata/a.png": PICTURE,
     "resources/data/movers/train/metadata/b.json": json.dumps({"frames": [{"image_path": "a.png"}] * 3}),
     "coco.json": json.dumps(COCO),
     "coco/1.jpg": b"",
@@ -145,7 +151,7 @@ def test_nothing_is_missed_where_all_is_there(complete):
     found = check_run(config(), TABLE, root=complete, frames=True)
     assert set(states(found).values()) == {"ok"}
     facts = {finding.option: finding.found for finding in found}
-    assert facts["data.splits.movers.path"] == "2 scenes of 2, 5 frames of 5, provided by you"
+    assert facts["data.splits.movers.path"] == f"2 scenes of 2, 5 frames of 5, {NO_CAMERAS}, provided by you"
     assert facts["data.splits.stills_test.path"] == "2 scenes of 2, 2 frames, provided by you"
     assert facts["data.coco.annotations"] == "1 objects"
     assert facts["perceptual.weights"] == "checksum as published"
@@ -212,6 +218,34 @@ def test_with_a_token_a_gated_source_is_to_be_fetched(tmp_path, monkeypatch):
             {"resources/data/stills/test/index.json": '{"a": "0.torch", "z": "0.torch"}'},
             "data.splits.stills_test.path",
             "1 scenes cannot be used (scene is not in its chunk: 1)",
+        ),
+        (
+            {"resources/data/movers/train/metadata/a.png": "version https://git-lfs.github.com/spec/v1\n"},
+            "data.splits.movers.path",
+            "2 scenes cannot be used (image cannot be decoded: 2)",
+        ),
+        (
+            {"resources/data/movers/train/metadata/b.json": json.dumps({"frames": [NORMALISED] * 3})}
+            | {"resources/data/movers/train/metadata/a.json": json.dumps({"frames": [NORMALISED] * 2})},
+            "data.splits.movers.path",
+            "2 scenes cannot be used (intrinsics do not fit the frames: 2)",
+        ),
+        (
+            {
+                "resources/data/stills/test/0.torch": saved(
+                    [chunk_scene("a", 1), chunk_scene("b", 1) | {"images": [EMPTY]}]
+                )
+            },
+            "data.splits.stills_test.path",
+            "1 scenes cannot be used (image cannot be decoded: 1)",
+        ),
+        *(
+            (
+                {"resources/data/stills/test/index.json": json.dumps({"a": name, "b": "0.torch"})},
+                "data.splits.stills_test.path",
+                "listing cannot be read",
+            )
+            for name in ("", "..", "a/0.torch", "x" * 256, "0.torch\0", "\ud800.torch")
         ),
         *(
             (
@@ -455,7 +489,7 @@ def test_lists_of_windows_are_read(complete, line):
     found = check_run(config(), TABLE, root=complete, frames=True)
     assert missed(found) == []
     facts = {finding.option: finding.found for finding in found}
-    assert facts["data.splits.movers.path"] == "2 scenes of 2, 5 frames of 5, provided by you"
+    assert facts["data.splits.movers.path"] == f"2 scenes of 2, 5 frames of 5, {NO_CAMERAS}, provided by you"
 
 
 def test_objects_that_cannot_be_cut_out_are_counted(complete):

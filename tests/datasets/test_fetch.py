@@ -7,6 +7,7 @@ import threading
 import zipfile
 
 import pytest
+from PIL import Image
 
 from tests.helpers.dataset_server import breaking_off, running_server, saying, whole
 from tests.helpers.processes import LONG
@@ -251,7 +252,7 @@ def test_listings_give_scenes_and_frames(tmp_path):
     (tmp_path / "metadata").mkdir()
     (tmp_path / "full_list.txt").write_text("/elsewhere/metadata/a.json\nmetadata/b.json\n\n")
     (tmp_path / "metadata/a.json").write_text('{"frames": [{"image_path": "a.png"}, {"image_path": "a.png"}]}')
-    (tmp_path / "metadata/a.png").touch()
+    Image.new("RGB", (2, 2)).save(tmp_path / "metadata/a.png")
     (tmp_path / "metadata/b.json").write_text('{"frames": [{}')
     assert scene_names(tmp_path, "lvsm") == ["a", "b"]
     content = look_through(tmp_path, "lvsm")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from wildrayzer.io.printable import printable
+from wildrayzer.io.printable import is_text, printable
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,8 @@ from wildrayzer.io.printable import printable
 )
 def test_what_commands_a_terminal_is_written_out(name, shown):
     assert printable(name) == shown
+
+
+@pytest.mark.parametrize(("name", "text"), [("Café 日本 \U0001f600", True), ("a\udcff", False), ("x\ud800y", False)])
+def test_names_that_no_file_in_utf_8_can_hold_are_told_apart(name, text):
+    assert is_text(name) is text

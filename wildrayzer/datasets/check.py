@@ -150,6 +150,7 @@ def _wrong_scenes(need: Need, path: Path, part: Part | None, facts: list[str]) -
     facts.append(f"{content.frames} frames" + ("" if published is None else f" of {published}"))
     if published is not None and content.frames != published:
         return facts[-1], "scenes are cut short: fetch them again"
+    facts += content.notes
     return None
 
 

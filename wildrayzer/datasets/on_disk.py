@@ -112,12 +112,16 @@ class SplitContent:
     """Reason and details of each scene that cannot be used."""
     reasons: dict[str, int]
     """How many of them have each reason."""
+    notes: tuple[str, ...] = ()
+    """What the reader observed about the split as a whole."""
 
 
 def look_through(
     folder: str | Path, layout: Literal["pixelsplat", "lvsm", "davis"], scene_list: str | None = None
 ) -> SplitContent:
-    """Look at every scene of a split: scene files, cameras, and whether what they name is there; decodes no picture.
+    """Look at every scene of a split: scene files, cameras, and whether what they name is there.
+
+    Of each scene's first picture the header is read; no picture is decoded.
 
     Args:
         folder: of the split.
@@ -138,7 +142,8 @@ def look_through(
             frames += reader.check(name)
         except BadSceneError as error:
             bad.append(error)
-    return SplitContent(frames, tuple(map(str, bad)), dict(Counter(error.reason for error in bad)))
+    reasons = dict(Counter(error.reason for error in bad))
+    return SplitContent(frames, tuple(map(str, bad)), reasons, tuple(reader.notes))
 
 
 def manifest_of(path: str | Path) -> dict[str, Any] | None:

@@ -1,10 +1,11 @@
 """Lists of parts, as manifests of splits and of caches keep them: `NAME.json` lists the folders `NAME/KEY.zarr`."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from wildrayzer.io.object_store import located
+from wildrayzer.io.printable import is_text
 
 
 def parts_folder(manifest: str | Path) -> Path:
@@ -17,8 +18,8 @@ def part_path(manifest: str | Path, key: str) -> Path:
     return parts_folder(manifest) / f"{key}.zarr"
 
 
-def check_listed_once(manifest: Path, keys: Sequence[str], scenes: Iterable[str], *, fix: str) -> None:
-    """Refuse a manifest that lists a part or a scene twice.
+def check_names(manifest: Path, keys: Sequence[str], scenes: Sequence[str], *, fix: str) -> None:
+    """Refuse a manifest that lists a part or a scene twice, or a name that UTF-8 cannot hold.
 
     Raises:
         ValueError: naming the manifest, the part or scene, and the fix.
@@ -27,6 +28,9 @@ def check_listed_once(manifest: Path, keys: Sequence[str], scenes: Iterable[str]
         name, count = max(Counter(names).items(), key=lambda item: item[1], default=("", 0))
         if count > 1:
             raise ValueError(f"{manifest}: the {what} {name!r} is listed twice; {fix}")
+        if not is_text("".join(names)):
+            bad = next(name for name in names if not is_text(name))
+            raise ValueError(f"{manifest}: the name of the {what} {bad!r} is not Unicode; {fix}")
 
 
 def check_present(manifest: Path, keys: Sequence[str], *, fix: str) -> None:

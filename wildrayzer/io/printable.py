@@ -1,8 +1,17 @@
-"""Names from outside, fit for a terminal: a file's or scene's name may hold commands for it."""
+"""Names from outside, fit for a terminal or a file: a file's or scene's name may hold commands for it, or no text."""
 
 import unicodedata
 
 _KEPT = "\n\t"
+
+
+def is_text(name: str) -> bool:
+    """Whether UTF-8 can hold a name. Crafted JSON, and names of files that are not UTF-8, give lone surrogates."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def printable(text: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 from wildrayzer.io.digests import digest_json
 from wildrayzer.io.files import read_json, write_bytes_atomic
 from wildrayzer.io.object_store import located
-from wildrayzer.io.part_lists import check_listed_once, check_present
+from wildrayzer.io.part_lists import check_names, check_present
 
 logger = logging.getLogger(__name__)
 
@@ -124,7 +124,9 @@ class SplitManifest:
             raise ValueError(f"{path}: the manifest has changed since it was written; {_AGAIN}")
         try:
             parts = tuple(
-                PartEntry(str(one["key"]), int(one["seed_frame"]), tuple(one["scenes"]), tuple(one["lengths"]))
+                PartEntry(
+                    str(one["key"]), int(one["seed_frame"]), tuple(map(str, one["scenes"])), tuple(one["lengths"])
+                )
                 for one in document["parts"]
             )
             made = cls(
@@ -143,7 +145,7 @@ class SplitManifest:
                 f"{path.stem} by the stage `frames`, or give the file its name back"
             )
         keys = [part.key for part in parts]
-        check_listed_once(path, keys, (scene for part in parts for scene in part.scenes), fix=_AGAIN)
+        check_names(path, keys, [scene for part in parts for scene in part.scenes], fix=_AGAIN)
         if complete:
             check_present(path, keys, fix=_ONLY_AGAIN)
         return made

@@ -11,6 +11,8 @@ import numpy as np
 from jaxtyping import Float, UInt8
 from PIL import Image
 
+from wildrayzer.io.printable import is_text
+
 
 class BadSceneError(Exception):
     """A scene that cannot be used. `reason` is one of a few words to count by, `detail` names the file.
@@ -77,7 +79,7 @@ class SceneReader(Protocol):
         ...
 
     def check(self, name: str) -> int:
-        """Frames of a scene, after everything that it names was found; no picture is decoded.
+        """Frames of a scene, after everything that it names was found; of its first picture the header is read.
 
         Raises:
             BadSceneError: something is missing, or cannot be used.
@@ -87,6 +89,16 @@ class SceneReader(Protocol):
     def unlisted(self, names: Sequence[str]) -> list[str]:
         """Scenes that lie beside these, but that the split's list does not name."""
         ...
+
+
+def check_name(name: str, *, where: str | Path) -> None:
+    """Refuse the name of a scene that no list and no table can hold.
+
+    Raises:
+        BadSceneError: it is not Unicode; `where` says where it is from.
+    """
+    if not is_text(name):
+        raise BadSceneError("scene name is not Unicode", f"{where}: {ascii(name)[:200]}; rename it")
 
 
 @contextmanager
@@ -188,16 +200,17 @@ def check_intrinsics(intrinsics: Float[np.ndarray, "n 4"], *, where: str) -> Non
 def check_normalised(intrinsics: Float[np.ndarray, "n 4"], *, where: str, fix: str) -> None:
     """Refuse fx fy cx cy, normalised by width and height, that are in another unit: pixels, or normalised twice.
 
-    A focal length of 0.1 is a view of 157°, one of 20 a view of 3°.
+    A focal length of 0.1 is a view of 157°, one of 20 a view of 3°. A centre at the edge is that of a frame twice as
+    large.
 
     Raises:
         BadSceneError: a row is beyond what cameras have.
     """
     focal, centre = intrinsics[:, :2], intrinsics[:, 2:]
-    bad = np.flatnonzero(((focal < 0.1) | (focal > 20) | (np.abs(centre - 0.5) > 1.5)).any(1))
+    bad = np.flatnonzero(((focal < 0.1) | (focal > 20) | (np.abs(centre - 0.5) > 0.45)).any(1))
     if len(bad):
         row = ", ".join(f"{value:.4g}" for value in intrinsics[bad[0]])
         raise BadSceneError(
-            "intrinsics are in another unit",
+            "intrinsics do not fit the frames",
             f"{where}: frame {bad[0]} has fx fy cx cy = {row}, in widths and heights of the frame; {fix}",
         )

@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from jaxtyping import UInt8
 
-from wildrayzer.data.readers.base import BadSceneError, Fit, Scene
-from wildrayzer.data.readers.pixels import decode_file, numbers_of, read_picture
+from wildrayzer.data.readers.base import BadSceneError, Fit, Scene, check_name
+from wildrayzer.data.readers.pixels import decode_file, numbers_of, read_picture, stated_size
 from wildrayzer.images import UNKNOWN
 
 logger = logging.getLogger(__name__)
@@ -143,7 +143,9 @@ class DavisReader:
     def check(self, name: str) -> int:
         """Frames of a scene whose annotations belong to frames; see `SceneReader.check`."""
         self._mask_files(name)
-        return len(self._frame_files(name))
+        frames = self._frame_files(name)
+        stated_size(frames[0], where=str(frames[0]))
+        return len(frames)
 
     def read(self, name: str, *, image_size: int) -> Scene:
         """Decode one scene; raises BadSceneError when it cannot be used."""
@@ -206,6 +208,7 @@ def _checked(name: str) -> str:
     """A scene's name, which comes from a list of strangers and must not lead elsewhere."""
     if name in ("", ".", "..") or PurePosixPath(name).name != name or "\\" in name:
         raise BadSceneError("path leaves the data folder", f"{name!r} is no name of a scene")
+    check_name(name, where=IMAGES)
     return name
 
 

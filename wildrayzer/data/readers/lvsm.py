@@ -19,11 +19,12 @@ from wildrayzer.data.readers.base import (
     camera_to_world,
     check_intrinsics,
     check_matrices,
+    check_name,
     check_normalised,
     naming_paths,
 )
 from wildrayzer.data.readers.masks import MASKS, mask_files, mask_folder, read_masks
-from wildrayzer.data.readers.pixels import decode_file
+from wildrayzer.data.readers.pixels import decode_file, stated_size
 from wildrayzer.io.files import read_json
 
 logger = logging.getLogger(__name__)
@@ -151,6 +152,7 @@ class LvsmReader:
     def _json_file(self, name: str) -> Path:
         # Lists of processed sets hold absolute paths of the machine that made them: the name is what counts.
         line = Path(self._files[name])
+        check_name(name, where=self.folder)
         with naming_paths(self.folder / "full_list.txt", self._files[name]):
             if not (self.folder / line).is_file():
                 line = _with_slashes(self._files[name])
@@ -211,22 +213,29 @@ class LvsmReader:
         check_intrinsics(pixels, where=where)
         check_matrices(matrices, where=where)
         scale = np.array([[width, height, width, height] for width, height in sizes])
-        fix = "this layout has them in pixels: multiply normalised ones by the frame's width and height"
+        fix = (
+            "this layout has them in pixels of these frames: multiply normalised ones by width and height, scale those "
+            "of larger frames"
+        )
         if (pixels <= 10).all() and (pixels[:, 2:] <= 1).all():  # the centre of no camera lies in the first pixel
             raise BadSceneError(
-                "intrinsics are in another unit", f"{where}: {pixels[0].tolist()} looks normalised; {fix}"
+                "intrinsics do not fit the frames", f"{where}: {pixels[0].tolist()} looks normalised; {fix}"
             )
         check_normalised(pixels / scale, where=where, fix=fix)
         return (camera_to_world(w2c, where=where) if c2w is None else c2w), pixels / scale
 
     def check(self, name: str) -> int:
-        """Frames of a scene whose file can be read and whose images and masks are there; see `SceneReader.check`."""
+        """Frames of a scene with cameras whose images and masks are there; see `SceneReader.check`."""
         json_file, documents = self._json_file(name), self._document(name)
         if not documents:
             raise BadSceneError("too few frames", f"{json_file}: none")
         for number, document in enumerate(documents):
             for key in ("image_path", "gt_image_path") if self.has_clean else ("image_path",):
                 self._existing_image(document, key, json_file, number)
+        first = self._existing_image(documents[0], "image_path", json_file, 0)
+        size = stated_size(first, where=str(first))
+        if self.has_cameras:
+            self._cameras(documents, [size] * len(documents), str(json_file))
         mask_files(self.folder / MASKS, name, len(documents))
         return len(documents)
 

@@ -69,6 +69,22 @@ def decode(payload: bytes, *, where: str, upright: bool = False, odd: Counter[st
         raise BadSceneError("image cannot be decoded", f"{where}: {error}") from None
 
 
+def stated_size(file: Path | bytes, *, where: str) -> tuple[int, int]:
+    """Width and height from the header of an image file or of its content; no pixel is decoded.
+
+    Raises:
+        BadSceneError: it is no image; `where` names it.
+    """
+    try:
+        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
+            return image.size
+    except UnidentifiedImageError:  # its own text names an address in memory
+        payload = file if isinstance(file, bytes) else file.read_bytes()
+        raise BadSceneError("image cannot be decoded", f"{where}: {_kind_of(payload)}") from None
+    except BROKEN_IMAGE as error:
+        raise BadSceneError("image cannot be decoded", f"{where}: {error}") from None
+
+
 def _kind_of(payload: bytes) -> str:
     """What a file is that no decoder takes."""
     if payload[4:8] == b"ftyp":  # ISO 14496-12: the first box of HEIC, HEIF and AVIF

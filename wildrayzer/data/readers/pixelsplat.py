@@ -20,12 +20,14 @@ from wildrayzer.data.readers.base import (
     Scene,
     camera_to_world,
     check_intrinsics,
+    check_name,
     check_normalised,
     file_stamp,
 )
-from wildrayzer.data.readers.pixels import decode
+from wildrayzer.data.readers.pixels import decode, stated_size
 from wildrayzer.io.damaged_files import damaged_member, is_zip, placeholder_in
 from wildrayzer.io.files import read_json
+from wildrayzer.io.printable import is_text
 
 logger = logging.getLogger(__name__)
 
@@ -35,6 +37,8 @@ _BROKEN = (
     OverflowError, RecursionError, pickle.UnpicklingError, struct.error, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 """What torch.load raises for damaged files."""
+_LONGEST_NAME = 255
+"""Bytes of a file's name that file systems take."""
 _FRAME_BYTES = 32 << 10
 """About what a frame of 640×360 takes as JPEG, for guesses."""
 
@@ -112,8 +116,7 @@ class PixelSplatReader:
             self._note_chunks_without_index()
 
     def _checked(self, index: Any) -> dict[str, str]:
-        good = isinstance(index, dict) and all(isinstance(name, str) for name in index.values())
-        if not good or any(Path(name).name != name for name in index.values()):
+        if not isinstance(index, dict) or not all(map(_is_file_name, index.values())):
             raise ValueError(f"{self.folder}/index.json must map scene keys to file names in its folder; {_NO_INDEX}")
         if not index:
             raise ValueError(f"{self.folder}/index.json names no scenes; {_NO_INDEX}")
@@ -169,6 +172,7 @@ class PixelSplatReader:
 
     def _load(self, key: str, *, mapped: bool = False) -> dict[str, Any]:
         name = self._index[key]
+        check_name(key, where=self.folder / name)
         if self._held is None or self._held[0] != name:  # names are in file order: one load a chunk
             self._held = None  # never two chunks in memory
             try:
@@ -209,6 +213,8 @@ class PixelSplatReader:
         cameras = self._cameras(scene, where)[0]
         if not count or count != len(cameras):
             raise BadSceneError("counts differ", f"{where}: {count} images, {len(cameras)} cameras")
+        first = f"{where}, frame 0"
+        stated_size(_bytes(scene["images"][0], first), where=first)
         return count
 
     def read(self, name: str, *, image_size: int) -> Scene:
@@ -236,6 +242,13 @@ class PixelSplatReader:
             fit = Fit.of(*image.size, image_size)
             frames[number], intrinsics[number] = fit.image(image), fit.intrinsics(intrinsics[number])
         return Scene(name, frames, c2w, intrinsics, source_size=size)
+
+
+def _is_file_name(name: Any) -> bool:
+    """Whether a name is one of a file in a folder, and one that file systems take."""
+    if not isinstance(name, str) or not is_text(name) or name in ("", "..") or "\0" in name:
+        return False
+    return Path(name).name == name and len(name.encode()) <= _LONGEST_NAME
 
 
 def _frames_of(scene: dict[str, Any], where: str) -> int:

@@ -19,7 +19,7 @@ from typing import Any
 from wildrayzer.io.digests import digest_json
 from wildrayzer.io.files import has_ended, read_json, write_bytes_atomic
 from wildrayzer.io.object_store import located
-from wildrayzer.io.part_lists import check_listed_once, check_present, part_path, parts_folder
+from wildrayzer.io.part_lists import check_names, check_present, part_path, parts_folder
 from wildrayzer.pseudo_masks.cache.part import CachePart, unfinished
 from wildrayzer.pseudo_masks.cache.writer import part_key
 
@@ -170,7 +170,7 @@ class Manifest:
     def _check(self, path: Path, fix: str) -> None:
         """Refuse parts and scenes that are listed twice, parts that are missing, and keys that do not fit."""
         keys = [part.key for part in self.parts]
-        check_listed_once(path, keys, (scene for part in self.parts for scene in part.scenes), fix=fix)
+        check_names(path, keys, [scene for part in self.parts for scene in part.scenes], fix=fix)
         for part in self.parts:
             if part.key != part_key(self.kind, {**self.digests, **part.digests}):
                 raise ValueError(f"cache {path}: the part {part.key} was made from something else; {fix}")
