@@ -15,7 +15,7 @@ SNAKEMAKE = $(BIN)/snakemake --scheduler greedy --max-jobs-per-timespan 500/5s -
 # Without a home folder that can be written to, Snakemake does not start: users without an entry in /etc/passwd have none.
 export HOME := $(shell test -w "$$HOME" && echo "$$HOME" || echo "$${TMPDIR:-/tmp}")
 
-.PHONY: setup demo report test lint format docs lock clean
+.PHONY: setup demo report test rehearsal lint format docs lock clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -45,6 +45,9 @@ report: setup ## the HTML report of the last run
 
 test: setup ## the tests, a tiny run of the whole workflow included
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --no-loadscope-reorder
+
+rehearsal: setup ## every job of the full-size runs at true sizes, a step or two per stage, on the CPU (about an hour)
+	$(BIN)/python -m tests.rehearsal
 
 lint: setup ## formatting, types, workflow and generated files
 	$(BIN)/ruff format --check wildrayzer workflow/scripts tests
