@@ -134,9 +134,13 @@ def _preparation(
     reader = open_reader(split, raw_dir)
     if split.role == "pairs" and not reader.has_clean:
         raise ValueError(f"{raw_dir} has role: pairs but no frame names a clean twin (`gt_image_path`)")
-    codec = store.train_codec if split.purpose == "train" else "zstd"
     form = StoreForm(
-        image_size, store, cameras=reader.has_cameras, masks=reader.has_masks, clean=reader.has_clean, codec=codec
+        image_size,
+        store,
+        cameras=reader.has_cameras,
+        masks=reader.has_masks,
+        clean=reader.has_clean,
+        codec=store.codec(split.purpose),
     )
     attributes = {"role": split.role, "use": split.purpose, "stage_version": STAGE_VERSION}
     made_from = digest_json([SCHEMA, min_frames, image_size, form.coding, form.arrays, attributes])

@@ -94,6 +94,10 @@ class StoreConfig(Section):
     preload_mb: Speed[int] = Field(512, ge=0)
     """Splits up to this size are held in memory by training; larger ones are read frame by frame."""
 
+    def codec(self, purpose: str) -> Literal["zstd", "jpeg"]:
+        """Codec of the frames of a split with this purpose."""
+        return self.train_codec if purpose == "train" else "zstd"
+
 
 class EmbeddedSplit(Section):
     """One procedural split."""

@@ -82,7 +82,8 @@ def _shared_lines() -> Iterator[str]:
     """Assumptions of every forecast, on CPUs and GPUs."""
     seconds = ", ".join(f"{name} {value:g}" for name, value in CORE_SECONDS.items())
     yield f"CPU jobs, core-seconds per megapixel besides matrix products: {seconds}; assumed, of the demo's magnitude"
-    yield f"{START_SECONDS:g} core-seconds to start a job; stored frames take {STORED:.0%} of their bytes; assumed"
+    shares = ", ".join(f"{share:.0%} with {codec}" for codec, share in STORED.items())
+    yield f"{START_SECONDS:g} core-seconds to start a job; stored frames take {shares} of their bytes; assumed"
     yield "scores: a clip counts as one window; ablations are left out"
     yield f"loader: a core reads {LOADER_MEGAPIXELS:g} megapixels per second; assumed (see benchmarks/loader.py)"
 

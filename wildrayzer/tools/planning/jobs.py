@@ -63,7 +63,9 @@ def _data(expected: ExpectedScores, sizes: dict[str, SplitSize]) -> Iterator[Pla
     if calibrations(expected):
         windows |= set(config.data.of(purpose="calibration"))
     jobs = len(sizes) + len(windows)
-    yield PlannedStage("frames", jobs=jobs, disk=3.0 * STORED * kept, core_seconds=core_seconds("frames", kept, jobs))
+    store, splits = config.data.store, config.data.splits
+    stored = sum(size.frames * STORED[store.codec(splits[name].purpose)] for name, size in sizes.items()) * pixels
+    yield PlannedStage("frames", jobs=jobs, disk=3.0 * stored, core_seconds=core_seconds("frames", kept, jobs))
 
 
 def _training(config: RunConfig) -> Iterator[PlannedStage]:

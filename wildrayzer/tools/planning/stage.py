@@ -19,8 +19,8 @@ LOADED = 1e9
 """Bytes per second at which a GPU job reads a backbone's weights, once for their digest and once to load; assumed."""
 START_SECONDS = 3.0
 """Core-seconds per job to import its packages; assumed."""
-STORED = 0.65
-"""Bytes on disk per byte of losslessly stored frames; assumed."""
+STORED = {"zstd": 0.65, "jpeg": 0.25}
+"""Bytes on disk per byte of stored frames, by codec; assumed, for JPEG at quality 98 (docs/frame-store.md#codecs)."""
 
 
 @dataclass(frozen=True)
