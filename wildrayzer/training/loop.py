@@ -84,7 +84,9 @@ class Trainer:
         self.optimizer_step = OptimizerStep(objective.trained_parameters(), stage=stage, world=world)
         # A step may leave parameters unused, such as the head's features in an ablation; buffers never change.
         self.module: nn.Module = (
-            DistributedDataParallel(objective, find_unused_parameters=True, broadcast_buffers=False)
+            DistributedDataParallel(
+                objective, find_unused_parameters=True, broadcast_buffers=False, gradient_as_bucket_view=True
+            )
             if world.size > 1
             else objective
         )

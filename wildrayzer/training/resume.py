@@ -15,13 +15,13 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import torch
 from pydantic import BaseModel, Field
 
 from wildrayzer.io.digests import digest_json
-from wildrayzer.io.files import write_bytes_atomic, write_json
+from wildrayzer.io.files import replacing, write_json
 from wildrayzer.io.validated import read_validated
 from wildrayzer.training.job import Origin
 
@@ -163,10 +163,12 @@ class ResumeFolder:
 
     def save(self, step: int, state: dict[str, Any]) -> None:
         """Write the state after `step` optimiser steps, led by its SHA-256, and drop all but the newest two."""
-        buffer = io.BytesIO()
-        torch.save({"step": step, **state}, buffer)
-        payload = buffer.getvalue()
-        write_bytes_atomic(self._path(step), hashlib.sha256(payload).digest() + payload)
+        with replacing(self._path(step)) as temporary, temporary.open("wb") as stream:
+            stream.write(bytes(_DIGEST_BYTES))
+            payload = _HashedWriter(stream)
+            torch.save({"step": step, **state}, cast(BinaryIO, payload))
+            stream.seek(0)
+            stream.write(payload.digest())
         for _, path in self._states()[:-_KEPT]:
             path.unlink()
 
@@ -230,13 +232,45 @@ def _read_marker(path: Path) -> dict[str, Any]:
 
 def _read(path: Path, step: int) -> dict[str, Any] | None:
     """A state, or None where its digest does not fit."""
-    content = path.read_bytes()
-    digest, payload = content[:_DIGEST_BYTES], content[_DIGEST_BYTES:]
-    if hashlib.sha256(payload).digest() != digest:
-        return None
-    state: dict[str, Any] = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    with path.open("rb") as stream:
+        digest = stream.read(_DIGEST_BYTES)
+        if hashlib.file_digest(stream, "sha256").digest() != digest:
+            return None
+        state: dict[str, Any] = torch.load(cast(BinaryIO, _Payload(stream)), map_location="cpu", weights_only=True)
     assert state["step"] == step
     return state
+
+
+class _HashedWriter(io.RawIOBase):
+    """Passes on what is written and keeps its SHA-256: a state is as large as weights and moments together."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self._hash = stream, hashlib.sha256()
+
+    def write(self, content: Any) -> int:
+        self._hash.update(content)
+        return self._stream.write(content)
+
+    def digest(self) -> bytes:
+        return self._hash.digest()
+
+
+class _Payload(io.RawIOBase):
+    """What follows the digest in a file, as a file of its own."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.seek(0)
+
+    def readinto(self, buffer: Any) -> int:
+        return self._stream.readinto(buffer)  # type: ignore[attr-defined]
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        shift = _DIGEST_BYTES if whence == os.SEEK_SET else 0
+        return self._stream.seek(offset + shift, whence) - _DIGEST_BYTES
+
+    def tell(self) -> int:
+        return self._stream.tell() - _DIGEST_BYTES
 
 
 class StoppedEarlyError(RuntimeError):
