@@ -11,6 +11,7 @@ SHIPPED = (
     "config/schema.json",
     "environment.yml",
     "profiles/default/config.yaml",
+    "resources/demo-model/*",
     "resources/demo-photos/*",
     "resources/demo-renderer/*",
     "resources/sources.yaml",

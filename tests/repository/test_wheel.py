@@ -69,7 +69,8 @@ def test_the_wheel_holds_what_the_repository_ships_and_nothing_else(wheel):
     assert {name for name in shipped if name.startswith("workflow/")} == {
         name for name in workflow if "__pycache__" not in name
     }
-    assert {"Snakefile", "resources/sources.yaml", "resources/demo-renderer/model.safetensors", "slurm/config.yaml",
+    assert {"Snakefile", "resources/sources.yaml", "resources/demo-model/model.safetensors",
+            "resources/demo-renderer/model.safetensors", "slurm/config.yaml",
             "config/paper.yaml", "config/schema.json", "profiles/default/config.yaml"} <= shipped  # fmt: skip
     rules = [path for path in (ROOT / "workflow").rglob("*.smk") if path.is_file()]
     named = {

@@ -154,7 +154,7 @@ def pseudo_masks(
 
     Args:
         videos: videos, folders of videos or folders of images.
-        model: the renderer; by default the bundled one. Its motion head, if it has one, is not used.
+        model: the renderer; by default the bundled static one. A motion head is not used.
         out: folder to write.
         config: configuration of all other options; by default the demo's.
         fps: frames per second to take from a video; 0 takes all; by default 5.

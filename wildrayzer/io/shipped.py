@@ -1,4 +1,4 @@
-"""Files that ship with the package beside its code: workflow, configurations, table of sources, renderer."""
+"""Files that ship with the package beside its code: workflow, configurations, table of sources, models."""
 
 from pathlib import Path
 
@@ -12,7 +12,9 @@ SNAKEFILE = SHIPPED / "Snakefile"
 """The workflow."""
 SOURCES = SHIPPED / "resources" / "sources.yaml"
 """The table of sources of data and weights."""
-BUNDLED_MODEL = SHIPPED / "resources" / "demo-renderer"
-"""Checkpoint of a small static renderer, trained on the embedded data set."""
+BUNDLED_MODEL = SHIPPED / "resources" / "demo-model"
+"""Checkpoint of the small model that `make demo` trains on the embedded data set: renderer and motion head."""
+BUNDLED_RENDERER = SHIPPED / "resources" / "demo-renderer"
+"""Checkpoint of a small static renderer, trained on static clips of the embedded data set."""
 BUNDLED_PHOTOS = SHIPPED / "resources" / "demo-photos"
 """Five pictures of a room in which two objects move, rendered by this project."""

@@ -13,12 +13,12 @@ from wildrayzer.data.ingest.run_config import config_text
 from wildrayzer.data.ingest.sources import find_sources
 from wildrayzer.data.ingest.write import ingest
 from wildrayzer.io.files import write_bytes_atomic
-from wildrayzer.io.shipped import BUNDLED_MODEL, SHIPPED
+from wildrayzer.io.shipped import BUNDLED_RENDERER, SHIPPED
 from wildrayzer.run.layout import RunLayout
 
 NAME, SPLIT = "video", "own_dynamic"
 """The run and its split."""
-BASE, CHECKPOINT = SHIPPED / "config" / "demo.yaml", BUNDLED_MODEL
+BASE, CHECKPOINT = SHIPPED / "config" / "demo.yaml", BUNDLED_RENDERER
 """What is used where nothing else is named."""
 
 
