@@ -15,7 +15,7 @@ from wildrayzer.api.arrays import ViewCameras
 from wildrayzer.app import text
 from wildrayzer.app.command import command
 from wildrayzer.app.download import write_zip
-from wildrayzer.app.drawing import SHOWN_SIDE, cameras_svg, enlarged, overlay
+from wildrayzer.app.drawing import BLUE, SHOWN_SIDE, cameras_svg, enlarged, heat_map, overlay
 from wildrayzer.app.session import Session, nearest_inputs, other_nearest_input
 from wildrayzer.app.uploads import of_arrays
 from wildrayzer.cli.main import app
@@ -118,6 +118,17 @@ def test_overlay_marks_transient_pixels_and_gated_patches():
     assert (shown[2 * side, : 2 * side] == 255).all()  # the upper edge of the frame
     assert not shown[3 * side, 2 * side :].any()
     assert enlarged(np.zeros((300, 400, 3), np.uint8)).shape == (300, 400, 3)
+
+
+def test_a_heat_map_frames_patches():
+    shown = heat_map(np.array([[0.0, 1.0], [1.0, 0.0]]), 0.0, 1.0, framed=np.array([[False, True], [False, False]]))
+    side = SHOWN_SIDE // 2
+    assert shown.shape == (SHOWN_SIDE, SHOWN_SIDE, 3)
+    assert (shown[0, side:] == BLUE).all()
+    assert (shown[:side, :side] == shown[0, 0]).all()
+    assert shown[0, 0].max() < 10  # magma begins at black ...
+    assert (shown[side:, :side] == shown[-1, 0]).all()
+    assert shown[-1, 0].min() > 180  # ... and ends at light yellow
 
 
 def test_cameras_are_drawn_inside_the_picture():

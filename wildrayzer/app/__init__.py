@@ -1,4 +1,5 @@
 """`wildrayzer app`: the method in a browser, on the Python API. docs/app.md is its manual.
 
-Only `page` and `serve` need gradio (`pip install "wildrayzer[app]"`); the rest is plain Python over `wildrayzer.api`.
+Only `serve`, `page`, `components` and `pseudo_masks_tab` need gradio (`pip install "wildrayzer[app]"`). The rest is
+plain Python over `wildrayzer.api`.
 """

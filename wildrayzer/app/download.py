@@ -68,6 +68,8 @@ def write_zip(session: Session, out: Path) -> Path:
         if scene.masks is not None:
             _write_all(folder / "masks", scene.masks.at(session.mask_threshold).transient.astype(np.uint8) * 255)
             _write_all(folder / "probability", (scene.masks.probability * 255).round().astype(np.uint8))
+        if session.mask_steps is not None:
+            _write_all(folder / "pseudo_masks", np.stack([one.pixels for one in session.mask_steps]) * np.uint8(255))
         if session.path is not None:
             write_video(folder / "path.mp4", iter(session.path.frames))
         source = SessionSource(session)
@@ -99,6 +101,8 @@ def _readme(session: Session) -> str:
             f"masks/        white = transient: probability above {session.mask_threshold:g}",
             "probability/  probability of motion, 0 to 255",
         ]
+    if session.mask_steps is not None:
+        lines.append("pseudo_masks/ white = transient: made without the motion head")
     if session.path is not None:
         lines.append("path.mp4      a camera path through the inputs")
     lines += [

@@ -1,4 +1,4 @@
-"""Pictures of the page: masks over views, and cameras as a drawing in perspective of one's choice."""
+"""Pictures of the page: masks over views, maps of patches, and cameras as a drawing in perspective of one's choice."""
 
 import html
 import math
@@ -12,7 +12,7 @@ from wildrayzer.api.arrays import ViewCameras
 
 SHOWN_SIDE = 288
 """Smaller pictures are enlarged to at least this side (Lanczos), since browsers blur them."""
-RED, WHITE = (225, 29, 72), (255, 255, 255)
+RED, WHITE, BLUE = (225, 29, 72), (255, 255, 255), (56, 189, 248)
 _INPUT, _TARGET, _PATH = "#2563eb", "#d97706", "#94a3b8"
 
 
@@ -23,19 +23,37 @@ def enlarged(image: UInt8[np.ndarray, "h w 3"]) -> UInt8[np.ndarray, "h2 w2 3"]:
 
 
 def overlay(
-    image: UInt8[np.ndarray, "h w 3"], transient: Bool[np.ndarray, "h w"], gated: Bool[np.ndarray, "g g"]
+    image: UInt8[np.ndarray, "h w 3"], transient: Bool[np.ndarray, "h w"], framed: Bool[np.ndarray, "g g"]
 ) -> UInt8[np.ndarray, "h2 w2 3"]:
-    """A view with its transient pixels in red, and white frames around patches that are kept out of renderings."""
+    """A view with its transient pixels in red, and white frames around some patches."""
     shown = enlarged(image).copy()
     side = shown.shape[:2]
     mask = cv2.resize(transient.astype(np.uint8), side[::-1], interpolation=cv2.INTER_NEAREST).astype(bool)
     shown[mask] = (0.35 * shown[mask] + 0.65 * np.array(RED)).astype(np.uint8)
-    step = side[0] // len(gated)
-    line = max(1, step // 24)
-    for row, column in np.argwhere(gated) * step:
-        patch = shown[row : row + step, column : column + step]
-        patch[:line] = patch[-line:] = patch[:, :line] = patch[:, -line:] = WHITE
+    _frame(shown, framed, WHITE)
     return shown
+
+
+def heat_map(
+    values: Float[np.ndarray, "g g"], low: float, high: float, *, framed: Bool[np.ndarray, "g g"] | None = None
+) -> UInt8[np.ndarray, "h w 3"]:
+    """A map of patches, black at `low` and bright at `high`, with blue frames around some of them."""
+    from wildrayzer.report.page.pictures import heat  # matplotlib is slow to import
+
+    factor = -(-SHOWN_SIDE // len(values))
+    shown = heat(values, low, high).repeat(factor, 0).repeat(factor, 1)
+    if framed is not None:
+        _frame(shown, framed, BLUE)
+    return shown
+
+
+def _frame(shown: UInt8[np.ndarray, "h w 3"], patches: Bool[np.ndarray, "g g"], colour: tuple[int, int, int]) -> None:
+    """Draw frames around patches, in place."""
+    step = len(shown) // len(patches)
+    line = max(1, step // 14)
+    for row, column in np.argwhere(patches) * step:
+        patch = shown[row : row + step, column : column + step]
+        patch[:line] = patch[-line:] = patch[:, :line] = patch[:, -line:] = colour
 
 
 def cameras_svg(

@@ -1,46 +1,28 @@
 """The page: components of gradio, and what happens when one is used."""
 
-import html
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import gradio as gr
-import numpy as np
 
 from wildrayzer.api.model import Model
 from wildrayzer.app import text
 from wildrayzer.app.command import command
+from wildrayzer.app.components import mosaic, said, shown_gallery, shown_image, warn
 from wildrayzer.app.drawing import cameras_svg, enlarged, overlay
 from wildrayzer.app.examples import Example
+from wildrayzer.app.pseudo_masks_tab import PseudoMasksTab
 from wildrayzer.app.session import Session, other_nearest_input
 from wildrayzer.app.uploads import MOST_PICTURES, read_uploads
 from wildrayzer.data.ingest.media.video import VIDEO_SUFFIXES
 from wildrayzer.data.ingest.sources import IMAGE_SUFFIXES
 from wildrayzer.tools.render.video import write_video
 
-CSS = """
-.gradio-container {max-width: 1180px !important; margin: auto}
-.about {margin: .2rem 0; line-height: 1.45}
-.warning {border-left: 4px solid #d97706; padding-left: .7rem}
-table.steps {font-variant-numeric: tabular-nums; border: 0 !important}
-table.steps td, table.steps th {padding: .15rem 1rem .15rem 0; text-align: left; font-weight: normal; border: 0}
-table.steps tr {border: 0 !important}
-table.steps th {opacity: .7}
-table.steps td:nth-child(2) {white-space: nowrap}
-.tabs {contain: inline-size} /* gradio measures all tabs in one line, which would widen the page of a phone */
-.grid-wrap {min-height: 0 !important; max-height: none !important; padding-top: 2rem !important}
-.grid-container {grid-template-columns: repeat(auto-fill, minmax(84px, 1fr)) !important}
-#examples .grid-container {grid-template-columns: repeat(auto-fill, minmax(118px, 1fr)) !important}
-#command .cm-scroller {min-height: 0 !important} /* gradio measures lines in a tab that is hidden */
-#masks .grid-container {grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)) !important}
-"""
 KEPT_SECONDS = 1800
 """Sessions and files of the page are removed after this time."""
 SESSIONS_WAITING, AT_ONCE = 40, 2
-_FAULTY = "This does not work"
-Result = TypeVar("Result")
 
 
 def build_page(model: Model, examples: Sequence[Example], folder: Path) -> gr.Blocks:
@@ -60,6 +42,7 @@ class _Page:
     def __init__(self, model: Model, examples: Sequence[Example], folder: Path) -> None:
         self.model, self.examples, self.folder = model, examples, folder
         self.gated = model.static_because is None
+        self.pseudo_masks = PseudoMasksTab(model, folder)
 
     def build(self) -> gr.Blocks:
         with gr.Blocks(
@@ -76,6 +59,7 @@ class _Page:
                 with gr.Tabs():
                     self._views()
                     self._masks()
+                    self.pseudo_masks.build()
                     self._cameras()
                     self._path()
                     self._download()
@@ -86,15 +70,12 @@ class _Page:
 
     def _pictures(self) -> None:
         side = self.model.image_size
-        thumbnails = [
-            (_mosaic([one.preview for one in example.read(side)]), example.title) for example in self.examples
-        ]
+        thumbnails = [(mosaic([one.preview for one in example.read(side)]), example.title) for example in self.examples]
         with gr.Row():
             with gr.Column(scale=2, min_width=300):
-                self.gallery = gr.Gallery(
-                    thumbnails, label="Examples: click one", columns=max(3, len(thumbnails)), height="auto",
-                    allow_preview=False, object_fit="contain", buttons=[], interactive=False, elem_id="examples",
-                )  # fmt: skip
+                self.gallery = shown_gallery(
+                    "examples", value=thumbnails, label="Examples: click one", allow_preview=False
+                )
                 self.files = gr.File(
                     label=f"Or your own: 2 to {MOST_PICTURES} photos, or one video", file_count="multiple",
                     file_types=[*IMAGE_SUFFIXES, *VIDEO_SUFFIXES], height=150, elem_id="files",
@@ -109,10 +90,9 @@ class _Page:
                 with gr.Accordion("What to record; limits; what happens to uploads", open=False):
                     gr.Markdown(text.ADVICE)
             with gr.Column(scale=3, min_width=300):
-                self.preview = gr.Gallery(
-                    label="Pictures; what the crop leaves out is dark", columns=5, height="auto", allow_preview=False,
-                    object_fit="contain", buttons=[], interactive=False, elem_id="preview",
-                )  # fmt: skip
+                self.preview = shown_gallery(
+                    "preview", label="Pictures; what the crop leaves out is dark", allow_preview=False
+                )
                 self.chosen = gr.HTML("<p class='about'>Nothing chosen yet.</p>", elem_id="chosen")
                 self.start = gr.Button(
                     "Predict cameras, masks and views" if self.gated else "Predict cameras and views",
@@ -134,24 +114,22 @@ class _Page:
                         "<p class='about'><b>Controls.</b> A rendering is worth something only if it beats these.</p>"
                     )
                     with gr.Row():
-                        self.nearest = _image("Nearest other input, copied", "nearest")
-                        self.ungated = _image("Same model, nothing kept out", "ungated", visible=self.gated)
+                        self.nearest = shown_image("Nearest other input, copied", "nearest")
+                        self.ungated = shown_image("Same model, nothing kept out", "ungated", visible=self.gated)
 
     def _masks(self) -> None:
         with gr.Tab("Masks", id="masks", visible=self.gated):
             gr.Markdown(text.MASKS)
-            self.masks = gr.Gallery(
-                label="Motion of each view", columns=5, height="auto", object_fit="contain", buttons=[],
-                interactive=False, elem_id="masks",
-            )  # fmt: skip
+            self.masks = shown_gallery("masks", label="Motion of each view")
             with gr.Row():
                 self.mask_threshold = gr.Slider(
                     0, 1, value=0.5, step=0.01, label="Mask threshold: which pixels count as transient",
-                    elem_id="mask-threshold",
+                    min_width=300, elem_id="mask-threshold",
                 )  # fmt: skip
                 self.gate_threshold = gr.Slider(
                     0, 1, value=self.model.gate_threshold or 0.5, step=0.01,
-                    label="Gate threshold: which patches are kept out of renderings", elem_id="gate-threshold",
+                    label="Gate threshold: which patches are kept out of renderings",
+                    min_width=300, elem_id="gate-threshold",
                 )  # fmt: skip
             self.gate_text = gr.HTML(elem_id="gate-text")
             self.again = gr.Button("Render again", elem_id="again")
@@ -168,16 +146,19 @@ class _Page:
         with gr.Tab("Camera path", id="path"):
             with gr.Row():
                 self.path_frames = gr.Slider(
-                    8, 120, value=48, step=1, label="Frames of the path, 24 per second", elem_id="path-frames"
-                )
+                    8, 120, value=48, step=1, label="Frames of the path, 24 per second", min_width=300,
+                    elem_id="path-frames",
+                )  # fmt: skip
                 self.render_path = gr.Button("Render the path", elem_id="render-path")
             self.frame = gr.Slider(
                 1, 48, value=1, step=1, label="Frame: drag to move the camera", visible=False, elem_id="frame"
             )
+            gr.HTML("<p class='about'>Beside the rendering, its <b>controls</b>: the nearest input, copied"
+                    + (", and the same cameras with nothing kept out.</p>" if self.gated else ".</p>"))  # fmt: skip
             with gr.Row():
-                self.along = _image("Rendered", "along")
-                self.along_nearest = _image("Control: nearest input, copied", "along-nearest")
-                self.along_ungated = _image("Control: nothing kept out", "along-ungated", visible=self.gated)
+                self.along = shown_image("Rendered", "along")
+                self.along_nearest = shown_image("Nearest input", "along-nearest")
+                self.along_ungated = shown_image("Nothing kept out", "along-ungated", visible=self.gated)
             self.video = gr.Video(
                 label="The path as a video", interactive=False, visible=False, buttons=[], height=320, elem_id="video"
             )
@@ -202,7 +183,8 @@ class _Page:
         brought = [self.session, self.preview, self.chosen, self.start, self.results, self.timings]
         along = [self.along, self.along_nearest, self.along_ungated]
         stale = [self.frame, self.video, self.packed, *along]
-        predicted = [self.results, self.timings, self.view, self.mask_threshold, self.gate_threshold, *stale]
+        thresholds = [self.mask_threshold, self.gate_threshold]
+        predicted = [self.results, self.timings, self.view, *thresholds, *self.pseudo_masks.outputs, *stale]
         view = [self.view_text, self.compare, self.nearest, self.ungated]
         masks = [self.masks, self.gate_text, self.command]
         drawn = [self.session, self.azimuth, self.elevation]
@@ -210,7 +192,7 @@ class _Page:
         def shown(event: Any) -> Any:
             """After a prediction or a new rendering: everything that shows it."""
             event = event.success(self._view, [self.session, self.view], view, **quick)
-            event = event.success(self._mask, [self.session, self.mask_threshold, self.gate_threshold], masks, **quick)
+            event = event.success(self._mask, [self.session, *thresholds], masks, **quick)
             return event.success(self._draw, drawn, self.drawing, **quick)
 
         picked = self.gallery.select(self._example, None, brought, **compute)
@@ -218,8 +200,8 @@ class _Page:
         self.files.upload(self._upload, [self.files, self.frames], [*brought, self.files], **compute)
         shown(self.start.click(self._predict, [self.session, self.inputs], predicted, **compute))
         self.view.change(self._view, [self.session, self.view], view, **quick)
-        for slider in (self.mask_threshold, self.gate_threshold):
-            slider.input(self._mask, [self.session, self.mask_threshold, self.gate_threshold], masks, **quick)
+        for slider in thresholds:
+            slider.input(self._mask, [self.session, *thresholds], masks, **quick)
         rendered = self.again.click(
             self._render, [self.session, self.gate_threshold], [self.timings, *stale], **compute
         )
@@ -233,6 +215,7 @@ class _Page:
             self._draw, drawn, self.drawing, **quick
         )  # fmt: skip
         self.frame.input(self._frame, [self.session, self.frame], along, **quick)
+        self.pseudo_masks.connect(self.session, self.timings, self.packed, compute)
         self.pack.click(self._pack, self.session, self.packed, **compute)
 
     def _example(self, chosen: gr.SelectData) -> tuple[Any, ...]:
@@ -249,7 +232,7 @@ class _Page:
         try:
             pictures = read_uploads(paths, image_size=self.model.image_size, frames=int(frames))
         except ValueError as error:
-            gr.Warning(html.escape(str(error)), duration=None, title=_FAULTY)
+            warn(error)
             return *(gr.skip(),) * 6, None
         return *self._brought("Your pictures", pictures), None
 
@@ -269,15 +252,16 @@ class _Page:
     ) -> tuple[Any, ...]:
         session.steps.clear()
         session.inputs = inputs or None
-        _said(lambda: session.predict(lambda share, what: progress(share, desc=what)))
+        said(lambda: session.predict(lambda share, what: progress(share, desc=what)))
         return (
             gr.Column(visible=True), self._steps(session), gr.Slider(maximum=len(session.pictures), value=1),
-            session.mask_threshold, session.gate_threshold or 0.5, *_no_path(),
+            session.mask_threshold, session.gate_threshold or 0.5, *self.pseudo_masks.state(session),
+            *_no_path(),
         )  # fmt: skip
 
     def _render(self, session: Session, threshold: float) -> tuple[Any, ...]:
         session.gate_threshold = threshold
-        _said(session.render)
+        said(session.render)
         return self._steps(session), *_no_path()
 
     def _render_path(
@@ -287,7 +271,7 @@ class _Page:
         request: gr.Request,
         progress: gr.Progress = gr.Progress(),  # noqa: B008
     ) -> tuple[Any, ...]:
-        _said(lambda: session.render_path(int(frames), lambda share, what: progress(share, desc=what)))
+        said(lambda: session.render_path(int(frames), lambda share, what: progress(share, desc=what)))
         assert session.path is not None
         file = self._own(request) / f"path-{request.session_hash}.mp4"
         write_video(file, iter(session.path.frames))
@@ -341,7 +325,7 @@ class _Page:
         from wildrayzer.app.download import write_zip  # its formats need a second to import; nobody waits for it before
 
         file = self._own(request) / f"wildrayzer-{request.session_hash}.zip"
-        _said(lambda: write_zip(session, file))
+        said(lambda: write_zip(session, file))
         return gr.DownloadButton(value=str(file), visible=True)
 
     def _steps(self, session: Session) -> str:
@@ -363,21 +347,3 @@ class _Page:
 def _no_path() -> tuple[Any, ...]:
     """Scrubber, video and zip of before, hidden, and frames of before, removed."""
     return gr.Slider(visible=False), gr.Video(None, visible=False), gr.DownloadButton(visible=False), None, None, None
-
-
-def _image(label: str, name: str, *, visible: bool = True) -> gr.Image:
-    return gr.Image(label=label, interactive=False, buttons=[], min_width=130, elem_id=name, visible=visible)
-
-
-def _mosaic(images: Sequence[np.ndarray]) -> np.ndarray:
-    """Four pictures of equal size, spread over a scene, as a square: what moves is seen to move."""
-    chosen = [images[number] for number in np.linspace(0, len(images) - 1, 4).round().astype(int)]
-    return np.block([[[chosen[0]], [chosen[1]]], [[chosen[2]], [chosen[3]]]])
-
-
-def _said(work: Callable[[], Result]) -> Result:
-    """Do some work; the message of faulty input is shown on the page. Other exceptions are bugs and go to the log."""
-    try:
-        return work()
-    except ValueError as error:
-        raise gr.Error(html.escape(str(error)), duration=None, title=_FAULTY, print_exception=False) from None

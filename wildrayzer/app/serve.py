@@ -84,8 +84,9 @@ def serve(
         import gradio as gr
 
         from wildrayzer.api.model import load
+        from wildrayzer.app.components import CSS
         from wildrayzer.app.examples import find_examples
-        from wildrayzer.app.page import CSS, build_page
+        from wildrayzer.app.page import build_page
         from wildrayzer.app.uploads import MOST_MEGABYTES
 
         model = load(default_checkpoint() if checkpoint is None else checkpoint, device=device)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,7 +15,11 @@ from jaxtyping import Int, UInt8
 from wildrayzer.api.arrays import Renderings, ViewCameras
 from wildrayzer.api.model import Model
 from wildrayzer.api.scene import Scene
+from wildrayzer.app.mask_steps import MaskSteps
 from wildrayzer.app.uploads import Picture
+
+if TYPE_CHECKING:
+    from wildrayzer.app.pseudo_masks import MaskMaker
 
 UNGATED = 1.0
 """A threshold of the gate that no probability exceeds: all patches enter the renderings."""
@@ -62,6 +67,8 @@ class Session:
     views: Renderings | None = None
     ungated: Renderings | None = None
     path: CameraPath | None = None
+    mask_steps: list[MaskSteps] | None = None
+    """Of every view; None until they are asked for."""
     steps: list[Step] = field(default_factory=list)
 
     def predict(self, progress: Progress) -> None:
@@ -107,6 +114,20 @@ class Session:
             with self._timed(f"path of {frames} frames without the gate"):
                 ungated = self._along(cameras, UNGATED, lambda done: progress(0.5 + done / 2, "Rendering the control"))
         self.path = CameraPath(shown, ungated, nearest_inputs(cameras, scene.cameras, scene.inputs), cameras)
+
+    def make_masks(self, maker: "MaskMaker", progress: Progress) -> None:
+        """Pseudo-masks of all views, without the motion head. The first visitor waits for the calibration as well.
+
+        Raises:
+            ValueError: fewer than three pictures.
+        """
+        scene = self.predicted
+        maker.check(len(scene))
+        if maker.to_calibrate:
+            with self._timed("thresholds from still clips (once)"):
+                maker.calibrate(progress)
+        with self._timed(f"pseudo-masks of {len(scene)} views"):
+            self.mask_steps = maker.make(scene.images, progress)
 
     @property
     def predicted(self) -> Scene:

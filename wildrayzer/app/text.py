@@ -3,7 +3,10 @@
 import html
 from collections.abc import Sequence
 
+import numpy as np
+
 from wildrayzer.api.model import Model
+from wildrayzer.app.mask_steps import MaskSteps
 from wildrayzer.app.session import Session, Step
 from wildrayzer.app.uploads import LIMITS, Picture
 from wildrayzer.io.shipped import BUNDLED_MODEL
@@ -19,8 +22,8 @@ ADVICE = f"""
 **What happens to uploads:** they and what the page shows lie in a temporary folder of this server. They are removed
 half an hour later, or when the app ends. Nothing is sent elsewhere.
 """
-_TINY = 64
-"""Pixels; models of the demo's size have seen only the embedded data set."""
+TINY = 64
+"""Pixels; models of up to the demo's size have seen only the embedded data set, and are calibrated while one waits."""
 GAUGE = (
     "Cameras are predicted from the pictures and **known up to gauge**: the network chooses the frame of reference, "
     "the scale and, to a degree, the shape of space. Blue: inputs. Orange: targets; only their cameras are used. "
@@ -31,6 +34,56 @@ MASKS = (
     "is above the gate threshold; they are kept out of all renderings. Targets have no frames: their pixels are never "
     "used."
 )
+MASK_STEPS = (
+    "**Prediction.** Each picture as the renderer, which expects a still scene, predicts it from two others.",
+    "**1. Residuals: features.** Bright patches: texture and colour (15 numbers per patch) unlike the prediction.",
+    "**1. Residuals: SSIM.** Bright patches: structure unlike the prediction.",
+    "**2. Votes.** Both residuals, standardised and fused. Blue frames: patches of the clusters that voting chose.",
+    "**3. Refined mask.** White frames: patches that pass the threshold as well. Red: the pixel mask of GrabCut.",
+)
+"""Headings of the rows of `step_pictures`."""
+NO_MASK_STEPS = "<p class='about'>Nothing made yet.</p>"
+
+
+def about_pseudo_masks(model: Model) -> str:
+    """What a pseudo-mask is and what this one is worth, as Markdown."""
+    sentences = [
+        "The method labels its own training clips: **these masks teach the motion head**, and are made without one. "
+        "Where a picture looks unlike its prediction, something moved, **or the renderer failed for another reason**.",
+        "Functions and options are those of `wildrayzer masks run`, which takes a whole video at five frames per "
+        "second. Here there are only the pictures above.",
+    ]
+    if model.static_because is None:
+        sentences.append("The motion head of this checkpoint is not used, and nothing is kept out of the predictions.")
+    if model.image_size <= TINY:
+        sentences.append(
+            "The thresholds come from 60 procedural clips in which nothing moves. The first request makes and predicts "
+            "them, which takes a while. Still recordings of your own would fit better."
+        )
+    else:
+        sentences.append(
+            f"**Not calibrated:** at {model.image_size} px this would take too long here. Without thresholds, voting "
+            "marks about as much where nothing moves. `wildrayzer masks run` calibrates."
+        )
+    return " ".join(sentences)
+
+
+def about_mask_steps(steps: Sequence[MaskSteps], psnr_filter: float | int) -> str:
+    """What the steps found, in numbers, as HTML.
+
+    Args:
+        steps: of all views.
+        psnr_filter: dB that a prediction must exceed to train the motion head.
+    """
+    psnr = np.array([one.psnr for one in steps])
+    voted, left = (sum(int(getattr(one, name).sum()) for one in steps) for name in ("voted", "patches"))
+    covered = np.mean([one.pixels.mean() for one in steps])
+    return (
+        f'<p class="about">Predictions have {psnr.mean():.1f} dB on average; {int((psnr > psnr_filter).sum())} of '
+        f"{len(steps)} are over {psnr_filter:g} dB, as training asks for. Voting chose {voted} of "
+        f"{sum(one.voted.size for one in steps)} patches, {left} are left after the threshold, and the refined masks "
+        f"cover {covered:.0%} of the pictures.</p>"
+    )
 
 
 def about_model(model: Model) -> str:
@@ -45,14 +98,15 @@ def about_model(model: Model) -> str:
     )
     if bundled:
         text += " It was trained for eight minutes."
-    if model.image_size <= _TINY:
+    if model.image_size <= TINY:
         text += " It is tiny: it knows procedural rooms, and photos of real places come out as a blur."
     if model.static_because is None:
         return f'<p class="about">{text}</p>'
     return (
         f'<p class="about">{text}</p><p class="about warning"><b>This model has no masks and removes nothing:</b> it '
-        f"{html.escape(model.static_because)}. To see masks, run <code>make demo</code> and start the app in the same "
-        "folder, or start it with a checkpoint of a later stage: <code>wildrayzer app CHECKPOINT</code>.</p>"
+        f"{html.escape(model.static_because)}. Its pseudo-masks show what motion masks are learned from. To see "
+        "learned masks, run <code>make demo</code> and start the app in the same folder, or start it with a checkpoint "
+        "of a later stage: <code>wildrayzer app CHECKPOINT</code>.</p>"
     )
 
 
