@@ -124,7 +124,7 @@ def test_the_first_visitor_waits_for_the_calibration_and_a_second_one_beside_him
         thread.join()
     assert calls.count({}) == 2  # the pictures of each
     assert len(calls) == 2 + 1  # the still clips, once
-    assert visitors[0].steps[0].name == "thresholds from still clips (once)"
+    assert any(one.steps[0].name == "thresholds from still clips (once)" for one in visitors)
     for a, b in zip(visitors[0].mask_steps, visitors[1].mask_steps, strict=True):
         np.testing.assert_array_equal(a.pixels, b.pixels)
 

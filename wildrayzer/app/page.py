@@ -166,8 +166,9 @@ class _Page:
     def _download(self) -> None:
         with gr.Tab("Download", id="download"):
             gr.Markdown(
-                "One zip file: recorded pictures, views, masks and path as PNG and MP4, cameras for nerfstudio "
-                "(`transforms.json`) and COLMAP (text), and the command that makes it again:"
+                "One zip file: recorded pictures, views, masks, pseudo-masks and path as PNG and MP4, as far as they were "
+                "made; cameras for nerfstudio (`transforms.json`) and COLMAP (text), and the command that makes the "
+                "renderings again:"
             )
             self.command = gr.Code(
                 language="shell", label="In the unpacked folder", interactive=False, wrap_lines=True, elem_id="command"
