@@ -166,4 +166,6 @@ def test_the_zip_has_the_masks(session, tmp_path):
     with zipfile.ZipFile(write_zip(session, tmp_path / "all.zip")) as packed:
         names = packed.namelist()
         assert {f"pseudo_masks/00{number}.png" for number in range(7)} <= set(names)
-        assert "made without the motion head" in packed.read("README.txt").decode()
+        readme = packed.read("README.txt").decode()
+    assert "made without the motion head" in readme
+    assert f"masks run recorded --out again-masks --clip-length 7 --checkpoint {session.model.folder}" in readme

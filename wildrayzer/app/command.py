@@ -1,4 +1,4 @@
-"""The command that makes the renderings of a session again."""
+"""The commands that make the renderings and the pseudo-masks of a session again."""
 
 import shlex
 
@@ -24,3 +24,14 @@ def command(session: Session) -> str:
     if session.path is not None:
         options += ["--video", "--path-frames", str(len(session.path.frames))]
     return shlex.join(["wildrayzer", "render", checkpoint_name(session), "recorded", *options])
+
+
+def masks_command(session: Session) -> str:
+    """`wildrayzer masks run` with the options that make the pseudo-masks again, from the unpacked zip file.
+
+    They are the same where the app calibrates, as `masks run` always does.
+    """
+    options = ["--out", "again-masks", "--clip-length", str(len(session.pictures))]
+    if session.model.folder != BUNDLED_MODEL:
+        options += ["--checkpoint", str(session.model.folder)]
+    return shlex.join(["wildrayzer", "masks", "run", "recorded", *options])

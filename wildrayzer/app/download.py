@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from wildrayzer.app.command import checkpoint_name, command
+from wildrayzer.app.command import checkpoint_name, command, masks_command
 from wildrayzer.app.session import Session
+from wildrayzer.app.text import TINY
 from wildrayzer.tools.export.colmap import write_colmap
 from wildrayzer.tools.export.export import Counts
 from wildrayzer.tools.export.nerfstudio import POLARITY, write_nerfstudio
@@ -120,4 +121,6 @@ def _readme(session: Session) -> str:
         "The same again, in this folder:",
         command(session),
     ]
+    if session.mask_steps is not None and session.model.image_size <= TINY:
+        lines += ["", "The pseudo-masks again:", masks_command(session)]
     return "\n".join(lines) + "\n"

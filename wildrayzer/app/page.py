@@ -166,8 +166,8 @@ class _Page:
     def _download(self) -> None:
         with gr.Tab("Download", id="download"):
             gr.Markdown(
-                "One zip file: recorded pictures, views, masks, pseudo-masks and path as PNG and MP4, as far as they were "
-                "made; cameras for nerfstudio (`transforms.json`) and COLMAP (text), and the command that makes the "
+                "One zip file: recorded pictures, views, masks, pseudo-masks and path as PNG and MP4, as far as they "
+                "exist; cameras for nerfstudio (`transforms.json`) and COLMAP (text); and the command that makes the "
                 "renderings again:"
             )
             self.command = gr.Code(
