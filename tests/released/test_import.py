@@ -432,7 +432,12 @@ def test_an_object_beside_the_weights_is_named_and_stripped(tmp_path, beside, na
     assert torch.load(tmp_path / "out.pt", weights_only=True).keys() == {"model"}
     read = read_released(tmp_path / "out.pt")
     assert all(torch.equal(read.tensors[key], value) for key, value in state.items())
-    assert run("released", "strip", tmp_path / "in.pt", "--out", tmp_path / "out.pt").exit_code == 2
+    assert run("released", "strip", tmp_path / "in.pt", "--out", tmp_path / "out.pt").exit_code == 0, "the same again"
+    assert run("released", "strip", tmp_path / "in.pt", "--out", tmp_path / "in.pt").exit_code == 2
+    (tmp_path / "link.pt").symlink_to("/nowhere")
+    assert run("released", "strip", tmp_path / "in.pt", "--out", tmp_path / "link.pt").exit_code == 2
+    result = run("released", "import", tmp_path / "out.pt", "--out", tmp_path / "in.pt", "--image-size", "32")
+    assert (result.exit_code, "in.pt is a file or a broken link, not a folder" in result.stderr) == (2, True)
 
 
 def test_stripping_runs_no_code(tmp_path):

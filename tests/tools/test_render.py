@@ -257,7 +257,14 @@ def test_an_existing_folder_and_a_missing_checkpoint_are_named(tmp_path):
     result = call(tmp_path / "none", *paths, "--out", tmp_path / "out")
     assert (result.exit_code, "no checkpoint here" in result.stderr) == (2, True)
     result = call(checkpoint(tmp_path / "joint"), *paths, "--out", tmp_path / "in")
-    assert (result.exit_code, "in exists; name another folder" in result.stderr) == (2, True)
+    assert (result.exit_code, "in exists and is no earlier rendering" in result.stderr) == (2, True)
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "render.json").touch()
+    result = call(checkpoint(tmp_path / "again"), *paths, "--out", tmp_path / "old")
+    assert (result.exit_code, "replace it with --overwrite" in result.stderr) == (2, True)
+    result = call(tmp_path / "again", *paths, "--out", tmp_path / "old", "--overwrite")
+    assert (result.exit_code, (tmp_path / "old" / "index.html").is_file()) == (0, True)
+    assert not list(tmp_path.glob(".old*"))
 
 
 def test_videos_are_enlarged_even_and_in_the_encoder_that_there_is(tmp_path):

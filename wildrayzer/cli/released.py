@@ -82,7 +82,8 @@ def import_released(
 @app.command()
 def strip(
     checkpoint: Annotated[Path, typer.Argument(help="File that pickles other objects beside its weights")],
-    out: Annotated[Path, typer.Option(help="File to write; must not exist")],
+    out: Annotated[Path, typer.Option(help="File to write")],
+    overwrite: Overwrite = False,
 ) -> None:
     """Write only the weights of a checkpoint file; no code in it is run.
 
@@ -91,7 +92,7 @@ def strip(
     from wildrayzer.released.strip import strip as keep_weights
 
     with reported():
-        number = keep_weights(checkpoint, out)
+        number = keep_weights(checkpoint, out, overwrite=overwrite)
     typer.echo(f"written  {out}, {number} tensors")
 
 

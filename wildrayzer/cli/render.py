@@ -14,7 +14,7 @@ def render(
     images: Annotated[
         list[Path], typer.Argument(metavar="IMAGES...", help="Image files, or one folder of images, or one video")
     ],
-    out: Annotated[Path, typer.Option(help="Folder to write; must not exist")],
+    out: Annotated[Path, typer.Option(help="Folder to write")],
     video: Annotated[bool, typer.Option("--video", help="Write path.mp4: a camera path through the inputs")] = False,
     masks: Annotated[bool, typer.Option("--masks", help="Write motion masks")] = False,
     gate_threshold: Annotated[
@@ -38,6 +38,9 @@ def render(
     force: Annotated[
         bool, typer.Option("--force", help="Render numbers of views that the checkpoint was not trained with")
     ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier rendering in --out; nothing else")
+    ] = False,
 ) -> None:
     """Render photos or a video without moving objects.
 
@@ -54,7 +57,7 @@ def render(
         gate_threshold=gate_threshold, plucker=plucker, backbone=backbone, force=force,
     )  # fmt: skip
     with reported():
-        about = run(checkpoint, images, out, options, device=pick_device(device.value))
+        about = run(checkpoint, images, out, options, device=pick_device(device.value), overwrite=overwrite)
     for text in about["forced"]:
         warn(f"forced   {text}")
     views = about["views"]

@@ -56,8 +56,13 @@ def check_outputs(paths: Iterable[Path], *, same: bool, overwrite: bool) -> None
         overwrite: the user gave `--overwrite`.
 
     Raises:
-        ValueError: naming what exists, and the fix.
+        ValueError: naming what exists, and the fix; or what is a file where a folder is needed.
     """
+    paths = list(paths)
+    for path in paths:
+        above = next(folder for folder in path.absolute().parents if folder.is_symlink() or folder.exists())
+        if not above.is_dir():
+            raise ValueError(f"{path}: {above} is a file or a broken link, not a folder; name another --out")
     if same or overwrite:
         return
     for path in paths:
@@ -68,3 +73,25 @@ def check_outputs(paths: Iterable[Path], *, same: bool, overwrite: bool) -> None
                 f"{path} exists, and is not what this command writes of these inputs and options; name another --out, "
                 "or replace it with --overwrite"
             )
+
+
+def check_own_folder(out: Path, marker: str, kind: str, *, overwrite: bool) -> None:
+    """Refuse a folder that holds anything, or with `overwrite` anything but an earlier output of the same command.
+
+    Args:
+        out: folder that the command is about to put in place.
+        marker: file that each output of the command holds.
+        kind: what the command makes, for messages.
+        overwrite: the user gave `--overwrite`.
+
+    Raises:
+        ValueError: naming the folder and the fix.
+    """
+    if out.is_dir() and not any(out.iterdir()):
+        return
+    if not out.exists() and not out.is_symlink():
+        return
+    if not (out / marker).is_file():
+        raise ValueError(f"--out {out} exists and is no earlier {kind}; name another folder")
+    if not overwrite:
+        raise ValueError(f"--out {out} holds an earlier {kind}; name another folder, or replace it with --overwrite")

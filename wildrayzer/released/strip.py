@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from wildrayzer.io.damaged_files import damage
+from wildrayzer.io.digests import digest_file
 from wildrayzer.io.files import replacing
+from wildrayzer.io.outputs import check_outputs
 from wildrayzer.released.files import BROKEN, first_line
 
 _TRUSTED = {
@@ -60,7 +62,7 @@ def _load(stream: Any, **options: Any) -> Any:
     return _Unpickler(stream, **options).load()
 
 
-def strip(path: str | Path, out: str | Path) -> int:
+def strip(path: str | Path, out: str | Path, *, overwrite: bool = False) -> int:
     """Write the tensors of a checkpoint, in the dictionaries that hold them, as a file of nothing else.
 
     Every object of another class is dropped. Names of classes and functions in the file are not imported: those that
@@ -68,19 +70,18 @@ def strip(path: str | Path, out: str | Path) -> int:
 
     Args:
         path: file of torch.save.
-        out: file to write; must not exist.
+        out: file to write.
+        overwrite: replace whatever `out` is; otherwise only the same weights.
 
     Returns:
         Number of tensors.
 
     Raises:
-        ValueError: no such file, not readable, no tensors in it, or `out` exists.
+        ValueError: no such file, not readable, no tensors in it, or `out` is something else.
     """
     path, out = Path(path), Path(out)
     if not path.is_file():
         raise ValueError(f"{path}: no such file; name a checkpoint")
-    if out.exists():
-        raise ValueError(f"--out {out} exists; name another file")
     reader = SimpleNamespace(Unpickler=_Unpickler, load=_load, __name__="inert")
     try:
         if damaged := damage(path):
@@ -92,8 +93,12 @@ def strip(path: str | Path, out: str | Path) -> int:
     number = _count(weights)
     if not number:
         raise ValueError(f"{path}: holds no tensors under names; nothing was written")
-    with replacing(out) as temporary:
-        torch.save(weights, temporary)
+    # A file that is opened here: torch would write the temporary name into it.
+    with replacing(out) as temporary, temporary.open("wb") as stream:
+        torch.save(weights, stream)
+        stream.flush()
+        same = out.is_file() and digest_file(out) == digest_file(temporary)
+        check_outputs([out], same=same, overwrite=overwrite)
     return number
 
 

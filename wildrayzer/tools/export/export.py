@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wildrayzer.io.files import write_json
-from wildrayzer.io.outputs import private_folder, put_in_place, remove_leftovers
+from wildrayzer.io.outputs import check_own_folder, private_folder, put_in_place, remove_leftovers
 from wildrayzer.io.provenance import code_versions
 from wildrayzer.tools.export.source import ExportFrame, ExportSource
 
@@ -83,7 +83,7 @@ def export(
     Raises:
         ValueError: `out` holds something, or the source lacks what the format needs.
     """
-    check_folder(out, overwrite=overwrite)
+    check_own_folder(out, MANIFEST, "export", overwrite=overwrite)
     chosen, counts = choose_scenes(source, scenes), Counts()
     remove_leftovers(out, "export")
     folder = private_folder(out, "export")
@@ -100,19 +100,3 @@ def export(
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     return counts
-
-
-def check_folder(out: Path, *, overwrite: bool) -> None:
-    """Refuse a folder that holds anything, or with `overwrite` anything but an earlier export.
-
-    Raises:
-        ValueError: naming the folder and the fix.
-    """
-    if not out.exists() and not out.is_symlink():
-        return
-    if out.is_dir() and not any(out.iterdir()):
-        return
-    if not (out / MANIFEST).is_file():
-        raise ValueError(f"--out {out} exists and is no earlier export; name another folder")
-    if not overwrite:
-        raise ValueError(f"--out {out} holds an earlier export; name another folder, or replace it with --overwrite")

@@ -17,26 +17,33 @@ from wildrayzer.data.ingest.views import View, read_views
 from wildrayzer.evaluation.methods.unposed import EncodedScene, RenderedView, render_path, render_views, to_picture
 from wildrayzer.geometry.rays import plucker_rays
 from wildrayzer.io.files import write_bytes_atomic, write_json
+from wildrayzer.io.outputs import check_own_folder, private_folder, put_in_place, remove_leftovers
 from wildrayzer.models import WildRayZer
 from wildrayzer.models.precision import keep_float32
+from wildrayzer.tools.export.source import RENDER
 from wildrayzer.tools.render.checks import RenderOptions, head_backbone, pick_inputs, why_static
 from wildrayzer.tools.render.page import Rendered, rendered_page
 from wildrayzer.tools.render.video import write_video
 
 
 def render(
-    checkpoint: Path, paths: Sequence[Path], out: Path, options: RenderOptions, *, device: torch.device | str = "cpu"
+    checkpoint: Path,
+    paths: Sequence[Path],
+    out: Path,
+    options: RenderOptions,
+    *,
+    device: torch.device | str = "cpu",
+    overwrite: bool = False,
 ) -> dict[str, Any]:
     """Render views without what moves; writes the folder `out` and returns the content of its `render.json`.
 
-    `out` appears when everything in it is written.
+    `out` appears when everything in it is written. With `overwrite` it may be an earlier rendering.
 
     Raises:
-        ValueError: `out` exists, an unreadable picture, a view count that the checkpoint was not trained with, masks
-            requested from a checkpoint without a trained motion head, or missing or other features.
+        ValueError: `out` holds something, an unreadable picture, a view count that the checkpoint was not trained with,
+            masks requested from a checkpoint without a trained motion head, or missing or other features.
     """
-    if out.exists():
-        raise ValueError(f"--out {out} exists; name another folder, or delete it")
+    check_own_folder(out, RENDER, "rendering", overwrite=overwrite)
     keep_float32()
     model, manifest = load_checkpoint(checkpoint, device=device)
     model.eval().requires_grad_(False)
@@ -57,17 +64,19 @@ def render(
     )  # fmt: skip
     about = _about(checkpoint, manifest, views, rendered, options)
     about |= {"gated": not why, "why_not_gated": why, "forced": forced}
-    temporary = out.with_name(f".{out.name}.unfinished")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    _write_pictures(temporary, views, rendered, options)
-    path_frames = _write_path(temporary, model, scene, about, options) if options.video else ()
-    write_json(temporary / "render.json", about)
-    page = rendered_page(
-        Rendered(about, views, rendered, path_frames, temporary / "path.mp4", options.masks, options.plucker)
-    )
-    write_bytes_atomic(temporary / "index.html", page.encode())
-    temporary.replace(out)
+    remove_leftovers(out, "render")
+    folder = private_folder(out, "render")
+    try:
+        _write_pictures(folder, views, rendered, options)
+        path_frames = _write_path(folder, model, scene, about, options) if options.video else ()
+        write_json(folder / RENDER, about)
+        page = rendered_page(
+            Rendered(about, views, rendered, path_frames, folder / "path.mp4", options.masks, options.plucker)
+        )
+        write_bytes_atomic(folder / "index.html", page.encode())
+        put_in_place(folder, out)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
     return about
 
 
