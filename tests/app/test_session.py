@@ -13,12 +13,13 @@ import wildrayzer as wr
 from tests.tools.test_render import checkpoint, pictures
 from wildrayzer.api.arrays import ViewCameras
 from wildrayzer.app import text
-from wildrayzer.app.command import command
+from wildrayzer.app.command import checkpoint_name, command, masks_command
 from wildrayzer.app.download import write_zip
 from wildrayzer.app.drawing import BLUE, SHOWN_SIDE, cameras_svg, enlarged, heat_map, overlay
 from wildrayzer.app.session import Session, nearest_inputs, other_nearest_input
 from wildrayzer.app.uploads import of_arrays
 from wildrayzer.cli.main import app
+from wildrayzer.io.shipped import BUNDLED_MODEL, BUNDLED_RENDERER
 
 SIZE = 24
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -152,6 +153,15 @@ def test_the_page_says_what_a_static_model_lacks(static, predicted):
     assert "removes nothing" in text.about_model(static.model)
     assert "removes nothing" not in text.about_model(predicted.model)
     assert (static.ungated, static.gate_threshold, text.about_gate(static, 0.5)) == (None, None, "")
+
+
+@pytest.mark.parametrize("folder", [BUNDLED_MODEL, BUNDLED_RENDERER])
+def test_models_of_the_package_are_named_as_in_the_repository(folder):
+    made = Session(wr.load(folder, device="cpu"), "", [])
+    assert checkpoint_name(made) == f"resources/{folder.name}"
+    assert "that ships with the package" in text.about_model(made.model)
+    named = f"--checkpoint resources/{folder.name}"
+    assert (named in masks_command(made)) == (folder == BUNDLED_MODEL)  # `masks run` takes the renderer by itself
 
 
 def test_the_gates_text_counts_patches(predicted):

@@ -3,13 +3,13 @@
 import shlex
 
 from wildrayzer.app.session import Session
-from wildrayzer.io.shipped import BUNDLED_MODEL
+from wildrayzer.io.shipped import BUNDLED_MODEL, BUNDLED_RENDERER
 
 
 def checkpoint_name(session: Session) -> str:
-    """Folder of the checkpoint; the name of the bundled one does not depend on where the package lies."""
+    """Folder of the checkpoint; those that ship with the package are named as in the repository."""
     folder = session.model.folder
-    return "resources/demo-renderer" if folder == BUNDLED_MODEL else str(folder)
+    return f"resources/{folder.name}" if folder in (BUNDLED_MODEL, BUNDLED_RENDERER) else str(folder)
 
 
 def command(session: Session) -> str:
@@ -32,6 +32,6 @@ def masks_command(session: Session) -> str:
     They are the same where the app calibrates, as `masks run` always does.
     """
     options = ["--out", "again-masks", "--clip-length", str(len(session.pictures))]
-    if session.model.folder != BUNDLED_MODEL:
-        options += ["--checkpoint", str(session.model.folder)]
+    if session.model.folder != BUNDLED_RENDERER:  # what `masks run` takes where nothing is named
+        options += ["--checkpoint", checkpoint_name(session)]
     return shlex.join(["wildrayzer", "masks", "run", "recorded", *options])

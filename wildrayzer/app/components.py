@@ -18,12 +18,14 @@ table.steps th {opacity: .7}
 table.steps td:nth-child(2) {white-space: nowrap}
 .tabs {contain: inline-size} /* gradio measures all tabs in one line, which would widen the page of a phone */
 .grid-wrap {min-height: 0 !important; max-height: none !important; padding-top: 2rem !important}
+.grid-wrap {overflow-y: hidden !important} /* galleries are as tall as their pictures; a scroll bar would narrow them */
 .grid-container {grid-template-columns: repeat(auto-fill, minmax(84px, 1fr)) !important}
 #examples .grid-container {grid-template-columns: repeat(auto-fill, minmax(118px, 1fr)) !important}
 #command .cm-scroller {min-height: 0 !important} /* gradio measures lines in a tab that is hidden */
 #masks .grid-container {grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)) !important}
 .caption-label {max-width: 100% !important; white-space: normal !important}
 @media (max-width: 600px) {#drawing text {font-size: 24px}} /* the drawing shrinks with the page */
+.shown label {position: static !important} /* above the picture, which may be smaller than its label */
 .mask-step .grid-wrap {padding-top: 0 !important}
 .mask-step .grid-container {grid-template-columns: repeat(auto-fill, minmax(min(30%, 150px), 1fr)) !important}
 """
@@ -33,7 +35,9 @@ Result = TypeVar("Result")
 
 def shown_image(label: str, name: str, *, visible: bool = True) -> gr.Image:
     """A picture that is only shown."""
-    return gr.Image(label=label, interactive=False, buttons=[], min_width=100, elem_id=name, visible=visible)
+    return gr.Image(
+        label=label, interactive=False, buttons=[], min_width=100, elem_id=name, elem_classes="shown", visible=visible
+    )
 
 
 def shown_gallery(name: str, **options: Any) -> gr.Gallery:

@@ -50,7 +50,7 @@ def check_installed() -> None:
 
 
 def default_checkpoint() -> Path | None:
-    """The last model of a finished demo in the working folder; None for the renderer of the package."""
+    """The last model of a finished demo in the working folder; None for the model of the package."""
     return DEMO_CHECKPOINT if (DEMO_CHECKPOINT / "manifest.json").is_file() else None
 
 

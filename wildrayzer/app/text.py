@@ -9,7 +9,7 @@ from wildrayzer.api.model import Model
 from wildrayzer.app.mask_steps import MaskSteps
 from wildrayzer.app.session import Session, Step
 from wildrayzer.app.uploads import LIMITS, Picture
-from wildrayzer.io.shipped import BUNDLED_MODEL
+from wildrayzer.io.shipped import BUNDLED_MODEL, BUNDLED_RENDERER
 
 ADVICE = f"""
 - **Move the camera**, sideways by a step or two, and keep the scene in view. From pure turns no depth can be seen.
@@ -24,6 +24,10 @@ half an hour later, or when the app ends. Nothing is sent elsewhere.
 """
 TINY = 64
 """Pixels; models of up to the demo's size have seen only the embedded data set, and are calibrated while one waits."""
+_BUNDLED = {
+    BUNDLED_MODEL: ("the small model that ships with the package", "26 minutes"),
+    BUNDLED_RENDERER: ("the static renderer that ships with the package", "eight minutes"),
+}
 GAUGE = (
     "Cameras are predicted from the pictures and **known up to gauge**: the network chooses the frame of reference, "
     "the scale and, to a degree, the shape of space. Blue: inputs. Orange: targets; only their cameras are used. "
@@ -80,7 +84,7 @@ def about_mask_steps(steps: Sequence[MaskSteps], psnr_filter: float | int) -> st
     covered = np.mean([one.pixels.mean() for one in steps])
     return (
         f'<p class="about">Predictions have {psnr.mean():.1f} dB on average; {int((psnr > psnr_filter).sum())} of '
-        f"{len(steps)} are over {psnr_filter:g} dB, as training asks for. Voting chose {voted} of "
+        f"{len(steps)} are over {psnr_filter:g} dB, and would train a motion head. Voting chose {voted} of "
         f"{sum(one.voted.size for one in steps)} patches, {left} are left after the threshold, and the refined masks "
         f"cover {covered:.0%} of the pictures.</p>"
     )
@@ -90,14 +94,13 @@ def about_model(model: Model) -> str:
     """What the model is, with a plain warning if it removes nothing, as HTML."""
     manifest = model.manifest
     counts = ", ".join(map(str, model.input_counts))
-    bundled = model.folder == BUNDLED_MODEL
-    name = "the renderer that ships with the package" if bundled else f"<code>{html.escape(str(model.folder))}</code>"
+    name, trained = _BUNDLED.get(model.folder, (f"<code>{html.escape(str(model.folder))}</code>", ""))
     text = (
         f"<b>Model:</b> {name}; stage {html.escape(manifest.stage)}, {model.image_size} px, trained with {counts} "
         f"input views, weights <code>{html.escape(manifest.weights_digest)}</code>."
     )
-    if bundled:
-        text += " It was trained for eight minutes."
+    if trained:
+        text += f" It was trained for {trained} on two cores."
     if model.image_size <= TINY:
         text += " It is tiny: it knows procedural rooms, and photos of real places come out as a blur."
     if model.static_because is None:

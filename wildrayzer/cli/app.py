@@ -13,7 +13,7 @@ def app(
         str | None,
         typer.Argument(
             help="Checkpoint folder, or OWNER/NAME on the hub [default: results/demo/round1/joint/checkpoint if it "
-            "exists, else the renderer of the package, which has no masks]"
+            "exists, else the small model of the package]"
         ),
     ] = None,
     host: Annotated[
