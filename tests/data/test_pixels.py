@@ -7,7 +7,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from wildrayzer.data.ingest.clips import IngestOptions
 from wildrayzer.data.ingest.write import ingest
@@ -150,6 +150,24 @@ def test_colours_of_a_phones_profile_become_srgb():
     assert brown[2] < 45
     assert odd == {"have colours of the profile 'Display P3', converted to sRGB": 1}
     assert np.array_equal(np.asarray(decode(payload, where="a")), pixels), "a data set keeps its values"
+
+
+def test_a_profile_of_other_colours_is_not_applied_and_said():
+    lab = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
+    odd: Counter[str] = Counter()
+    payload = coded(Image.new("L", (2, 2), 84), icc_profile=lab)
+    assert np.asarray(decode(payload, where="a", upright=True, odd=odd))[0, 0].tolist() == [84, 84, 84]
+    assert odd == {"have a colour profile of Lab colours, which is not applied": 1}
+
+
+def test_pictures_with_alpha_or_a_palette_have_their_profile_applied():
+    flat = Image.new("RGB", (2, 2), (204, 51, 51))
+    rgb, *others = (
+        np.asarray(decode(coded(flat.convert(mode), icc_profile=display_p3()), where="a", upright=True))
+        for mode in ("RGB", "RGBA", "P")
+    )
+    assert rgb[0, 0, 0] > 204, "the red of Display P3 is stronger"
+    assert all(np.array_equal(other, rgb) for other in others)
 
 
 def test_a_broken_profile_leaves_the_colours():

@@ -224,6 +224,18 @@ def test_a_busy_server_is_asked_again_as_late_as_it_wishes(server, tmp_path):
     assert waits[-1] == 60.0, "no server makes it wait for a day"
 
 
+@pytest.mark.parametrize("number", ["²", "-5", "9" * 5000])
+def test_a_header_that_holds_no_number_is_as_good_as_none(server, tmp_path, number):
+    head = f"HTTP/1.0 200 OK\r\nContent-Length: {number}\r\n\r\n".encode("latin-1")
+    server.plan("/odd", lambda handler, _: handler.wfile.write(head + b"0123456789"))
+    busy = f"HTTP/1.0 503 busy\r\nRetry-After: {number}\r\n\r\n".encode("latin-1")
+    server.plan("/busy", *[lambda handler, _: handler.wfile.write(busy)] * 9)
+    with pytest.raises(DownloadError, match="/busy: answers 503"):
+        download(remote(server, "/busy"), tmp_path / "busy", patience=quick())
+    download(remote(server, "/odd"), tmp_path / "odd", patience=quick())
+    assert (tmp_path / "odd").read_bytes() == b"0123456789"
+
+
 def test_when_all_mirrors_fail_each_ones_answer_is_told(server, tmp_path):
     with pytest.raises(DownloadError) as caught:
         download(remote(server, "/gone", "/lost"), tmp_path / "set.bin", patience=quick())

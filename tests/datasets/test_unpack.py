@@ -89,6 +89,15 @@ def test_a_member_that_leaves_the_folder_is_refused_and_nothing_is_written(tmp_p
     assert {path.name for path in tmp_path.iterdir()} == {"set.zip", "out"}
 
 
+@pytest.mark.parametrize(("name", "reason"), [(".", "has no name"), ("a/" + "n" * 256, "of more than 255 bytes")])
+def test_a_member_whose_name_no_file_can_have_is_refused_and_nothing_is_written(tmp_path, name, reason):
+    with pytest.raises(ValueError, match=rf"set\.zip: member .* {reason}.*; nothing was unpacked"):
+        unpack(make_zip(tmp_path / "set.zip", {"first": b"x", name: b"y"}), tmp_path / "out")
+    with pytest.raises(ValueError, match=rf"set\.tar: member .* {reason}.*; nothing was unpacked"):
+        unpack(make_tar(tmp_path / "set.tar", (tar_member("first"), b"x"), (tar_member(name), b"y")), tmp_path / "out")
+    assert files_in(tmp_path / "out") == {}
+
+
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFIFO, stat.S_IFCHR])
 def test_links_and_devices_in_a_zip_are_refused(tmp_path, kind):
     archive = make_zip(tmp_path / "set.zip", {"first": b"x", "link": b"/etc/passwd"}, kinds={"link": kind | 0o777})

@@ -29,6 +29,8 @@ from wildrayzer.io.validated import read_validated
 logger = logging.getLogger(__name__)
 
 BLOCK = 1 << 20
+_COUNT = "[0-9]{1,18}"
+"""A number of bytes in a header."""
 _LATER = {408, 425, 429, 500, 502, 503, 504}
 """Answers that another try may better."""
 _GZIPPED = {"gzip", "x-gzip"}
@@ -230,16 +232,14 @@ def _accepted(answer: requests.Response, have: int, file: RemoteFile, target: Pa
     """First byte and whole length of what an answer brings."""
     status = answer.status_code
     if status == 416:  # nothing is left to send, or the file has become shorter
-        whole = re.fullmatch(r"bytes \*/(\d+)", answer.headers.get("Content-Range", ""))
+        whole = re.fullmatch(rf"bytes \*/({_COUNT})", answer.headers.get("Content-Range", ""))
         if whole and int(whole[1]) == have:
             return have, have
         _forget(target)
         raise _MirrorError("refused to continue; starting from the first byte", again=True)
     if status not in (200, 206):
-        wait = answer.headers.get("Retry-After", "")
-        raise _MirrorError(
-            f"answers {status} {answer.reason}", again=status in _LATER, wait=float(wait) if wait.isdigit() else 0.0
-        )
+        wait = float(_number(answer.headers.get("Retry-After")) or 0)
+        raise _MirrorError(f"answers {status} {answer.reason}", again=status in _LATER, wait=wait)
     if answer.headers.get("Content-Type", "").startswith("text/html"):
         raise _MirrorError("sends a web page in place of the file", again=False)
     encoding = answer.headers.get("Content-Encoding", "").strip().lower()
@@ -248,18 +248,23 @@ def _accepted(answer: requests.Response, have: int, file: RemoteFile, target: Pa
         raise _MirrorError(f"sends the file encoded as {encoding}, unasked", again=False)
     start, total = 0, None
     if status == 206:
-        span = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", answer.headers.get("Content-Range", ""))
+        span = re.fullmatch(rf"bytes ({_COUNT})-{_COUNT}/({_COUNT}|\*)", answer.headers.get("Content-Range", ""))
         if not span or int(span[1]) != have:
             _forget(target)
             raise _MirrorError("sends another range than was asked for", again=True)
         start, total = have, None if span[2] == "*" else int(span[2])
-    elif answer.headers.get("Content-Length", "").isdigit():
-        total = int(answer.headers["Content-Length"])
+    else:
+        total = _number(answer.headers.get("Content-Length"))
     if total == 0:
         raise _MirrorError("sends an empty file", again=False)
     if file.size is not None and total not in (None, file.size):
         raise _MirrorError(f"offers {total} bytes, {file.size} are published", again=False)
     return start, file.size if total is None else total
+
+
+def _number(header: str | None) -> int | None:
+    """The number in a header; None where there is none, or something else."""
+    return int(header) if header is not None and re.fullmatch(_COUNT, header.strip()) else None
 
 
 def _write_origin(answer: requests.Response, address: str, target: Path) -> None:

@@ -3,6 +3,7 @@
 import functools
 from pathlib import Path, PurePosixPath
 from typing import Literal
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -40,6 +41,10 @@ class RemoteFile(Record):
         for address in mirrors:
             if not address.startswith(("http://", "https://")):
                 raise ValueError(f"{address!r} is no http or https address")
+            try:
+                urlsplit(address)
+            except ValueError as error:
+                raise ValueError(f"{address!r}: {error}") from None
         return mirrors
 
 

@@ -23,8 +23,10 @@ logger = logging.getLogger(__name__)
 
 _UNASKED, _MOST_TIMES = 1_000_000_000, 100
 """Bytes that any archive may unpack to, and how many times its own size beyond that."""
+_MOST_BYTES = 255
+"""Bytes of a name that file systems take."""
 _LONGEST_NAME = 200
-"""Characters of a member's name that its temporary name keeps: file systems take 255 bytes."""
+"""Characters of a member's name that its temporary name keeps."""
 _BROKEN = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, NotImplementedError)
 
 
@@ -139,6 +141,8 @@ def _begins_as_zip(archive: Path) -> bool:
 def _zip_members(archive: Path, opened: zipfile.ZipFile) -> list[Member]:
     found = []
     for info in opened.infolist():
+        if not PurePosixPath(info.filename).name and not info.filename.endswith("/"):
+            _refuse(archive, info.filename, "has no name")
         kind = stat.S_IFMT(info.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             _refuse(archive, info.filename, "is a link or a device")
@@ -156,6 +160,8 @@ def _tar_members(archive: Path, packed: tarfile.TarFile) -> list[Member]:
         if not (info.isreg() or info.isdir()):
             _refuse(archive, info.name, "is a link or a device")
         name = _inside(archive, info.name)
+        if info.isreg() and not PurePosixPath(name).name:
+            _refuse(archive, info.name, "has no name")
         if info.isreg():
             found.append(Member(name, info.size, partial(_open_in_tar, packed, info)))
     return found
@@ -172,6 +178,8 @@ def _inside(archive: Path, name: str) -> str:
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or re.match("[A-Za-z]:", name) or "\0" in name or ".." in path.parts:
         _refuse(archive, name, "leaves the folder it is unpacked into")
+    if any(len(part.encode(errors="surrogateescape")) > _MOST_BYTES for part in path.parts):
+        _refuse(archive, name, f"has a name of more than {_MOST_BYTES} bytes, which file systems do not take")
     return str(path)
 
 

@@ -105,7 +105,7 @@ def as_rgb(image: Image.Image, *, where: str, upright: bool, odd: Counter[str]) 
     if upright and transfer in HIGH_RANGE:
         pixels = Image.fromarray(to_sdr(np.asarray(pixels), transfer))
         odd[f"have a high dynamic range ({HIGH_RANGE[transfer]}), which is mapped to sRGB"] += 1
-    elif upright and pixels.getbands() == image.getbands()[:3]:
+    elif upright:
         pixels = _as_srgb(pixels, image.info.get("icc_profile"), odd)
     return pixels if turn is None else pixels.transpose(turn)
 
@@ -202,6 +202,9 @@ def _as_srgb(image: Image.Image, profile: bytes | None, odd: Counter[str]) -> Im
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         name = ImageCms.getProfileDescription(source).strip()
         if name.startswith("sRGB"):
+            return image
+        if (space := source.profile.xcolor_space.strip()) != "RGB":
+            odd[f"have a colour profile of {space} colours, which is not applied"] += 1
             return image
         converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"))
     except (OSError, TypeError, ValueError, ImageCms.PyCMSError):
