@@ -249,7 +249,9 @@ def test_sinks_get_every_record_and_picture(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=recorder))
     monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=recorder, Image=lambda path: ("image", path)))
     watch = WatchConfig(tensorboard=True, wandb="offline", wandb_project="mine")
-    log = MetricsLog(tmp_path / "metrics.jsonl", sinks=open_sinks(watch, tmp_path, name="pretrain"))
+    state = tmp_path / "state"
+    log = MetricsLog(tmp_path / "metrics.jsonl", sinks=open_sinks(watch, state, name="pretrain"))
+    assert (opened, state.exists()) == ([], False), "until the stage claims the folder, it must not be there"
     log.write("train", 30, {"loss": 0.25})
     draw_camera_paths(
         tmp_path / "pictures" / "cameras-000000030.png", np.tile(np.eye(4), (1, 3, 1, 1)), np.array([[0, 4, 2]]),
@@ -257,14 +259,14 @@ def test_sinks_get_every_record_and_picture(tmp_path, monkeypatch):
     )  # fmt: skip
     log.pictures(30)
     log.close()
-    run, board = opened
+    board, run = opened
     assert run.calls[0][2] | {"id": ""} == {
-        "dir": str(tmp_path), "mode": "offline", "project": "mine", "name": "pretrain", "resume": "allow", "id": "",
+        "dir": str(state), "mode": "offline", "project": "mine", "name": "pretrain", "resume": "allow", "id": "",
     }  # fmt: skip
     assert run.calls[1] == ("log", ({"train/loss": 0.25},), {"step": 30})
     assert run.calls[2][1][0]["cameras"][0] == "image"
     assert run.calls[-1][0] == "finish"
-    assert board.calls[0] == ("open", (str(tmp_path / "tensorboard"),), {"purge_step": 30})
+    assert board.calls[0] == ("open", (str(state / "tensorboard"),), {"purge_step": 30})
     assert board.calls[1] == ("add_scalar", ("train/loss", 0.25, 30), {})
     assert board.calls[2][0] == "add_image"
     assert board.calls[2][1][1].shape[-1] == 3

@@ -156,6 +156,9 @@ def _check_whole(path: Path) -> None:
 def open_sinks(config: WatchConfig, folder: Path, *, name: str) -> list[Sink]:
     """The sinks that the configuration asks for.
 
+    They open at the first record: the stage has not claimed `folder` yet, and would take one that exists for that of
+    another stage.
+
     Args:
         config: the `watch` section.
         folder: of the stage's resume states; events go to folders in it.
@@ -219,24 +222,29 @@ class WeightsAndBiases:
             raise ValueError(
                 f"watch.wandb: {mode} needs the package wandb; pip install wandb, or set it to null"
             ) from None
-        folder.mkdir(parents=True, exist_ok=True)
-        self._wandb = wandb
-        self._run = wandb.init(
-            dir=str(folder), mode=mode, project=project, name=name, id=digest_json([str(folder.resolve())]),
-            resume="allow",
-        )  # fmt: skip
+        self._wandb, self._folder = wandb, folder
+        self._options = {"mode": mode, "project": project, "name": name}
+        self._run: Any = None
 
     def write(self, kind: str, step: int, values: dict[str, float]) -> None:
         """One record, metrics named KIND/METRIC."""
-        self._run.log({f"{kind}/{name}": value for name, value in values.items()}, step=step)
+        self._running().log({f"{kind}/{name}": value for name, value in values.items()}, step=step)
 
     def picture(self, name: str, step: int, path: Path) -> None:
         """One picture."""
-        self._run.log({name: self._wandb.Image(str(path))}, step=step)
+        self._running().log({name: self._wandb.Image(str(path))}, step=step)
 
     def close(self) -> None:
         """Write what is buffered and end the run."""
-        self._run.finish()
+        if self._run is not None:
+            self._run.finish()
+
+    def _running(self) -> Any:
+        if self._run is None:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            run_id = digest_json([str(self._folder.resolve())])
+            self._run = self._wandb.init(dir=str(self._folder), id=run_id, resume="allow", **self._options)
+        return self._run
 
 
 class StageProgress:
