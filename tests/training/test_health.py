@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import sys
 import types
 
@@ -248,6 +249,8 @@ def test_sinks_get_every_record_and_picture(tmp_path, monkeypatch):
 
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", types.SimpleNamespace(SummaryWriter=recorder))
     monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=recorder, Image=lambda path: ("image", path)))
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "")  # restored afterwards
+    monkeypatch.delenv("WANDB_ERROR_REPORTING")
     watch = WatchConfig(tensorboard=True, wandb="offline", wandb_project="mine")
     state = tmp_path / "state"
     log = MetricsLog(tmp_path / "metrics.jsonl", sinks=open_sinks(watch, state, name="pretrain"))
@@ -260,6 +263,7 @@ def test_sinks_get_every_record_and_picture(tmp_path, monkeypatch):
     log.pictures(30)
     log.close()
     board, run = opened
+    assert os.environ["WANDB_ERROR_REPORTING"] == "false", "nothing is sent"
     assert run.calls[0][2] | {"id": ""} == {
         "dir": str(state), "mode": "offline", "project": "mine", "name": "pretrain", "resume": "allow", "id": "",
     }  # fmt: skip

@@ -6,6 +6,7 @@
 import hashlib
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -216,6 +217,8 @@ class WeightsAndBiases:
     """A run of Weights & Biases; a resumed stage continues the same one."""
 
     def __init__(self, folder: Path, *, mode: str, project: str, name: str) -> None:
+        if mode == "offline":  # reports of its own errors would be sent even so; read at import
+            os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         try:
             import wandb
         except ImportError:

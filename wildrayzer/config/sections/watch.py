@@ -42,7 +42,8 @@ class WatchConfig(Section):
     """Write TensorBoard events to results/NAME/state/STAGE/tensorboard; needs the package tensorboard."""
     wandb: Literal["offline", "online"] | None = None
     """Weights & Biases, or null for none; needs the package wandb. `offline` writes to results/NAME/state/STAGE/wandb
-    and needs neither key nor network; `wandb sync` uploads it later. `online` needs WANDB_API_KEY."""
+    and needs neither key nor network; `wandb sync DIR` uploads each run in it later, and the error reports of
+    W&B are turned off. `online` needs WANDB_API_KEY."""
     wandb_project: str = "wildrayzer"
     """Project of the Weights & Biases runs."""
     health: HealthConfig = HealthConfig()
