@@ -179,5 +179,5 @@ def test_the_scripts_of_the_document_run_as_they_stand(tmp_path):
     moving = names["rendered"].masks.transient[1]
     error = ((photo - view) ** 2).mean(-1)
     spread = ((photo - photo.mean((0, 1))) ** 2).mean(-1)
-    assert error[~moving].mean() < 0.5 * spread[~moving].mean(), "the bundled model renders the scene"
+    assert error[~moving].mean() < 0.6 * spread[~moving].mean(), "the bundled model renders the scene"
     assert error[moving].mean() > 2 * error[~moving].mean(), "and leaves out what moves"
