@@ -1,1 +1,1 @@
-"""`make rehearsal`: the full-size runs, a step or two per stage, on stand-ins for data and weights."""
+"""`make rehearsal`: the full-size runs, a step per stage, on stand-ins for data and weights."""

@@ -1,4 +1,4 @@
-"""Rehearse the full-size runs: every job at its true sizes, a step or two per stage, on stand-in data, on the CPU.
+"""Rehearse the full-size runs: every job at its true sizes, a step per stage, on stand-in data, on the CPU.
 
     make rehearsal                                     # config/paper.yaml, then one step of the other systems
     python -m tests.rehearsal --only lvsm_re10k        # one of them
