@@ -30,7 +30,7 @@ from tests.rehearsal.report import job_table
 from tests.slurm.loopback import LoopbackCluster, loopback_cluster, missing
 from tests.slurm.run import command, environment
 
-NEEDED_GB, DISK_GB = 12, 30
+NEEDED_GB, DISK_GB = 16, 30
 """Free memory and disk, in 10⁹ bytes, that the largest configuration takes."""
 
 

@@ -104,7 +104,7 @@ def _files(folder: Path) -> dict[str, Callable[[Path], None]]:
         "dre10k_iphone.zip": packed({"test": clips / "pairs"}),
         "annotations_trainval2014.zip": packed({"annotations": cutouts / "annotations"}),
         "train2014.zip": packed({"train2014": cutouts / "train2014"}),
-        "dinov3-vits16-pretrain-lvd1689m.zip": packed({backbone.name: backbone}),
+        "dinov3-vits16-pretrain-lvd1689m.zip": packed({".": backbone}),
         "imagenet-vgg-verydeep-19.mat": _write_vgg19,
         "vgg16-397923af.pth": _write_vgg16,
         "evaluation_index_re10k.json": windows("test", (0, 40), (10, 20, 30)),
