@@ -63,8 +63,12 @@ def check_machine(folder: Path) -> None:
 def rehearse(name: str, folder: Path, cluster: LoopbackCluster | None) -> int:
     """Run one configuration to its tables; returns Snakemake's exit status."""
     configuration = folder / f"{name}.yaml"
-    configuration.write_text(yaml.safe_dump(derived(name), sort_keys=False), encoding="utf-8")
-    at_once = ["--jobs", "2", "--retries", "0"] if cluster else []
+    options = derived(name)
+    if cluster is None:
+        options["compute"]["processes_per_node"] = None  # both processes on this machine
+    configuration.write_text(yaml.safe_dump(options, sort_keys=False), encoding="utf-8")
+    # the executor asks for the state of jobs at growing intervals: a third job keeps the cores busy meanwhile
+    at_once = ["--jobs", "3", "--retries", "0"] if cluster else []
     words = command(folder, *at_once, cluster=cluster, configs=[str(configuration)])
     return subprocess.run(words, cwd=ROOT, env=environment(cluster), check=False).returncode
 
