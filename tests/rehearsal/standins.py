@@ -91,7 +91,7 @@ def _files(folder: Path) -> dict[str, Callable[[Path], None]]:
 
     def windows(split: str, inputs: Iterable[int], targets: Iterable[int]) -> Callable[[Path], None]:
         window = {"context": list(inputs), "target": list(targets)}
-        return lambda path: _write_json(path, {f"{split}_{number:05d}": window for number in range(2)})
+        return lambda path: _write_json(path, {f"{split}_00000": window})
 
     return {
         "clips": _write_clips,
@@ -107,10 +107,10 @@ def _files(folder: Path) -> dict[str, Callable[[Path], None]]:
         "dinov3-vits16-pretrain-lvd1689m.zip": packed({".": backbone}),
         "imagenet-vgg-verydeep-19.mat": _write_vgg19,
         "vgg16-397923af.pth": _write_vgg16,
-        "evaluation_index_re10k.json": windows("test", (0, 40), (10, 20, 30)),
-        "dre10k_final_context_2_view_idx.json": windows("dynamic_test", (0, 19), (3, 6, 9, 11, 13, 16)),
-        "rayzer_evaluation_index_dl3dv_even.json": windows("dl3dv", range(0, 64, 4), range(1, 64, 8)),
-        "rayzer_evaluation_index_dl3dv_random.json": windows("dl3dv", range(0, 48, 3), range(1, 48, 6)),
+        "evaluation_index_re10k.json": windows("test", (0, 40), (10, 30)),
+        "dre10k_final_context_2_view_idx.json": windows("dynamic_test", (0, 19), (6, 13)),
+        "rayzer_evaluation_index_dl3dv_even.json": windows("dl3dv", range(0, 64, 4), (17, 41)),
+        "rayzer_evaluation_index_dl3dv_random.json": windows("dl3dv", range(0, 48, 3), (13, 31)),
     }
 
 
