@@ -8,21 +8,26 @@ COVERED = {
     "fetch": "download from a server, checksum, unpacking of the published archives",
     "prepare_split": "chunks and folders as published to 256 px frame stores",
     "pretrain": "full network and VGG-19 loss, torchrun on two nodes, state, checkpoint",
-    "residuals": "frozen renderer, DINOv3 ViT-S/16, SSIM at full size, four jobs that share the training split",
-    "pseudo_masks": "votes over rounds, thresholds",
-    "refine": "GrabCut at 256 px, four jobs",
-    "distill": "motion head on DINOv3's features",
-    "masked": "masked training with gates",
-    "joint": "copy-paste with COCO's files, all losses",
+    "plan_windows": "residual windows of every clip",
+    "write_index": "drawn windows of 2, 3 and 4 inputs",
     "unmasked": "the control without masks",
+    "residual_part": "frozen renderer, DINOv3 ViT-S/16, SSIM at full size; four jobs share the training split",
+    "list_residuals": "the manifest of these jobs' parts",
+    "vote_masks": "votes, without the absolute test, as in the paper",
+    "refine_part": "GrabCut at 256 px; four jobs share the training split",
+    "refine_masks": "the same of the other splits; the manifest",
+    "distill": "motion head on DINOv3's features and pseudo-masks",
+    "masked": "token masks, gates",
+    "joint": "copy-paste with COCO's files, all losses",
     "score_views": "2, 3 and 4 inputs, published windows, LPIPS with VGG-16",
-    "score_masks": "masks against true masks",
+    "score_masks": "masks of the motion head against true masks",
     "score_input_masks": "pseudo-masks against true masks",
     "score_renderer": "held-out static clips",
-    "tables": "every table of the paper",
-    "report": "the page",
+    "write_tables": "every table of the paper",
+    "write_report": "the page",
 }
 """What a job of each kind does as in the full run."""
+NOT_COUNTED = "Memory is that of a job's first process and its children, without those that srun starts."
 GPU_ONLY = (
     "Only a GPU shows: bfloat16 and TF32, CUDA kernels and xformers, NCCL, DINOv3 with 7B parameters, full batches, "
     "memory and time on the card."
@@ -46,4 +51,4 @@ def job_table(folder: Path, name: str) -> str:
             f"| {kind} | {len(group)} | {group['s'].sum():.0f} | {group['s'].max():.0f} | {memory:.1f} "
             f"| {COVERED.get(str(kind), '')} |"
         )
-    return "\n".join([*lines, "", f"{len(table)} jobs. {GPU_ONLY}"])
+    return "\n".join([*lines, "", f"{len(table)} jobs. {NOT_COUNTED} {GPU_ONLY}"])

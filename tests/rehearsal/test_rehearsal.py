@@ -1,5 +1,7 @@
 """What the rehearsal is derived from: the full-size configurations with stated options replaced, and nothing else."""
 
+import re
+
 import pytest
 
 from tests.rehearsal.derive import CONFIGURATIONS, ROOT, derived, replaced
@@ -51,6 +53,13 @@ def test_weights_have_the_published_shapes():
     assert (len(nineteen), len(sixteen)) == (16, 13)
     assert nineteen[-1][1].shape == sixteen[-1][1].shape == (3, 3, 512, 512)
     assert sum(kernel.size + bias.size for _, kernel, bias in sixteen) == 14_714_688  # torchvision's vgg16.features
+
+
+def test_every_kind_of_job_is_explained():
+    text = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "workflow" / "rules").glob("*.smk"))
+    named = set(re.findall(r'\.benchmark\(\s*"(\w+)"', text))
+    rehearsed = named - {"make_embedded", "make_cutouts", "calibrate_threshold", "adopt_pretrained", "import_released"}
+    assert set(COVERED) == rehearsed | {"fetch"}
 
 
 def test_jobs_are_summed_by_kind(tmp_path):
