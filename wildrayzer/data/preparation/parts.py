@@ -21,6 +21,7 @@ from wildrayzer.data.preparation.statistics import scene_facts
 from wildrayzer.data.readers.base import BadSceneError, Scene, SceneReader
 from wildrayzer.io.digests import digest_json
 from wildrayzer.io.disk_space import writing
+from wildrayzer.io.printable import printable
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +65,7 @@ def prepare_part(job: Preparation, names: Sequence[str], *, progress: Callable[[
             try:
                 scene = _read(job, name)
             except BadSceneError as error:
-                logger.warning("scene %s skipped: %s", name, error)
+                logger.warning("scene %s skipped: %s", printable(name), error)
                 clips[name] |= {"reason": error.reason, "detail": str(error), "frames": error.frames}
             else:
                 writer.add_scene(
