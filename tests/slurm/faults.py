@@ -50,12 +50,13 @@ TAIL = """\
 - Network file systems, on which two clients see different versions of one file. The only safeguard is `latency-wait`
   in the profile. If locks hold for one host only, calls of Snakemake from two login nodes cannot be distinguished.
 - GPUs that hang or fail during a job, and NCCL time-outs: the test machine has no GPU.
-- Damage after which a table, a data report, a metrics file of a finished stage or a raw file can still be read. These
-  files have no checksum. Tables are made again from the scores, which have one.
+- Damage after which a table or a raw file can still be read. These files have no checksum. Tables are made again from
+  the scores, which have one. The report compares the metrics of finished stages with the digest in the checkpoint's
+  manifest; checkpoints of earlier versions have no digest of them.
 
 ## Flipped bits and mutated inputs
 
-`python -m tests.fuzz --mutations N` mutates small inputs of every kind that comes from outside.
+`python -m tests.fuzz --mutations N` mutates small inputs of every kind that comes from outside, and JSON files of ours.
 `python -m tests.fuzz.artefacts RUN` flips single bits all over a copy of a finished run. Both fail on a traceback, a
 hang, an error that does not name the file, and a silent difference. A difference cannot be noticed in these kinds:
 
