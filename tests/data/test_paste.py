@@ -1,6 +1,7 @@
 """Copy-paste: sizes, places, edges, per-view or the same object; cut-outs from a COCO file."""
 
 import json
+import math
 from pathlib import Path
 
 import cv2
@@ -239,6 +240,8 @@ def test_what_coco_tools_leave_out_or_write_otherwise_is_read_the_same(coco, key
         ("a__image_id", GONE, "image has no entry"),
         ("i__width", GONE, "image has no width and height"),
         ("i__height", 10**9, "image has no width and height"),
+        ("i__height", 10**400, "image has no width and height"),  # more than a float holds
+        ("i__height", math.inf, "image has no width and height"),
         ("i__width", "80", "image has no width and height"),
         ("i__file_name", GONE, "image has no file_name"),
         ("i__file_name", 3, "image has no file_name"),

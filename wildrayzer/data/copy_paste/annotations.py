@@ -3,7 +3,6 @@
 Every lack costs its object and never the set: tools leave out keys, write ids as text, or leave outlines without area.
 """
 
-import math
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -110,9 +109,9 @@ def _object(annotation: Mapping[str, Any], image: Mapping[str, Any] | None) -> A
 
 def _whole(value: Any) -> int:
     """A whole number, as some tools write it with a point; 0 for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        return 0
-    return int(value) if value == int(value) else 0
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value if type(value) is int else 0
 
 
 def _runs(outline: Any, height: int, width: int) -> bytes:
