@@ -54,4 +54,4 @@ def _files(root: Path, output: str) -> list[str]:
     files: list[Path] = []
     for place in (root / name for name in with_parts(output)):
         files += [place] if place.is_file() else place.rglob("*") if place.is_dir() else []
-    return [str(f.relative_to(root)) for f in files if f.is_file() and f.name != ".snakemake_timestamp"]
+    return [str(f.relative_to(root)) for f in files if f.is_file() and f.name not in (".snakemake_timestamp", ".lock")]
