@@ -1,6 +1,7 @@
 """Batch plan, schedule, token masks, resume states and metrics."""
 
 import json
+import resource
 import runpy
 import sys
 import time
@@ -180,6 +181,19 @@ def test_resume_keeps_two_states_and_passes_over_a_broken_one(tmp_path, caplog):
     newest.write_bytes(b"torn")
     assert folder.load()["value"] == 2
     assert "step-000000003.pt is damaged" in caplog.text
+
+
+def test_a_write_that_fails_is_the_systems_error_and_names_the_state(tmp_path):
+    folder = ResumeFolder(tmp_path / "state", identity="a")
+    folder.claim()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(OSError, match=r"File too large.*step-000000001\.pt"):
+            folder.save(1, {"value": torch.zeros(100_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert [path.name for path in folder.folder.iterdir()] == ["identity.json"]
 
 
 def test_a_state_that_another_process_chose_is_read_or_refused_by_name(tmp_path):

@@ -166,7 +166,12 @@ class ResumeFolder:
         with replacing(self._path(step)) as temporary, temporary.open("wb") as stream:
             stream.write(bytes(_DIGEST_BYTES))
             payload = _HashedWriter(stream)
-            torch.save({"step": step, **state}, cast(BinaryIO, payload))
+            try:
+                torch.save({"step": step, **state}, cast(BinaryIO, payload))
+            except RuntimeError:
+                if payload.failure is None:
+                    raise
+                raise payload.failure from None  # torch hides the system's error behind one of its own
             stream.seek(0)
             stream.write(payload.digest())
         for _, path in self._states()[:-_KEPT]:
@@ -246,10 +251,15 @@ class _HashedWriter(io.RawIOBase):
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream, self._hash = stream, hashlib.sha256()
+        self.failure: OSError | None = None
 
     def write(self, content: Any) -> int:
         self._hash.update(content)
-        return self._stream.write(content)
+        try:
+            return self._stream.write(content)
+        except OSError as error:
+            self.failure = error
+            raise
 
     def digest(self) -> bytes:
         return self._hash.digest()
