@@ -25,8 +25,8 @@ half an hour later, or when the app ends. Nothing is sent elsewhere.
 TINY = 64
 """Pixels; models of up to the demo's size have seen only the embedded data set, and are calibrated while one waits."""
 _BUNDLED = {
-    BUNDLED_MODEL: ("the small model that ships with the package", "26 minutes"),
-    BUNDLED_RENDERER: ("the static renderer that ships with the package", "eight minutes"),
+    BUNDLED_MODEL: ("the small model that ships with the package", "24 minutes of processor time"),
+    BUNDLED_RENDERER: ("the static renderer that ships with the package", "eight minutes on two cores"),
 }
 GAUGE = (
     "Cameras are predicted from the pictures and **known up to gauge**: the network chooses the frame of reference, "
@@ -100,7 +100,7 @@ def about_model(model: Model) -> str:
         f"input views, weights <code>{html.escape(manifest.weights_digest)}</code>."
     )
     if trained:
-        text += f" It was trained for {trained} on two cores."
+        text += f" It was trained for {trained}."
     if model.image_size <= TINY:
         text += " It is tiny: it knows procedural rooms, and photos of real places come out as a blur."
     if model.static_because is None:

@@ -18,13 +18,12 @@ from typing import IO
 
 from wildrayzer.datasets.progress import transfer_progress
 from wildrayzer.io.disk_space import require_space, writing
+from wildrayzer.io.printable import MOST_NAME_BYTES
 
 logger = logging.getLogger(__name__)
 
 _UNASKED, _MOST_TIMES = 1_000_000_000, 100
 """Bytes that any archive may unpack to, and how many times its own size beyond that."""
-_MOST_BYTES = 255
-"""Bytes of a name that file systems take."""
 _LONGEST_NAME = 200
 """Characters of a member's name that its temporary name keeps."""
 _BROKEN = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, NotImplementedError)
@@ -178,8 +177,8 @@ def _inside(archive: Path, name: str) -> str:
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or re.match("[A-Za-z]:", name) or "\0" in name or ".." in path.parts:
         _refuse(archive, name, "leaves the folder it is unpacked into")
-    if any(len(part.encode(errors="surrogateescape")) > _MOST_BYTES for part in path.parts):
-        _refuse(archive, name, f"has a name of more than {_MOST_BYTES} bytes, which file systems do not take")
+    if any(len(part.encode(errors="surrogateescape")) > MOST_NAME_BYTES for part in path.parts):
+        _refuse(archive, name, f"has a name of more than {MOST_NAME_BYTES} bytes, which file systems do not take")
     return str(path)
 
 

@@ -3,6 +3,8 @@
 import unicodedata
 
 _KEPT = "\n\t"
+MOST_NAME_BYTES = 255
+"""Bytes of a name that file systems take."""
 
 
 def is_text(name: str) -> bool:
@@ -12,6 +14,13 @@ def is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def is_file_name(name: object) -> bool:
+    """Whether a file can have a name: text of at most `MOST_NAME_BYTES` that is no path."""
+    if not isinstance(name, str) or not is_text(name) or name in ("", ".", "..") or "\0" in name or "/" in name:
+        return False
+    return len(name.encode()) <= MOST_NAME_BYTES
 
 
 def printable(text: str) -> str:

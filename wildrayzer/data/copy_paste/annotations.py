@@ -11,6 +11,7 @@ from typing import Any
 
 from wildrayzer.data.readers.pixels import MOST_PIXELS
 from wildrayzer.io.files import read_json
+from wildrayzer.io.printable import is_file_name
 
 _FIX = "export it again as COCO instances: {images: […], annotations: […], categories: […]}"
 _CROWD = ("1", "1.0", "true")
@@ -97,10 +98,13 @@ def _object(annotation: Mapping[str, Any], image: Mapping[str, Any] | None) -> A
     if image is None:
         raise _UnusableError("image has no entry")
     name, size = image.get("file_name"), (image.get("height"), image.get("width"))
-    if not isinstance(name, str) or not name or "\0" in name or any(len(part) > 255 for part in name.split("/")):
+    if not isinstance(name, str):
         raise _UnusableError("image has no file_name")
-    if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
         raise _UnusableError("file_name leaves the folder of images")
+    if not path.parts or not all(map(is_file_name, path.parts)):
+        raise _UnusableError("image has no file_name")
     height, width = map(_whole, size)
     if not 0 < height * width <= MOST_PIXELS or height < 0:
         raise _UnusableError("image has no width and height")

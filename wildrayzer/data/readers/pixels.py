@@ -4,6 +4,8 @@ import io
 import struct
 import zlib
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -58,15 +60,10 @@ def decode(payload: bytes, *, where: str, upright: bool = False, odd: Counter[st
         BadSceneError: the bytes are no image, or end early, or hold values whose range is not known.
     """
     odd = Counter() if odd is None else odd
-    try:
-        with Image.open(io.BytesIO(payload)) as image:
-            if (pixels_claimed := image.width * image.height) > max(_UNASKED, _MOST_PACKED * len(payload)):
-                raise ValueError(f"{len(payload)} bytes claim {pixels_claimed} pixels")
-            return as_rgb(image, where=where, upright=upright, odd=odd)
-    except UnidentifiedImageError:  # its own text names an address in memory
-        raise BadSceneError("image cannot be decoded", f"{where}: {_kind_of(payload)}") from None
-    except BROKEN_IMAGE as error:
-        raise BadSceneError("image cannot be decoded", f"{where}: {error}") from None
+    with _opened(payload, where=where) as image:
+        if (pixels_claimed := image.width * image.height) > max(_UNASKED, _MOST_PACKED * len(payload)):
+            raise ValueError(f"{len(payload)} bytes claim {pixels_claimed} pixels")
+        return as_rgb(image, where=where, upright=upright, odd=odd)
 
 
 def stated_size(file: Path | bytes, *, where: str) -> tuple[int, int]:
@@ -75,9 +72,16 @@ def stated_size(file: Path | bytes, *, where: str) -> tuple[int, int]:
     Raises:
         BadSceneError: it is no image; `where` names it.
     """
+    with _opened(file, where=where) as image:
+        return image.size
+
+
+@contextmanager
+def _opened(file: Path | bytes, *, where: str) -> Iterator[Image.Image]:
+    """An image file or its content, opened; what is wrong with it is said with the name `where`."""
     try:
         with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
-            return image.size
+            yield image
     except UnidentifiedImageError:  # its own text names an address in memory
         payload = file if isinstance(file, bytes) else file.read_bytes()
         raise BadSceneError("image cannot be decoded", f"{where}: {_kind_of(payload)}") from None

@@ -27,7 +27,7 @@ from wildrayzer.data.readers.base import (
 from wildrayzer.data.readers.pixels import decode, stated_size
 from wildrayzer.io.damaged_files import damaged_member, is_zip, placeholder_in
 from wildrayzer.io.files import read_json
-from wildrayzer.io.printable import is_text
+from wildrayzer.io.printable import is_file_name
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +37,6 @@ _BROKEN = (
     OverflowError, RecursionError, pickle.UnpicklingError, struct.error, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 """What torch.load raises for damaged files."""
-_LONGEST_NAME = 255
-"""Bytes of a file's name that file systems take."""
 _FRAME_BYTES = 32 << 10
 """About what a frame of 640×360 takes as JPEG, for guesses."""
 
@@ -116,7 +114,7 @@ class PixelSplatReader:
             self._note_chunks_without_index()
 
     def _checked(self, index: Any) -> dict[str, str]:
-        if not isinstance(index, dict) or not all(map(_is_file_name, index.values())):
+        if not isinstance(index, dict) or not all(map(is_file_name, index.values())):
             raise ValueError(f"{self.folder}/index.json must map scene keys to file names in its folder; {_NO_INDEX}")
         if not index:
             raise ValueError(f"{self.folder}/index.json names no scenes; {_NO_INDEX}")
@@ -242,13 +240,6 @@ class PixelSplatReader:
             fit = Fit.of(*image.size, image_size)
             frames[number], intrinsics[number] = fit.image(image), fit.intrinsics(intrinsics[number])
         return Scene(name, frames, c2w, intrinsics, source_size=size)
-
-
-def _is_file_name(name: Any) -> bool:
-    """Whether a name is one of a file in a folder, and one that file systems take."""
-    if not isinstance(name, str) or not is_text(name) or name in ("", "..") or "\0" in name:
-        return False
-    return Path(name).name == name and len(name.encode()) <= _LONGEST_NAME
 
 
 def _frames_of(scene: dict[str, Any], where: str) -> int:
