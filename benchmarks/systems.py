@@ -3,7 +3,7 @@
     snakemake --cores 2 frames                                  # the demo's frame stores, if there is no finished demo
     python benchmarks/systems.py --config config/demo.yaml --run results/demo --steps 400
 
-A step takes about 0.2 s, so that the 16 rows take about 25 minutes on one core. With `--steps 800`, as in
+The 16 rows take about 35 minutes of processor time. With `--steps 800`, as in
 `benchmarks/deviations.py`, a group (`--only "pairs of views"`) stays below that.
 
 Every row trains for the same number of steps, on the same clips in the same order, on one thread, and is judged on
