@@ -46,7 +46,7 @@ report: setup ## the HTML report of the last run
 test: setup ## the tests, a tiny run of the whole workflow included
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --no-loadscope-reorder
 
-rehearsal: setup ## every job of the full-size runs at true sizes, a step per stage, on the CPU (about an hour)
+rehearsal: setup ## every job of the full-size runs at true sizes, a step per stage, on the CPU
 	$(BIN)/python -m tests.rehearsal
 
 lint: setup ## formatting, types, workflow and generated files

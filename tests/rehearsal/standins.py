@@ -17,7 +17,7 @@ import yaml
 
 from wildrayzer.config.sections.data import EmbeddedConfig, EmbeddedSplit
 from wildrayzer.data.embedded.cutouts import write_cutouts
-from wildrayzer.data.embedded.write import write_split
+from wildrayzer.data.embedded.write import MANIFEST, write_split
 from wildrayzer.io.shipped import SOURCES
 
 SIZE = 360
@@ -42,7 +42,7 @@ VGG16 = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 def make(folder: Path) -> None:
     """Write clips, weights and the archives of both into a folder; what is there already is kept."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name, write in _files(folder).items():
+    for name, write in writers(folder).items():
         if not (folder / name).exists():
             temporary = folder / f"{name}.part"
             write(temporary)
@@ -52,7 +52,7 @@ def make(folder: Path) -> None:
 def table(address: str) -> str:
     """The repository's table of sources as YAML, with every download replaced by its stand-in at this address."""
     document = yaml.safe_load(SOURCES.read_text(encoding="utf-8"))
-    for source, files in _DOWNLOADS.items():
+    for source, files in DOWNLOADS.items():
         entry = document["sources"][source]
         for way in ("hub", "files", "provide", "accept", "gated", "size_gb"):
             entry.pop(way, None)
@@ -65,7 +65,7 @@ def table(address: str) -> str:
     return yaml.safe_dump(document, sort_keys=False)
 
 
-_DOWNLOADS = {
+DOWNLOADS = {
     "re10k": ["re10k.zip"],
     "dl3dv": ["dl3dv.zip"],
     "dl3dv_benchmark": ["dl3dv_benchmark.zip"],
@@ -82,7 +82,7 @@ _DOWNLOADS = {
 """Sources of the full-size configurations and the files that stand for them."""
 
 
-def _files(folder: Path) -> dict[str, Callable[[Path], None]]:
+def writers(folder: Path) -> dict[str, Callable[[Path], None]]:
     """What writes each file, given its path."""
     clips, backbone, cutouts = folder / "clips", folder / "dinov3-vits16-pretrain-lvd1689m", folder / "coco"
 
@@ -131,7 +131,7 @@ def _pack(path: Path, parts: Mapping[str, Path]) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name, source in parts.items():
             for file in sorted(source.rglob("*")):
-                if file.is_file() and file.name != "embedded.json":
+                if file.is_file() and file.name != MANIFEST:
                     archive.write(file, Path(name) / file.relative_to(source))
 
 
@@ -164,7 +164,7 @@ def _write_backbone(folder: Path) -> None:
     DINOv3ViTModel(config).save_pretrained(folder)
 
 
-def _convolutions(blocks: Iterable[tuple[int, int]]) -> Iterable[tuple[str, np.ndarray, np.ndarray]]:
+def convolutions(blocks: Iterable[tuple[int, int]]) -> Iterable[tuple[str, np.ndarray, np.ndarray]]:
     """Name, kernel `[3 3 in out]` and bias of each convolution, drawn so that activations keep their scale."""
     rng, width = np.random.default_rng(0), 3
     for block, (out, count) in enumerate(blocks, start=1):
@@ -179,7 +179,7 @@ def _write_vgg19(path: Path) -> None:
     from scipy.io import savemat
 
     layers = []
-    for name, kernel, bias in _convolutions(VGG19):
+    for name, kernel, bias in convolutions(VGG19):
         weights = np.empty((1, 2), dtype=object)
         weights[0, 0], weights[0, 1] = kernel, bias[None]
         layers.append({"name": name, "type": "conv", "weights": weights})
@@ -192,7 +192,7 @@ def _write_vgg16(path: Path) -> None:
     """VGG-16's convolutions under torchvision's names."""
     state = {}
     position = 0
-    for name, kernel, bias in _convolutions(VGG16):
+    for name, kernel, bias in convolutions(VGG16):
         if name.endswith("_1") and position:
             position += 1  # pooling
         state[f"features.{position}.weight"] = torch.from_numpy(kernel.transpose(3, 2, 0, 1).copy())

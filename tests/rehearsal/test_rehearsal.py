@@ -6,7 +6,7 @@ import pytest
 
 from tests.rehearsal.derive import CONFIGURATIONS, ROOT, derived, replaced
 from tests.rehearsal.report import COVERED, job_table
-from tests.rehearsal.standins import _DOWNLOADS, VGG16, VGG19, _convolutions, _files, table
+from tests.rehearsal.standins import DOWNLOADS, VGG16, VGG19, convolutions, table, writers
 from wildrayzer.config.load import load_config, parse_config
 from wildrayzer.datasets.required import to_fetch
 from wildrayzer.datasets.table import load_table
@@ -41,15 +41,15 @@ def test_sizes_are_those_of_the_full_run_and_every_source_has_a_stand_in(name, t
     assert (small.perceptual, small.benchmark.methods) == (full.perceptual, full.benchmark.methods)
     assert small.compute.nodes == 2
     wanted = to_fetch(small, load_table(options["data"]["sources"]), tmp_path)
-    assert wanted.keys() <= _DOWNLOADS.keys()
+    assert wanted.keys() <= DOWNLOADS.keys()
 
 
 def test_every_download_is_made(tmp_path):
-    assert {file for files in _DOWNLOADS.values() for file in files} <= set(_files(tmp_path))
+    assert {file for files in DOWNLOADS.values() for file in files} <= set(writers(tmp_path))
 
 
 def test_weights_have_the_published_shapes():
-    nineteen, sixteen = (list(_convolutions(blocks)) for blocks in (VGG19, VGG16))
+    nineteen, sixteen = (list(convolutions(blocks)) for blocks in (VGG19, VGG16))
     assert (len(nineteen), len(sixteen)) == (16, 13)
     assert nineteen[-1][1].shape == sixteen[-1][1].shape == (3, 3, 512, 512)
     assert sum(kernel.size + bias.size for _, kernel, bias in sixteen) == 14_714_688  # torchvision's vgg16.features
