@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from tests.rehearsal import __main__ as rehearsal
 from tests.rehearsal.derive import CONFIGURATIONS, ROOT, derived, replaced
 from tests.rehearsal.report import COVERED, job_table
 from tests.rehearsal.standins import DOWNLOADS, VGG16, VGG19, convolutions, table, writers
@@ -70,3 +71,11 @@ def test_jobs_are_summed_by_kind(tmp_path):
         (folder / f"{number}.tsv").write_text(row, encoding="utf-8")
     assert f"| score_views | 2 | 40 | 30 | 2.0 | {COVERED['score_views']} |" in job_table(tmp_path, "paper")
     assert "no job has ended" in job_table(tmp_path, "lvsm_re10k")
+
+
+@pytest.mark.parametrize(("option", "value"), [("NEEDED_GB", 10**6), ("DISK_GB", 10**9)])
+def test_a_machine_that_is_too_small_is_refused_before_anything_is_made(tmp_path, monkeypatch, option, value):
+    monkeypatch.setattr(rehearsal, option, value)
+    with pytest.raises(ValueError, match=rf"needs .*{value} GB.*choose another folder with --folder"):
+        rehearsal.check_machine(tmp_path)
+    assert not list(tmp_path.iterdir())

@@ -1,6 +1,8 @@
-"""Atomic writes of files, and JSON: a killed process leaves the old file or the new one, never half of one."""
+"""Atomic writes of files, JSON among them: a killed process leaves the old file or the new one, never half of one."""
 
 import glob
+import hashlib
+import io
 import json
 import os
 import socket
@@ -8,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from wildrayzer.io.digests import digest_json
 from wildrayzer.io.object_store import located
@@ -135,3 +137,74 @@ def read_json(path: str | Path, *, fix: str = "delete it and run the stage again
     if stated and content.pop(_CHECKSUM, None) != f"{_MARK}{digest_json(content)}":
         raise ValueError(f"{path} has changed since it was written: its checksum is {last}; {fix}")
     return content
+
+
+_DIGEST_BYTES = 32
+"""Length of the SHA-256 that leads a file. Such files are streams: their content may be as large as the memory left."""
+
+
+@contextmanager
+def written_behind_digest(path: Path) -> Iterator[BinaryIO]:
+    """A stream whose content becomes the file `path`, led by its SHA-256; see `replacing`.
+
+    Raises:
+        OSError: naming the file; the disk is full, among others. Also where a writer such as torch.save hides it behind
+            an error of its own.
+    """
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        stream.write(bytes(_DIGEST_BYTES))
+        payload = _HashedWriter(stream)
+        try:
+            yield cast(BinaryIO, payload)
+        except RuntimeError:
+            if payload.failure is None:
+                raise
+            raise payload.failure from None
+        stream.seek(0)
+        stream.write(payload.digest())
+
+
+@contextmanager
+def read_behind_digest(path: Path) -> Iterator[BinaryIO | None]:
+    """What follows the SHA-256 that leads a file, as a stream of its own; None where the two do not fit."""
+    with path.open("rb") as stream:
+        digest = stream.read(_DIGEST_BYTES)
+        whole = hashlib.file_digest(stream, "sha256").digest() == digest
+        yield cast(BinaryIO, _Payload(stream)) if whole else None
+
+
+class _HashedWriter(io.RawIOBase):
+    """Passes on what is written and keeps its SHA-256 and the error of a write that failed."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream, self._hash = stream, hashlib.sha256()
+        self.failure: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        self._hash.update(content)
+        try:
+            return self._stream.write(content)
+        except OSError as error:
+            self.failure = error
+            raise
+
+    def digest(self) -> bytes:
+        return self._hash.digest()
+
+
+class _Payload(io.RawIOBase):
+    """A file without its first bytes."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self.seek(0)
+
+    def readinto(self, buffer: Any) -> int:
+        return self._stream.readinto(buffer)  # type: ignore[attr-defined]
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        shift = _DIGEST_BYTES if whence == os.SEEK_SET else 0
+        return self._stream.seek(offset + shift, whence) - _DIGEST_BYTES
+
+    def tell(self) -> int:
+        return self._stream.tell() - _DIGEST_BYTES

@@ -4,8 +4,6 @@ States lie in a folder that is no declared output of the workflow, because Snake
 tries again. A folder names the identity that its states belong to; states of another identity are set aside.
 """
 
-import hashlib
-import io
 import logging
 import os
 import re
@@ -15,20 +13,19 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import torch
 from pydantic import BaseModel, Field
 
 from wildrayzer.io.digests import digest_json
-from wildrayzer.io.files import replacing, write_json
+from wildrayzer.io.files import read_behind_digest, write_json, written_behind_digest
 from wildrayzer.io.validated import read_validated
 from wildrayzer.training.job import Origin
 
 logger = logging.getLogger(__name__)
 _NAME = re.compile(r"step-(\d{9})\.pt$")
 _KEPT = 2
-_DIGEST_BYTES = 32
 
 
 class _Rounding(BaseModel):
@@ -163,17 +160,8 @@ class ResumeFolder:
 
     def save(self, step: int, state: dict[str, Any]) -> None:
         """Write the state after `step` optimiser steps, led by its SHA-256, and drop all but the newest two."""
-        with replacing(self._path(step)) as temporary, temporary.open("wb") as stream:
-            stream.write(bytes(_DIGEST_BYTES))
-            payload = _HashedWriter(stream)
-            try:
-                torch.save({"step": step, **state}, cast(BinaryIO, payload))
-            except RuntimeError:
-                if payload.failure is None:
-                    raise
-                raise payload.failure from None  # torch hides the system's error behind one of its own
-            stream.seek(0)
-            stream.write(payload.digest())
+        with written_behind_digest(self._path(step)) as payload:
+            torch.save({"step": step, **state}, payload)
         for _, path in self._states()[:-_KEPT]:
             path.unlink()
 
@@ -237,50 +225,12 @@ def _read_marker(path: Path) -> dict[str, Any]:
 
 def _read(path: Path, step: int) -> dict[str, Any] | None:
     """A state, or None where its digest does not fit."""
-    with path.open("rb") as stream:
-        digest = stream.read(_DIGEST_BYTES)
-        if hashlib.file_digest(stream, "sha256").digest() != digest:
+    with read_behind_digest(path) as payload:
+        if payload is None:
             return None
-        state: dict[str, Any] = torch.load(cast(BinaryIO, _Payload(stream)), map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(payload, map_location="cpu", weights_only=True)
     assert state["step"] == step
     return state
-
-
-class _HashedWriter(io.RawIOBase):
-    """Passes on what is written and keeps its SHA-256: a state is as large as weights and moments together."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream, self._hash = stream, hashlib.sha256()
-        self.failure: OSError | None = None
-
-    def write(self, content: Any) -> int:
-        self._hash.update(content)
-        try:
-            return self._stream.write(content)
-        except OSError as error:
-            self.failure = error
-            raise
-
-    def digest(self) -> bytes:
-        return self._hash.digest()
-
-
-class _Payload(io.RawIOBase):
-    """What follows the digest in a file, as a file of its own."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        self.seek(0)
-
-    def readinto(self, buffer: Any) -> int:
-        return self._stream.readinto(buffer)  # type: ignore[attr-defined]
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        shift = _DIGEST_BYTES if whence == os.SEEK_SET else 0
-        return self._stream.seek(offset + shift, whence) - _DIGEST_BYTES
-
-    def tell(self) -> int:
-        return self._stream.tell() - _DIGEST_BYTES
 
 
 class StoppedEarlyError(RuntimeError):
