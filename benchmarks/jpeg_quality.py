@@ -1,8 +1,8 @@
-"""What a JPEG frame store loses and saves: PSNR of stored against prepared frames, and bytes against the lossless store.
+"""What a JPEG frame store loses and saves: PSNR against the prepared frames, and bytes against the lossless store.
 
     python benchmarks/jpeg_quality.py VIDEO [VIDEO ...]
 
-Frames of each video, evenly spread, are resized and cropped as the preparation does it, and coded as the store codes them.
+Frames of each video, evenly spread, are resized and cropped as in the preparation, and coded as by the store.
 """
 
 import argparse
