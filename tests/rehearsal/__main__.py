@@ -67,8 +67,9 @@ def rehearse(name: str, folder: Path, cluster: LoopbackCluster | None) -> int:
     if cluster is None:
         options["compute"]["processes_per_node"] = None  # both processes on this machine
     configuration.write_text(yaml.safe_dump(options, sort_keys=False), encoding="utf-8")
-    # the executor asks for the state of jobs at growing intervals: a third job keeps the cores busy meanwhile
-    at_once = ["--jobs", "3", "--retries", "0"] if cluster else []
+    # The executor asks for the state of jobs at growing intervals. Jobs that wait in Slurm's queue start meanwhile, one per
+    # node.
+    at_once = ["--jobs", "8", "--retries", "0"] if cluster else []
     words = command(folder, *at_once, cluster=cluster, configs=[str(configuration)])
     return subprocess.run(words, cwd=ROOT, env=environment(cluster), check=False).returncode
 
@@ -104,7 +105,7 @@ def main() -> None:
         cluster = None
         if not direct:
             place = stack.enter_context(tempfile.TemporaryDirectory(prefix="slurm"))
-            cluster = stack.enter_context(loopback_cluster(Path(place)))
+            cluster = stack.enter_context(loopback_cluster(Path(place), cpus=1))
         for name in options.only or CONFIGURATIONS:
             begun = time.monotonic()
             if rehearse(name, folder, cluster):

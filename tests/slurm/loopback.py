@@ -65,7 +65,7 @@ PartitionName=gpu Nodes=gpu[1-2] Default=YES MaxTime=3-00:00:00 PriorityTier=1
 PartitionName=short Nodes=gpu[1-2] MaxTime=00:30:00 PriorityTier=1
 PartitionName=urgent Nodes=gpu[1-2] MaxTime=3-00:00:00 PriorityTier=10 PreemptMode=OFF
 """
-NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=8 RealMemory=64000 Gres=gpu:h100:{gpus}"
+NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} RealMemory=64000 Gres=gpu:h100:{gpus}"
 
 
 def missing() -> str | None:
@@ -107,13 +107,14 @@ class LoopbackCluster:
     Args:
         folder: for its files; its path must be shorter than 80 characters, because munge's socket lies in it.
         node_timeout: seconds until the controller gives a silent node up.
+        cpus: cores that each node hands out.
     """
 
-    def __init__(self, folder: Path, *, node_timeout: int = 10) -> None:
+    def __init__(self, folder: Path, *, node_timeout: int = 10, cpus: int = 8) -> None:
         self.folder = folder
         self.ports = dict(zip(("controller", *NODES), _free_ports(1 + len(NODES)), strict=True))
         self.daemons: dict[str, subprocess.Popen[bytes]] = {}
-        self._write_config(node_timeout)
+        self._write_config(node_timeout, cpus)
         self._write_wrappers()
 
     @property
@@ -130,11 +131,12 @@ class LoopbackCluster:
             wrapper.write_text(f'#!/bin/sh\nSLURM_CONF={self.folder}/slurm.conf exec {_program(name)} "$@"\n')
             wrapper.chmod(0o755)
 
-    def _write_config(self, node_timeout: int) -> None:
+    def _write_config(self, node_timeout: int, cpus: int) -> None:
         host = socket.gethostname().split(".")[0]
         for name in ("controller", *NODES):
             (self.folder / name).mkdir(parents=True)
-        nodes = [NODE.format(name=name, host=host, port=self.ports[name], gpus=GPUS_PER_NODE) for name in NODES]
+        shared = {"host": host, "gpus": GPUS_PER_NODE, "cpus": cpus}
+        nodes = [NODE.format(name=name, port=self.ports[name], **shared) for name in NODES]
         values = {"folder": self.folder, "user": pwd.getpwuid(os.getuid()).pw_name, "nodes": "\n".join(nodes)}
         text = CONFIG.format(controller=self.ports["controller"], node_timeout=node_timeout, **values)
         (self.folder / "slurm.conf").write_text(text)
@@ -247,13 +249,13 @@ class LoopbackCluster:
 
 
 @contextlib.contextmanager
-def loopback_cluster(folder: Path, *, node_timeout: int = 10) -> Iterator[LoopbackCluster]:
+def loopback_cluster(folder: Path, *, node_timeout: int = 10, cpus: int = 8) -> Iterator[LoopbackCluster]:
     """Start the cluster in an empty folder, yield it when its nodes are idle, and end it in any case.
 
     Raises:
         RuntimeError: a daemon did not come up; with the ends of the logs.
     """
-    cluster = LoopbackCluster(folder, node_timeout=node_timeout)
+    cluster = LoopbackCluster(folder, node_timeout=node_timeout, cpus=cpus)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the block below ends the cluster
     try:
