@@ -67,8 +67,7 @@ def rehearse(name: str, folder: Path, cluster: LoopbackCluster | None) -> int:
     if cluster is None:
         options["compute"]["processes_per_node"] = None  # both processes on this machine
     configuration.write_text(yaml.safe_dump(options, sort_keys=False), encoding="utf-8")
-    # The executor asks for the state of jobs at growing intervals. Jobs that wait in Slurm's queue start meanwhile, one per
-    # node.
+    # The executor asks for the state of jobs at growing intervals; what waits in Slurm's queue starts meanwhile.
     at_once = ["--jobs", "8", "--retries", "0"] if cluster else []
     words = command(folder, *at_once, cluster=cluster, configs=[str(configuration)])
     return subprocess.run(words, cwd=ROOT, env=environment(cluster), check=False).returncode
