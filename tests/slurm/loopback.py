@@ -65,7 +65,7 @@ PartitionName=gpu Nodes=gpu[1-2] Default=YES MaxTime=3-00:00:00 PriorityTier=1
 PartitionName=short Nodes=gpu[1-2] MaxTime=00:30:00 PriorityTier=1
 PartitionName=urgent Nodes=gpu[1-2] MaxTime=3-00:00:00 PriorityTier=10 PreemptMode=OFF
 """
-NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} RealMemory=64000 Gres=gpu:h100:{gpus}"
+NODE = "NodeName={name} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs={cpus} RealMemory=64000 Gres={gres}"
 
 
 def missing() -> str | None:
@@ -135,7 +135,7 @@ class LoopbackCluster:
         host = socket.gethostname().split(".")[0]
         for name in ("controller", *NODES):
             (self.folder / name).mkdir(parents=True)
-        shared = {"host": host, "gpus": GPUS_PER_NODE, "cpus": cpus}
+        shared = {"host": host, "gres": f"gpu:h100:{GPUS_PER_NODE}", "cpus": cpus}
         nodes = [NODE.format(name=name, port=self.ports[name], **shared) for name in NODES]
         values = {"folder": self.folder, "user": pwd.getpwuid(os.getuid()).pw_name, "nodes": "\n".join(nodes)}
         text = CONFIG.format(controller=self.ports["controller"], node_timeout=node_timeout, **values)
