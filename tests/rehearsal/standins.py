@@ -22,14 +22,16 @@ from wildrayzer.io.shipped import SOURCES
 
 SIZE = 360
 """Pixels along a side of the stand-in frames, as high as those of RE10K's chunks."""
-LONG, STATIC, DYNAMIC = (EmbeddedConfig(frames=frames, supersampling=1, cutouts=8) for frames in (136, 72, 24))
+LONG, DL3DV, RE10K, DYNAMIC = (
+    EmbeddedConfig(frames=frames, supersampling=1, cutouts=8) for frames in (136, 72, 48, 24)
+)
 """Clips must hold the views of a sample: 128 to 192 frames apart for Open-RayZer on RE10K, 64 to 96 in DL3DV, 8 to 12
-in D-RE10K."""
+in D-RE10K. Of RE10K's test clips, every frame gets a residual."""
 CLIPS = {
     "train": (LONG, EmbeddedSplit(scenes=2, layout="pixelsplat")),
-    "test": (STATIC, EmbeddedSplit(scenes=2, layout="pixelsplat")),
-    "dl3dv": (STATIC, EmbeddedSplit(scenes=2)),
-    "dynamic_train": (DYNAMIC, EmbeddedSplit(scenes=4, movers="actors")),
+    "test": (RE10K, EmbeddedSplit(scenes=2, layout="pixelsplat")),
+    "dl3dv": (DL3DV, EmbeddedSplit(scenes=2)),
+    "dynamic_train": (DYNAMIC, EmbeddedSplit(scenes=2, movers="actors")),
     "dynamic_test": (DYNAMIC, EmbeddedSplit(scenes=2, movers="actors", truth="masks")),
     "pairs": (DYNAMIC, EmbeddedSplit(scenes=2, movers="actors", truth="masks_and_clean")),
 }
@@ -95,7 +97,7 @@ def writers(folder: Path) -> dict[str, Callable[[Path], None]]:
 
     return {
         "clips": _write_clips,
-        "coco": lambda path: write_cutouts(STATIC, path),
+        "coco": lambda path: write_cutouts(DYNAMIC, path),
         "dinov3-vits16-pretrain-lvd1689m": _write_backbone,
         "re10k.zip": packed({"re10k/train": clips / "train", "re10k/test": clips / "test"}),
         "dl3dv.zip": lambda path: _pack_dl3dv(path, clips / "train"),
