@@ -24,9 +24,9 @@ from pathlib import Path
 import psutil
 import yaml
 
-from tests.rehearsal import standins
+from tests.rehearsal import memory, standins
 from tests.rehearsal.derive import CONFIGURATIONS, ROOT, derived
-from tests.rehearsal.report import job_table
+from tests.rehearsal.report import MEMORY_FILE, job_table
 from tests.slurm.loopback import LoopbackCluster, loopback_cluster, missing
 from tests.slurm.run import command, environment
 
@@ -100,6 +100,7 @@ def main() -> None:
     failed = []
     with contextlib.ExitStack() as stack:
         address = stack.enter_context(served(folder / "standins"))
+        stack.enter_context(memory.sampled(folder / MEMORY_FILE))
         (folder / "sources.yaml").write_text(standins.table(address), encoding="utf-8")
         cluster = None
         if not direct:

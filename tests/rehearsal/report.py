@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from tests.rehearsal import memory
+
 COVERED = {
     "fetch": "download from a server, checksum, unpacking of the published archives",
     "prepare_split": "chunks and folders as published to 256 px frame stores",
@@ -27,7 +29,11 @@ COVERED = {
     "write_report": "the page",
 }
 """What a job of each kind does as in the full run."""
-NOT_COUNTED = "Memory is that of a job's first process and its children, without those that srun starts."
+MEMORY = (
+    "Memory of training is that of all its processes on both nodes, sampled every second; that of other jobs is what "
+    "Snakemake measured."
+)
+MEMORY_FILE = "memory.json"
 GPU_ONLY = (
     "Only a GPU shows: bfloat16 and TF32, CUDA kernels and xformers, NCCL, DINOv3 with 7B parameters, full batches, "
     "memory and time on the card."
@@ -44,11 +50,11 @@ def job_table(folder: Path, name: str) -> str:
         return f"## {name}\n\nno job has ended"
     lines = [f"## {name}", "", "| job | number | seconds, all | seconds, longest | memory, GB | as in the full run |",
              "| --- | ---: | ---: | ---: | ---: | --- |"]  # fmt: skip
-    table = pd.DataFrame(rows)
+    table, peaks = pd.DataFrame(rows), memory.read(folder / MEMORY_FILE)
     for kind, group in table.groupby("kind", sort=False):
-        memory = pd.to_numeric(group["max_rss"], errors="coerce").max() / 1024
+        held = memory.of_stage(peaks, name, str(kind)) or pd.to_numeric(group["max_rss"], errors="coerce").max() / 1024
         lines.append(
-            f"| {kind} | {len(group)} | {group['s'].sum():.0f} | {group['s'].max():.0f} | {memory:.1f} "
+            f"| {kind} | {len(group)} | {group['s'].sum():.0f} | {group['s'].max():.0f} | {held:.1f} "
             f"| {COVERED.get(str(kind), '')} |"
         )
-    return "\n".join([*lines, "", f"{len(table)} jobs. {NOT_COUNTED} {GPU_ONLY}"])
+    return "\n".join([*lines, "", f"{len(table)} jobs. {MEMORY} {GPU_ONLY}"])

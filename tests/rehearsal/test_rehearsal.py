@@ -1,10 +1,13 @@
 """What the rehearsal is derived from: the full-size configurations with stated options replaced, and nothing else."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 
 from tests.rehearsal import __main__ as rehearsal
+from tests.rehearsal import memory
 from tests.rehearsal.derive import CONFIGURATIONS, ROOT, derived, replaced
 from tests.rehearsal.report import COVERED, job_table
 from tests.rehearsal.standins import DOWNLOADS, VGG16, VGG19, convolutions, table, writers
@@ -66,11 +69,27 @@ def test_every_kind_of_job_is_explained():
 def test_jobs_are_summed_by_kind(tmp_path):
     folder = tmp_path / "results" / "paper" / "benchmarks" / "score_views"
     folder.mkdir(parents=True)
-    for number, (seconds, memory) in enumerate(((10.0, 2048.0), (30.0, 1024.0))):
-        row = f"s\th:m:s\tmax_rss\n{seconds}\t0:00:10\t{memory}\n"
+    for number, (seconds, held) in enumerate(((10.0, 2048.0), (30.0, 1024.0))):
+        row = f"s\th:m:s\tmax_rss\n{seconds}\t0:00:10\t{held}\n"
         (folder / f"{number}.tsv").write_text(row, encoding="utf-8")
     assert f"| score_views | 2 | 40 | 30 | 2.0 | {COVERED['score_views']} |" in job_table(tmp_path, "paper")
     assert "no job has ended" in job_table(tmp_path, "lvsm_re10k")
+
+
+def test_memory_of_training_is_that_of_its_processes(tmp_path):
+    job, file = "results/paper/state/round1-joint.job.json", tmp_path / "memory.json"
+    with memory.sampled(file):
+        program = "import sys; held = b'x' * 200_000_000; print(flush=True); sys.stdin.read()"
+        command = [sys.executable, "-c", program, job]
+        with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            process.stdout.readline()
+            peaks = {}
+            memory.sample(peaks)
+            process.stdin.close()
+    assert 0.2 < peaks[job] < 0.4
+    assert memory.of_stage(peaks, "paper", "joint") == peaks[job]
+    assert memory.of_stage(peaks, "paper", "masked") is memory.of_stage(peaks, "lvsm_re10k", "joint") is None
+    assert file.exists()
 
 
 @pytest.mark.parametrize(("option", "value"), [("NEEDED_GB", 10**6), ("DISK_GB", 10**9)])
