@@ -114,20 +114,32 @@ def test_the_row_renders_with_the_true_cameras(folder, tmp_path):
     assert health["figures"]["psnr"]["mean"] == pytest.approx(psnr, abs=1e-3)
 
 
+def validation(store, pictures, *, at_once):
+    return Validation(
+        FrameStore(store),
+        inputs=2,
+        targets=3,
+        min_distance=4,
+        at_once=at_once,
+        pictures=pictures,
+        device=torch.device("cpu"),
+    )
+
+
+def test_validation_in_parts_gives_the_same_metrics(folder, tmp_path):
+    model, _ = load_checkpoint(folder / "run" / "checkpoint")
+    whole, parts = (
+        validation(folder / "posed.zarr", tmp_path / str(size), at_once=size)(model, 1) for size in (100, 3)
+    )
+    assert parts == pytest.approx(whole, abs=1e-5)
+
+
 def test_a_split_without_cameras_is_refused_by_name(folder, tmp_path):
     with pytest.raises(ValueError, match=r"bare\.zarr holds no cameras, which model\.cameras: given needs"):
         train(job(folder, tmp_path, static_store=str(folder / "bare.zarr")))
     model, _ = load_checkpoint(folder / "run" / "checkpoint")
-    check = Validation(
-        FrameStore(folder / "bare.zarr"),
-        inputs=2,
-        targets=3,
-        min_distance=4,
-        pictures=tmp_path,
-        device=torch.device("cpu"),
-    )
     with pytest.raises(ValueError, match="the validation split has no cameras"):
-        check(model, 1)
+        validation(folder / "bare.zarr", tmp_path, at_once=2)(model, 1)
     with pytest.raises(ValueError, match=r"other: .* true cameras .*bare\.zarr .*checkpoints\.other\.cameras: given"):
         scored(folder, tmp_path, "bare.zarr", row="other")
 

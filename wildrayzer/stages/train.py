@@ -123,6 +123,7 @@ def _validation(job: TrainingJob, model: WildRayZer, world: World) -> partial[di
         inputs=min(views.inputs),
         targets=views.targets,
         min_distance=views.min_distance,
+        at_once=job.stage.micro_batch,
         pictures=Path(job.state) / "pictures",
         device=world.device,
     )

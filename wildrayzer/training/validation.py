@@ -30,6 +30,7 @@ class Validation:
         inputs: input views.
         targets: target views.
         min_distance: least distance of the end frames.
+        at_once: windows that are rendered together: a micro-batch fits the device.
         pictures: folder for contact sheets and camera paths.
         device: where the model is.
     """
@@ -41,6 +42,7 @@ class Validation:
         inputs: int,
         targets: int,
         min_distance: int,
+        at_once: int,
         pictures: Path,
         device: torch.device,
     ) -> None:
@@ -51,7 +53,7 @@ class Validation:
         starts = np.array([store.offsets[window.scene] for window in windows])
         frames = store.read((self.numbers + starts[:, None]).ravel()).reshape(*self.numbers.shape, *store.frame_shape)
         self.images = torch.from_numpy(frames).permute(0, 1, 4, 2, 3).float().div(255.0).to(device)
-        self.inputs = inputs
+        self.inputs, self.at_once = inputs, at_once
         self.cameras = _true_cameras(store, self.numbers + starts[:, None]) if store.has_cameras else None
         self.pictures = pictures
 
@@ -64,16 +66,19 @@ class Validation:
         target's mean colour.
         """
         truth = self.images[:, self.inputs :]
-        given = self._given(model)
-        result = model(self.images, self.inputs, cameras=given)
-        cameras = result.cameras
         others = [*range(self.inputs), *np.roll(range(self.inputs, self.images.shape[1]), 1).tolist()]
-        swapped = model(self.images, self.inputs, cameras=cameras.select(others)).render
-        quality = _psnr(result.render, truth)
-        self._draw(result.render, step)
+        parts = []
+        for begin in range(0, len(self.images), self.at_once):
+            part = slice(begin, begin + self.at_once)
+            result = model(self.images[part], self.inputs, cameras=self._given(model, part))
+            again = model(self.images[part], self.inputs, cameras=result.cameras.select(others))
+            parts.append((result.render, again.render, result.cameras.c2w))
+        render, swapped, c2w = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+        quality = _psnr(render, truth)
+        self._draw(render, step)
         draw_camera_paths(
             self.pictures / f"cameras-{step:09d}.png",
-            cameras.c2w[:_SHOWN].float().cpu().numpy(),
+            c2w[:_SHOWN].float().cpu().numpy(),
             self.numbers[:_SHOWN],
             inputs=self.inputs,
             title=f"predicted cameras from above, step {step}",
@@ -83,16 +88,16 @@ class Validation:
             "above_nearest": quality - _psnr(self._nearest(), truth),
             "above_mean": quality - _psnr(truth.mean((3, 4), keepdim=True).expand_as(truth), truth),
             "pose_use": quality - _psnr(swapped, truth),
-            "camera_spread": cameras.c2w[:, 1:, :3, 3].flatten(0, 1).std(0).norm().item(),
+            "camera_spread": c2w[:, 1:, :3, 3].flatten(0, 1).std(0).norm().item(),
         }
 
-    def _given(self, model: WildRayZer) -> Cameras | None:
-        """True cameras for a network that is given them."""
+    def _given(self, model: WildRayZer, part: slice) -> Cameras | None:
+        """True cameras of some windows for a network that is given them."""
         if model.config.cameras == "predicted":
             return None
         if self.cameras is None:
             raise ValueError("model.cameras: given, but the validation split has no cameras; use one that has them")
-        return self.cameras.to(self.images.device)
+        return Cameras(self.cameras.c2w[part], self.cameras.intrinsics[part]).to(self.images.device)
 
     def _nearest(self) -> Float[Tensor, "b t 3 h w"]:
         chosen = nearest_view(self.numbers[:, : self.inputs], self.numbers[:, self.inputs :])
