@@ -110,7 +110,8 @@ def judge(difference: Interval, *, limit: float = 0.0) -> Verdict:
 
 def _too_few(scenes: int) -> str:
     """Why so many scenes decide nothing; empty where they are enough."""
-    return f"{scenes} scenes, {MIN_SCENES} are needed for a verdict" if scenes < MIN_SCENES else ""
+    named = f"{scenes} scene{'s' if scenes != 1 else ''}"
+    return f"{named}, {MIN_SCENES} are needed for a verdict" if scenes < MIN_SCENES else ""
 
 
 def _joined(*notes: str) -> str:

@@ -39,7 +39,7 @@ def _strip(panels: SplitPanels) -> Gallery:
     error = (ramp("error of ours", 0.0, ERROR),) if panels.scored else ()
     removed = " What the masks mark (white) is left out." if gated else ""
     text = (
-        f"The first {len(scenes)} scenes of {panels.split}, not chosen. Ours renders an unseen view from the inputs."
+        f"The first scenes of {panels.split}, not chosen. Ours renders an unseen view from the inputs."
         f"{removed}{_truth_text(panels)}"
     )
     rows = tuple(_row(panels, scene, inputs, gated) for scene in scenes)
