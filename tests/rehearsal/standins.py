@@ -22,13 +22,10 @@ from wildrayzer.io.shipped import SOURCES
 
 SIZE = 360
 """Pixels along a side of the stand-in frames, as high as those of RE10K's chunks."""
-LONG, DL3DV, RE10K, DYNAMIC = (
-    EmbeddedConfig(frames=frames, supersampling=1, cutouts=8) for frames in (136, 72, 48, 24)
-)
-"""Clips must hold the views of a sample: 128 to 192 frames apart for Open-RayZer on RE10K, 64 to 96 in DL3DV, 8 to 12
-in D-RE10K. Of RE10K's test clips, every frame gets a residual."""
+DL3DV, RE10K, DYNAMIC = (EmbeddedConfig(frames=frames, supersampling=1, cutouts=8) for frames in (72, 48, 24))
+"""Clips must hold published windows, and samples whose ends are 24 to 40 frames apart, in D-RE10K 8 to 12."""
 CLIPS = {
-    "train": (LONG, EmbeddedSplit(scenes=2, layout="pixelsplat")),
+    "train": (RE10K, EmbeddedSplit(scenes=2, layout="pixelsplat")),
     "test": (RE10K, EmbeddedSplit(scenes=2, layout="pixelsplat")),
     "dl3dv": (DL3DV, EmbeddedSplit(scenes=2)),
     "dynamic_train": (DYNAMIC, EmbeddedSplit(scenes=2, movers="actors")),

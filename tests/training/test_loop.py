@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -184,6 +185,15 @@ def test_two_processes_follow_the_curve_of_one(stores, tmp_path):
     train(job(stores, tmp_path / "one", **options))
     train(job(stores, tmp_path / "two", processes=2, **options))
     np.testing.assert_allclose(losses(tmp_path / "two"), losses(tmp_path / "one"), atol=1e-5)
+
+
+def test_the_error_of_one_of_several_processes_is_that_of_the_job(stores, tmp_path):
+    short = FrameStore(stores / "static_test.zarr").length(0) + 1
+    views = CONFIG.stage("pretrain").views.model_copy(update={"min_distance": short, "max_distance": short})
+    made = job(stores, tmp_path, stage={"views": views}, processes=2, static_store=str(stores / "static_train.zarr"))
+    with pytest.raises(subprocess.CalledProcessError) as raised:
+        train(made)
+    assert re.search(r"ValueError: .*views\.min_distance = \d+", "".join(raised.value.__notes__))
 
 
 def test_draws_of_a_step_do_not_depend_on_how_the_batch_is_divided(stores, tmp_path):

@@ -1,9 +1,12 @@
 """A training job: pretrain, distill, masked, joint, or the unmasked control. One process, or several under torchrun."""
 
+import contextlib
 import json
 import logging
 import shutil
+import subprocess
 import sys
+import traceback
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +31,7 @@ from wildrayzer.training.launch import end_with_parent, run_processes
 from wildrayzer.training.logging import open_sinks
 from wildrayzer.training.loop import Trainer
 from wildrayzer.training.objective import RECIPES, Objective, fit_activations
-from wildrayzer.training.resume import ResumeFolder, StopRequest
+from wildrayzer.training.resume import ResumeFolder, StoppedEarlyError, StopRequest
 from wildrayzer.training.starting_weights import initial_model
 from wildrayzer.training.validation import Validation
 
@@ -48,13 +51,25 @@ def train(job: TrainingJob) -> None:
         return
     path = Path(job.state).with_suffix(".job.json")
     write_bytes_atomic(path, job.model_dump_json(indent=2).encode())
-    run_processes(
-        "wildrayzer.stages.train",
-        str(path),
-        processes=job.processes // job.nodes,
-        nodes=job.nodes,
-        threads=job.threads,
-    )
+    failure = _failure_file(path)
+    failure.unlink(missing_ok=True)
+    try:
+        run_processes(
+            "wildrayzer.stages.train",
+            str(path),
+            processes=job.processes // job.nodes,
+            nodes=job.nodes,
+            threads=job.threads,
+        )
+    except subprocess.CalledProcessError as error:
+        if failure.exists():  # not if the process was killed
+            error.add_note(f"The process that failed first:\n{failure.read_text(encoding='utf-8')}")
+        raise
+
+
+def _failure_file(job_file: Path) -> Path:
+    """Where the first of several processes that fails says why: their output goes to the terminal or to Slurm's log."""
+    return job_file.with_suffix(".failure.txt")
 
 
 def _train_here(job: TrainingJob) -> None:
@@ -201,4 +216,12 @@ def _write_outputs(
 if __name__ == "__main__":
     end_with_parent()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
-    _train_here(TrainingJob.load(sys.argv[1]))
+    job_file = Path(sys.argv[1])
+    try:
+        _train_here(TrainingJob.load(sys.argv[1]))
+    except StoppedEarlyError:
+        raise
+    except Exception:
+        with contextlib.suppress(FileExistsError), _failure_file(job_file).open("x", encoding="utf-8") as stream:
+            traceback.print_exc(file=stream)
+        raise

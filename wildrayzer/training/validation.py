@@ -46,9 +46,14 @@ class Validation:
         pictures: Path,
         device: torch.device,
     ) -> None:
-        windows = evaluation_windows(store, inputs=inputs, targets=targets, min_distance=min_distance, seed=0)[
-            :_WINDOWS
-        ]
+        windows = evaluation_windows(
+            store,
+            inputs=inputs,
+            targets=targets,
+            min_distance=min_distance,
+            seed=0,
+            distance_option="views.min_distance",
+        )[:_WINDOWS]
         self.numbers = np.array([[*window.inputs, *window.targets] for window in windows])
         starts = np.array([store.offsets[window.scene] for window in windows])
         frames = store.read((self.numbers + starts[:, None]).ravel()).reshape(*self.numbers.shape, *store.frame_shape)

@@ -216,11 +216,13 @@ def evaluation_windows(
     seed: int,
     index_file: str | Path | None = None,
     intersect: bool = False,
+    distance_option: str = "benchmark.min_distance",
 ) -> EvaluationWindows:
     """One window per scene: from a frozen index file, or drawn from (seed, scene).
 
     Drawn windows have the ends as first two inputs, further inputs and targets between, in the clip's order. With
     `intersect`, scenes and frames of the index file that the store lacks are left out (`read_index`).
+    `distance_option` is where `min_distance` comes from, for the error.
 
     Raises:
         ValueError: as `read_index`, or no clip is long enough.
@@ -245,6 +247,6 @@ def evaluation_windows(
     if not windows:
         raise ValueError(
             f"frame store {store.path}: no clip has the {least} frames that {inputs} inputs, {targets} targets and "
-            f"benchmark.min_distance = {min_distance} need; lower one of them"
+            f"{distance_option} = {min_distance} need; lower one of them"
         )
     return EvaluationWindows.of(windows, skipped)
