@@ -54,8 +54,15 @@ def randomised(model):
     return model.eval()
 
 
+EARLIER = {"attention.attention.query": "attention.q_proj", "attention.attention.key": "attention.k_proj",
+           "attention.attention.value": "attention.v_proj", "attention.output.dense": "attention.o_proj"}  # fmt: skip
+"""What transformers 4 called the projections of DINOv2."""
+
+
 def as_timm(state, *, query_bias, rotary):
     """Weights of transformers under timm's names: queries, keys and values in one matrix."""
+    for old, new in EARLIER.items():
+        state = {key.replace(old, new): value for key, value in state.items()}
     names = {
         "attention.o_proj": "attn.proj", "layer_scale1.lambda1": "gamma_1" if rotary else "ls1.gamma",
         "layer_scale2.lambda1": "gamma_2" if rotary else "ls2.gamma", "mlp.gate_proj": "mlp.fc1_g",
