@@ -5,6 +5,7 @@ import os
 import resource
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from tests.data.test_readers import SIZE, Lvsm, chunk_scene, chunks, split
 from tests.helpers.processes import run_apart
 from wildrayzer.config.sections.data import StoreConfig
 from wildrayzer.data.frame_store.store import FrameStore
+from wildrayzer.data.preparation import parts
 from wildrayzer.data.preparation.plan import divide_clips
 from wildrayzer.data.readers import pixelsplat
 from wildrayzer.data.readers.pixelsplat import PixelSplatReader
@@ -104,6 +106,25 @@ def fail(self, name, *, image_size):
 def test_a_process_that_is_killed_or_fails_is_an_error_of_the_caller(raw, tmp_path, read, message):
     with pytest.raises(RuntimeError, match=message):
         run_apart(with_a_reader, read, raw, tmp_path / "out" / "a.json")
+
+
+def with_an_early_failure(raw):
+    """What is raised if all processes have failed before the caller looks."""
+
+    def fail_now(job, names, progress):
+        raise LookupError(f"no {names[0]}")
+
+    parts.prepare_part = fail_now
+    counts = parts.prepare_parts(SimpleNamespace(folder=raw), [["s00"], ["s01"]], {}, processes=2)
+    next(counts)
+    for process in multiprocessing.active_children():
+        process.join()
+    list(counts)
+
+
+def test_processes_that_fail_before_anyone_looks_are_an_error_as_well(raw):
+    with pytest.raises(RuntimeError, match=r"LookupError.*no s0"):
+        run_apart(with_an_early_failure, raw)
 
 
 def test_mended_files_are_read_again_after_a_refusal(raw, tmp_path):

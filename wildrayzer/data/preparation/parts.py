@@ -118,21 +118,25 @@ def _share_out(job: Preparation, parts: Sequence[Sequence[str]], keys: dict[int,
             number, key = made.get()
             keys[number] = key
 
+    def check() -> None:
+        failed = [worker for worker in workers if worker.exitcode not in (None, 0)]
+        if failed and failures.empty():
+            raise RuntimeError(
+                f"a process of the preparation ended with exit code {failed[0].exitcode}: out of memory, or "
+                "killed; run the stage again, with more memory or fewer threads: finished parts are kept"
+            )
+        if failed:
+            raise failures.get()
+
     try:
         yield 0
         while any(worker.exitcode is None for worker in workers):
             wait([worker.sentinel for worker in workers if worker.exitcode is None], timeout=0.5)
             collect()
             yield int(clips.value)
-            failed = [worker for worker in workers if worker.exitcode not in (None, 0)]
-            if failed and failures.empty():
-                raise RuntimeError(
-                    f"a process of the preparation ended with exit code {failed[0].exitcode}: out of memory, or "
-                    "killed; run the stage again, with more memory or fewer threads: finished parts are kept"
-                )
-            if failed:
-                raise failures.get()
+            check()
         collect()
+        check()  # of those that ended before or after the last look
     finally:
         for worker in workers:
             worker.kill()
