@@ -283,7 +283,7 @@ def test_the_difference_names_options_and_stages(finished, tmp_path):
     other.write_text(yaml.safe_dump(raw, sort_keys=False), encoding="utf-8")
     with inside(finished):
         lines = difference(other, snakefile=ROOT / "Snakefile")
-    assert re.fullmatch(r"made again: joint \(1 job, \S+ s when last run\): joint\.steps: 6 → 8", lines[0])
+    assert re.fullmatch(r"made again: joint \(1 job, \S+ (?:s|min|h) when last run\): joint\.steps: 6 → 8", lines[0])
     assert [line.split()[2] for line in lines] == ["joint", "unmasked", "scores", "benchmark_tables", "report"]
 
 
