@@ -119,8 +119,7 @@ class Step:
             loss = photometric + 0.2 * self.perceptual(render.flatten(0, 1), truth.flatten(0, 1))
         loss.backward()
         if self.variant.fused:
-            norm = nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
-            self.optimizer.grad_scale = ((norm + 1e-6) / CLIP).clamp(min=1.0)
+            norm = nn.utils.clip_grad_norm_(self.parameters, CLIP)
             self.optimizer.step()
         else:
             loss.item()

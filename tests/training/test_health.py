@@ -168,19 +168,18 @@ def take(weight, made, step, scale=1.0, *, stop=False):
     return made.finish(step, [], stop_requested=stop)
 
 
-@pytest.mark.parametrize("clip", [0.5, 100.0])
 @pytest.mark.parametrize("lags", [False, True])
-def test_updates_are_those_of_clipping_and_plain_adamw(lags, clip):
-    weight, made = updates(lags, weight_decay=0.1, clip=clip)
+def test_updates_are_those_of_plain_adamw_to_the_bit(lags):
+    weight, made = updates(lags, weight_decay=0.1, clip=0.5)
     plain = torch.nn.Parameter(weight.detach().clone())
     reference = torch.optim.AdamW([plain], lr=4e-4, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
     for step in range(4):
         norm = take(weight, made, step)
         reference.param_groups[0]["lr"] = made.optimizer.param_groups[0]["lr"]
         plain.grad = torch.linspace(-1, 1, 6).view(3, 2)
-        assert torch.nn.utils.clip_grad_norm_([plain], clip) == norm
+        assert torch.nn.utils.clip_grad_norm_([plain], 0.5) == norm
         reference.step()
-    torch.testing.assert_close(weight, plain, rtol=1e-6, atol=0)
+    assert torch.equal(weight, plain)
 
 
 @pytest.mark.parametrize("lags", [False, True])

@@ -26,37 +26,12 @@ def initialise(module: nn.Module, std: float) -> None:
                 nn.init.zeros_(layer.bias)
 
 
-class _RMSNorm(torch.autograd.Function):
-    """RMSNorm over the last axis with its backward pass in closed form.
-
-    Torch has a fused kernel for GPUs only; elsewhere it differentiates a chain of elementwise operations.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, gain: Tensor, eps: float) -> Tensor:
-        scale = (x.square().mean(-1, keepdim=True) + eps).rsqrt()
-        unit = x * scale
-        ctx.save_for_backward(unit, scale, gain)
-        return unit * gain
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None]:
-        unit, scale, gain = ctx.saved_tensors
-        (gradient,) = gradients
-        along = gradient * unit
-        share = (along @ gain / -len(gain)).unsqueeze(-1)
-        return torch.addcmul(gradient * gain, unit, share).mul_(scale), along.flatten(0, -2).sum(0), None
-
-
 class HeadNorm(nn.RMSNorm):
     """RMSNorm of queries or keys, in their own dtype: under autocast a float32 gain would miss the fused kernel."""
 
     def forward(self, x: Float[Tensor, "*b c"]) -> Float[Tensor, "*b c"]:
         """Unit root mean square over a head's channels, times the gain."""
-        gain = self.weight.to(x.dtype)
-        if x.is_cpu and x.dtype == torch.float32 and torch.is_grad_enabled():
-            return cast(Tensor, _RMSNorm.apply(x, gain, self.eps))
-        return functional.rms_norm(x, (x.shape[-1],), gain, self.eps)
+        return functional.rms_norm(x, (x.shape[-1],), self.weight.to(x.dtype), self.eps)
 
 
 class SelfAttention(nn.Module):

@@ -110,12 +110,9 @@ class OptimizerStep:
         """
         # The outcome of the step before: its work is done by now, so that reading it holds nothing up.
         self.sync_outcome()
-        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        norm = nn.utils.get_total_norm(gradients).detach()
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.stage.clip).detach()
         limit = math.inf if self.stage.skip_norm is None else self.stage.skip_norm
-        # The fused kernel reads both. It divides gradients by `grad_scale`, which clips them. Where `found_inf` is 1,
-        # weights, moments and step count stay as they are.
-        self.optimizer.grad_scale = ((norm + 1e-6) / self.stage.clip).clamp(min=1.0)  # type: ignore[attr-defined]
+        # The fused kernel reads `found_inf`: where it is 1, weights, moments and step count stay as they are.
         self.optimizer.found_inf = (~(norm.isfinite() & (norm <= limit))).float()  # type: ignore[attr-defined]
         self.optimizer.step()
         stopping = self.world.sum(torch.full((), float(stop_requested), device=self.world.device))
