@@ -13,7 +13,7 @@ import copy
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -148,9 +148,19 @@ def _synchronise(device: str) -> None:
         torch.cuda.synchronize()
 
 
-def compare(device: str, size: str, wanted: set[str], *, rounds: int, repeats: int, perceptual_kind: str) -> None:
-    """Print the table of variants."""
+def compare(
+    device: str,
+    size: str,
+    compared: list[Variant],
+    *,
+    rounds: int,
+    repeats: int,
+    perceptual_kind: str,
+    batch: int | None,
+) -> list[Step]:
+    """Print the table of variants, relative to the first."""
     config, work = SIZES[size]
+    work = replace(work, batch=batch or work.batch)
     torch.manual_seed(0)
     model = WildRayZer(config).to(device)
     perceptual = random_vgg(device) if perceptual_kind == "vgg19" else build_perceptual(PerceptualConfig(kind="none"))
@@ -162,7 +172,7 @@ def compare(device: str, size: str, wanted: set[str], *, rounds: int, repeats: i
         useful += vgg19_cost(work.batch * work.targets, config.image_size).useful
     print(f"{size}: {sum(parameter_counts(config).values()) / 1e6:.1f} M parameters, {work}, {perceptual_kind}")
     print(f"{useful / GIGA:.1f} GFLOP a step without recomputation; matrix products here: {rate / GIGA:.0f} GFLOP/s")
-    steps = [Step(variant, model, perceptual, device) for variant in variants(device, wanted)]
+    steps = [Step(variant, model, perceptual, device) for variant in compared]
     first = [step(images, work.inputs) for step in steps]
     times: list[list[float]] = [[] for _ in steps]
     last = list(first)
@@ -185,6 +195,20 @@ def compare(device: str, size: str, wanted: set[str], *, rounds: int, repeats: i
             f"{useful / median / rate:7.1%} {off[0]:9.1e} {off[1]:9.1e}"
         )
         print(line + (f" peak {peak / GIGA:.1f} GB" if peak else ""))
+    return steps
+
+
+def profile(step: Step, size: str) -> None:
+    """Print the share of each kind of operation in the CPU time of a variant's step."""
+    config, work = SIZES[size]
+    images = torch.rand(work.batch, work.views, 3, config.image_size, config.image_size, device=step.device)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as taken:
+        timed(step, images, work.inputs, 5)
+    rows = sorted(taken.key_averages(), key=lambda row: -row.self_cpu_time_total)
+    whole = sum(row.self_cpu_time_total for row in rows)
+    print(f"{step.variant.name}, share of the CPU time:")
+    for row in rows[:14]:
+        print(f"{row.self_cpu_time_total / whole:6.1%} {row.key}")
 
 
 def largest_batch(size: str, limit: float) -> None:
@@ -233,6 +257,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--repeats", type=int, default=2, help="steps in a row of one variant")
     parser.add_argument("--threads", type=int, default=None)
+    parser.add_argument("--batch", type=int, default=None, help="samples, in place of those of the size")
+    parser.add_argument("--only", type=int, nargs="+", help="variants by their place in the table, from 0")
+    parser.add_argument(
+        "--profile",
+        action="store_true",
+        help="print where the time of the first float32 variant with the fused update goes",
+    )
     parser.add_argument("--memory-gb", type=float, default=80.0, help="limit of the search for the largest batch")
     parser.add_argument("--no-search", action="store_true", help="do not look for the largest batch")
     given = parser.parse_args()
@@ -241,10 +272,14 @@ def main() -> None:
     if given.device == "cuda":
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
     print(f"torch {torch.__version__}, {given.device}, {torch.get_num_threads()} threads")
-    compare(
-        given.device, given.size, set(given.levers),
-        rounds=given.rounds, repeats=given.repeats, perceptual_kind=given.perceptual,
+    known = variants(given.device, set(given.levers))
+    compared = known if given.only is None else [known[number] for number in given.only]
+    steps = compare(
+        given.device, given.size, compared,
+        rounds=given.rounds, repeats=given.repeats, perceptual_kind=given.perceptual, batch=given.batch,
     )  # fmt: skip
+    if given.profile:
+        profile(next(step for step in steps if step.variant.fused), given.size)
     if given.device == "cuda" and not given.no_search:
         largest_batch(given.size, given.memory_gb * GIGA)
 

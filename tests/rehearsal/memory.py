@@ -25,13 +25,13 @@ def sample(peaks: dict[str, float]) -> None:
 
 
 @contextlib.contextmanager
-def sampled(file: Path) -> Iterator[None]:
-    """Sample every second, and add the largest values to a JSON file at the end."""
+def sampled(file: Path, *, every: float = 1.0) -> Iterator[None]:
+    """Sample every so many seconds, and add the largest values to a JSON file at the end."""
     peaks = read(file)
     ended = threading.Event()
 
     def watch() -> None:
-        while not ended.wait(1.0):
+        while not ended.wait(every):
             sample(peaks)
 
     thread = threading.Thread(target=watch, daemon=True)
