@@ -18,8 +18,7 @@ from typer.testing import CliRunner
 from tests.helpers.browser import MISSING, Browser
 from tests.helpers.clips import frame, write_clip
 from tests.tools.test_render import checkpoint, photos
-from wildrayzer.app import serve
-from wildrayzer.app.examples import DEMO_CHECKPOINT, find_examples
+from wildrayzer.app.examples import find_examples
 from wildrayzer.app.uploads import MOST_VIDEO_FRAMES
 from wildrayzer.cli.main import app
 
@@ -42,18 +41,14 @@ def test_without_gradio_the_command_says_how_to_install_it(monkeypatch):
     assert "pip install 'wildrayzer[app]'" in result.output
 
 
-def test_a_finished_demo_in_the_working_folder_is_taken(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert serve.default_checkpoint() is None
-    checkpoint(tmp_path / DEMO_CHECKPOINT)
-    assert serve.default_checkpoint() == DEMO_CHECKPOINT
-
-
-def test_the_examples_of_the_package(tmp_path):
-    (example,) = find_examples(tmp_path)
-    pictures = example.read(48)
+def test_the_examples_of_the_package():
+    photos, *clips = find_examples()
+    pictures = photos.read(48)
     assert len(pictures) == 5
     assert pictures[0].view.image.shape == (48, 48, 3)
+    assert [len(clip.read(32)) for clip in clips] == [6, 6, 6]
+    first, second = (clip.read(32)[0].view.image for clip in clips[:2])
+    assert (first != second).any()
 
 
 class Page:

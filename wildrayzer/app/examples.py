@@ -1,24 +1,19 @@
-"""Pictures to try the app on: those that ship with the package, and clips of a finished demo in the working folder."""
+"""Pictures to try the app on: photos that ship with the package, and held-out clips of the embedded data set."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wildrayzer.app.uploads import Picture, of_arrays, read_uploads
+from wildrayzer.config import load_config
+from wildrayzer.data.embedded.splits import make_clip, seed_name
 from wildrayzer.io.shipped import BUNDLED_PHOTOS
+from wildrayzer.tools.video_masks.workspace import BASE
 
-if TYPE_CHECKING:
-    from wildrayzer.data.frame_store.store import FrameStore
-
-DEMO_RUN = Path("results/demo")
-"""Of `make demo`, in the working folder."""
-DEMO_CHECKPOINT = DEMO_RUN / "round1" / "joint" / "checkpoint"
-"""Its last model, which has masks: the app's default where it exists."""
-_SPLIT, _CLIPS, _VIEWS = "dynamic_test", 3, 6
+_SPLIT, _CLIPS, _VIEWS = "pairs_test", 3, 6
+"""The first test clips, which nobody chose."""
 
 
 @dataclass(frozen=True)
@@ -30,25 +25,18 @@ class Example:
     """Pictures for the side of the network's views, pixels."""
 
 
-def find_examples(run: Path = DEMO_RUN) -> list[Example]:
-    """The photos of the package, and a few test clips of a finished demo, if `run` has its frames."""
+def find_examples() -> list[Example]:
+    """The photos of the package and a few clips, which are rendered here; none was seen in training."""
     photos = sorted(BUNDLED_PHOTOS.iterdir())
     examples = [Example("Room, two movers", lambda side: read_uploads(photos, image_size=side, frames=2))]
-    if (run / "frames" / f"{_SPLIT}.json").is_file():
-        examples += _clips_of(run)
-    return examples
+    return examples + [Example(f"Test clip {number}", functools.partial(_clip, number)) for number in range(_CLIPS)]
 
 
-def _clips_of(run: Path) -> list[Example]:
-    from wildrayzer.data.frame_store.store import FrameStore
-
-    store = FrameStore(run / "frames" / f"{_SPLIT}.json")
-    chosen = np.linspace(0, len(store.scenes) - 1, min(_CLIPS, len(store.scenes))).round().astype(int).tolist()
-    return [Example(f"Test clip {number}", functools.partial(_clip, store, number)) for number in chosen]
-
-
-def _clip(store: "FrameStore", scene: int, image_size: int) -> list[Picture]:
-    first, stop = store.offsets[scene : scene + 2].tolist()
-    frames = np.linspace(first, stop - 1, min(_VIEWS, stop - first)).round().astype(int)
-    names: Sequence[str] = [f"frame {frame - first}" for frame in frames.tolist()]
-    return of_arrays(store.read(frames), names, image_size=image_size)
+@functools.cache
+def _clip(number: int, image_size: int) -> list[Picture]:
+    embedded = load_config(BASE).data.embedded
+    assert embedded is not None, "the demo's data set"
+    key = seed_name(embedded, _SPLIT)
+    made = make_clip(number, config=embedded, split=embedded.splits[_SPLIT], key=key, image_size=image_size)
+    frames = np.linspace(0, embedded.frames - 1, _VIEWS).round().astype(int)
+    return of_arrays(made.rendering.frames[frames], [f"frame {frame}" for frame in frames], image_size=image_size)

@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
-from wildrayzer.app.examples import DEMO_CHECKPOINT
-
 HOST, PORT = "127.0.0.1", 7860
 _OFFLINE = {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_SSR_MODE": "False", "GRADIO_SHARE": "False"}
 
@@ -49,11 +47,6 @@ def check_installed() -> None:
         raise ValueError("the app needs gradio, which is not installed; run: pip install 'wildrayzer[app]'")
 
 
-def default_checkpoint() -> Path | None:
-    """The last model of a finished demo in the working folder; None for the model of the package."""
-    return DEMO_CHECKPOINT if (DEMO_CHECKPOINT / "manifest.json").is_file() else None
-
-
 def serve(
     checkpoint: str | os.PathLike[str] | None = None,
     *,
@@ -67,7 +60,7 @@ def serve(
     Files of visitors lie in a temporary folder, which is removed at the end.
 
     Args:
-        checkpoint: folder, or OWNER/NAME on the hub; None takes `default_checkpoint`.
+        checkpoint: folder, or OWNER/NAME on the hub; None takes the model of the package.
         host: address to listen on; the default is reachable only from this machine.
         port: None takes the first free one from `PORT`.
         device: `cpu`, `cuda` or `auto`.
@@ -89,7 +82,7 @@ def serve(
         from wildrayzer.app.page import build_page
         from wildrayzer.app.uploads import MOST_MEGABYTES
 
-        model = load(default_checkpoint() if checkpoint is None else checkpoint, device=device)
+        model = load(checkpoint, device=device)
         page = build_page(model, find_examples(), Path(name))
         theme = gr.themes.Default(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
         try:

@@ -108,8 +108,8 @@ def about_model(model: Model) -> str:
     return (
         f'<p class="about">{text}</p><p class="about warning"><b>This model has no masks and removes nothing:</b> it '
         f"{html.escape(model.static_because)}. Its pseudo-masks show what motion masks are learned from. To see "
-        "learned masks, run <code>make demo</code> and start the app in the same folder, or start it with a checkpoint "
-        "of a later stage: <code>wildrayzer app CHECKPOINT</code>.</p>"
+        "learned masks, start it with a checkpoint of a later stage, or without one: the model of the package has "
+        "masks.</p>"
     )
 
 

@@ -11,10 +11,7 @@ from wildrayzer.cli.options import Device
 def app(
     checkpoint: Annotated[
         str | None,
-        typer.Argument(
-            help="Checkpoint folder, or OWNER/NAME on the hub [default: results/demo/round1/joint/checkpoint if it "
-            "exists, else the small model of the package]"
-        ),
+        typer.Argument(help="Checkpoint folder, or OWNER/NAME on the hub [default: the small model of the package]"),
     ] = None,
     host: Annotated[
         str, typer.Option(help="Address to listen on; 0.0.0.0 lets other machines in, without a password")
