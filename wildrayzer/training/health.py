@@ -21,7 +21,10 @@ _MEANING = {
     "above_nearest": ("it renders worse than a copy of the nearest input view", "train longer"),
     "above_mean": ("it renders hardly better than one colour", "check the frames and the learning rate"),
     "pose_use": ("it ignores the poses", "check that the views of a sample are far enough apart"),
-    "camera_spread": ("all scenes get the same cameras", "check that cameras move in the clips"),
+    "camera_spread": (
+        "all scenes get the same cameras",
+        "check that cameras move in the clips; if they do, start the stage again with half its learning_rate",
+    ),
     "past_filter": (
         "hardly a dynamic view supervises the motion head",
         "lower psnr_filter, or train the renderer longer",
