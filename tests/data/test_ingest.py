@@ -430,7 +430,7 @@ def test_the_configuration_trains_on_the_set_and_can_run(tmp_path):
 
 
 def test_a_pretrained_renderer_brings_its_network_along(tmp_path):
-    renderer = ROOT / "resources" / "demo-renderer"
+    renderer = ROOT / "resources" / "bundled-renderer"
     config = parse_config(derive(TINY, tmp_path / "own", pretrained=str(renderer)))
     assert config.pretrained == str(renderer)
     manifest = json.loads((renderer / "manifest.json").read_text())

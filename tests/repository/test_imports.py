@@ -36,7 +36,7 @@ def test_features_are_imported_without_transformers():
 
 
 def test_a_checkpoint_is_read_without_torchs_compiler():
-    code = "from wildrayzer.checkpoint import load_checkpoint; load_checkpoint('resources/demo-renderer')"
+    code = "from wildrayzer.checkpoint import load_checkpoint; load_checkpoint('resources/bundled-renderer')"
     assert imported(code, ("torch", "torch._dynamo")) == "torch"
 
 

@@ -1,5 +1,6 @@
 """The wheel is whole: built, installed apart from the repository, and used in an empty folder."""
 
+import itertools
 import json
 import os
 import re
@@ -69,8 +70,8 @@ def test_the_wheel_holds_what_the_repository_ships_and_nothing_else(wheel):
     assert {name for name in shipped if name.startswith("workflow/")} == {
         name for name in workflow if "__pycache__" not in name
     }
-    assert {"Snakefile", "resources/sources.yaml", "resources/demo-model/model.safetensors",
-            "resources/demo-renderer/model.safetensors", "slurm/config.yaml",
+    assert {"Snakefile", "resources/sources.yaml", "resources/bundled-model/model.safetensors",
+            "resources/bundled-renderer/model.safetensors", "slurm/config.yaml",
             "config/paper.yaml", "config/schema.json", "profiles/default/config.yaml"} <= shipped  # fmt: skip
     rules = [path for path in (ROOT / "workflow").rglob("*.smk") if path.is_file()]
     named = {
@@ -81,6 +82,15 @@ def test_the_wheel_holds_what_the_repository_ships_and_nothing_else(wheel):
     assert not {name for name in shipped if name.startswith(("resources/container", "tests", "docs"))}
     assert "wildrayzer/py.typed" in names
     assert not [name for name in names if name.startswith("tests/")]
+
+
+def test_the_apptainer_image_is_built_from_all_that_ships():
+    lines = (ROOT / "resources" / "container" / "wildrayzer.def").read_text().partition("%files\n")[2].splitlines()
+    copied = {line.split()[0] for line in itertools.takewhile(str.strip, lines)}
+    patterns = re.findall(r'^    "(.+)",$', (ROOT / "setup.py").read_text(), re.MULTILINE)
+    missing = [one for one in patterns if not any(f"{one}/".startswith(f"{folder}/") for folder in copied)]
+    assert len(patterns) > 10
+    assert not missing, "the build stops at patterns without files"
 
 
 @pytest.mark.slow

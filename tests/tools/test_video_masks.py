@@ -87,7 +87,7 @@ def test_one_command_from_a_video_to_masks_overlays_and_a_page(inputs, stages, t
     assert 'src="overlays/walk.mp4"' in page
     assert "More pixels. Masks are made at 16 px" in page
     assert "For better masks:\n  - Learned features" in result.output
-    assert "demo-renderer" not in (out / "config.yaml").read_text(encoding="utf-8")
+    assert "bundled-renderer" not in (out / "config.yaml").read_text(encoding="utf-8")
     # the same masks in the layout of DAVIS: 1 moves, 255 is unknown
     davis = tmp_path / "davis"
     result = CliRunner().invoke(app, ["export", "masks", str(out), "--to", "davis", "--out", str(davis)])
