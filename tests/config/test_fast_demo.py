@@ -1,18 +1,31 @@
-"""The fast demo: the demo's network and options of the method, on fewer clips and with fewer jobs."""
+"""The fast demo: the network of the bundled renderer and the demo's options of the method, on fewer clips."""
 
 import subprocess
 from pathlib import Path
+
+import pytest
 
 from wildrayzer.checkpoint import read_manifest
 from wildrayzer.config import load_config
 
 ROOT = Path(__file__).parents[2]
-FAST, DEMO = (load_config(ROOT / "config" / f"{name}.yaml") for name in ("demo-fast", "demo"))
+FAST, DEMO, SHOWCASE = (
+    load_config(ROOT / "config" / f"{name}.yaml") for name in ("demo-fast", "demo", "showcase")
+)
 
 
-def test_network_and_method_are_those_of_the_demo():
-    for section in ("model", "features", "perceptual", "residuals", "pseudo_masks", "refine", "paste"):
-        assert getattr(FAST, section) == getattr(DEMO, section), section
+METHOD = ("features", "perceptual", "residuals", "pseudo_masks", "refine", "paste")
+
+
+@pytest.mark.parametrize("other", [DEMO, SHOWCASE])
+def test_the_method_is_that_of_the_demo_and_of_the_bundled_models(other):
+    for section in METHOD:
+        assert getattr(FAST, section) == getattr(other, section), section
+
+
+def test_the_network_is_that_of_the_bundled_models():
+    assert FAST.model == SHOWCASE.model
+    assert read_manifest(ROOT / "resources" / "bundled-model").model == SHOWCASE.model
 
 
 def test_the_bundled_renderer_is_of_its_sizes():

@@ -166,8 +166,8 @@ def load(
 
     Args:
         source: folder of a checkpoint in our format, such as `results/demo/round1/joint/checkpoint`; or OWNER/NAME on
-            the Hugging Face hub, if there is no folder of this name. None loads the bundled model of the demo, with
-            masks.
+            the Hugging Face hub, if there is no folder of this name. None loads the small model of the
+            package, with masks.
         device: `cpu`, `cuda`, or `auto`: CUDA if there is a device.
         revision: branch, tag or commit of the hub; a full commit that is in the hub's cache needs no connection.
         token: of the hub; None takes HF_TOKEN or that of `hf auth login`.

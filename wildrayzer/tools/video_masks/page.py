@@ -55,7 +55,7 @@ def advice(numbers: MaskNumbers, config: RunConfig) -> list[str]:
     assert config.pretrained is not None, "own videos start from a checkpoint"
     if weights_digest(config.pretrained) == weights_digest(CHECKPOINT):
         found.append(
-            "A renderer that has seen real scenes. This one learned procedural rooms for a few minutes, and marks "
+            "A renderer that has seen real scenes. This one has seen only procedural rooms, and marks "
             "whatever it renders badly. Import a released checkpoint and name it by --checkpoint (docs/checkpoints.md)."
         )
     if config.features.backbone == "descriptor":

@@ -18,7 +18,7 @@ from wildrayzer.run.layout import RunLayout
 
 NAME, SPLIT = "video", "own_dynamic"
 """The run and its split."""
-BASE, CHECKPOINT = SHIPPED / "config" / "demo.yaml", BUNDLED_RENDERER
+BASE, CHECKPOINT = SHIPPED / "config" / "showcase.yaml", BUNDLED_RENDERER
 """What is used where nothing else is named."""
 
 
