@@ -101,9 +101,9 @@ def _views(made: Rendered) -> Figures:
 
 
 _MASKS = (
-    "For each view: the outline where the probability of motion exceeds one half; that probability, which the motion "
-    "head predicts from this view only; and the tokens of inputs that were removed from the scene (white). The head "
-    "learned which kinds of objects move, so it may also mark objects that stand still."
+    "For each view: the outline where the probability of motion exceeds one half; that probability, predicted by the "
+    "motion head; and the tokens of inputs that were removed from the scene (white). The head has also learned what "
+    "tends to move, so it may mark objects that stand still."
 )
 
 
