@@ -1,6 +1,6 @@
 """The animated picture of the README, from a finished run: a path between two inputs, with and without what moves.
 
-    .venv/bin/python docs/figures/animation.py results/demo docs/figures/path.webp
+    .venv/bin/python docs/figures/animation.py results/showcase docs/figures/path.webp
 
 It takes the first clips of `pairs_test`, two frames of each, and the model of joint training. "nothing kept out" is the
 same model with all patches of the inputs.
@@ -51,7 +51,7 @@ def frame(rows: list[list[np.ndarray]]) -> Image.Image:
 def main() -> None:
     """Write the animation."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path, help="folder of a finished run, for example results/demo")
+    parser.add_argument("run", type=Path, help="folder of a finished run, for example results/showcase")
     parser.add_argument("out", type=Path, help="animated WebP to write")
     parser.add_argument("--scenes", type=int, nargs="+", default=[0, 1, 2], help="rows, as numbers of clips")
     parser.add_argument("--steps", type=int, default=20, help="cameras of the path")

@@ -1,6 +1,6 @@
 """The picture of the README, from a finished run: inputs, what the motion head masks, renderings, clean truth.
 
-    .venv/bin/python docs/figures/overview.py results/demo docs/figures/overview.png
+    .venv/bin/python docs/figures/overview.py results/showcase docs/figures/overview.png
 
 It reads the pictures that the scoring jobs kept for `pairs_test`, where the clean frame is known. By default it shows
 the first scenes of the split.
@@ -31,7 +31,7 @@ def masked(image: np.ndarray, tokens: np.ndarray) -> np.ndarray:
 def main() -> None:
     """Write the picture."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=Path, help="folder of a finished run, for example results/demo")
+    parser.add_argument("run", type=Path, help="folder of a finished run, for example results/showcase")
     parser.add_argument("out", type=Path, help="PNG to write")
     parser.add_argument("--split", default="pairs_test")
     parser.add_argument("--scenes", type=int, nargs="+", default=[0, 1, 2], help="rows, as numbers of kept scenes")
