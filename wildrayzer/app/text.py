@@ -25,8 +25,8 @@ half an hour later, or when the app ends. Nothing is sent elsewhere.
 TINY = 64
 """Pixels; models of up to the demo's size have seen only the embedded data set, and are calibrated while one waits."""
 _BUNDLED = {
-    BUNDLED_MODEL: ("the small model that ships with the package", "24 minutes of processor time"),
-    BUNDLED_RENDERER: ("the static renderer that ships with the package", "eight minutes on two cores"),
+    BUNDLED_MODEL: ("the small model that ships with the package", "85 minutes of processor time"),
+    BUNDLED_RENDERER: ("the static renderer that ships with the package", "65 minutes of processor time"),
 }
 GAUGE = (
     "Cameras are predicted from the pictures and **known up to gauge**: the network chooses the frame of reference, "
