@@ -4,8 +4,8 @@
 
 Networks that see 48 px and 64 px have different frames to render. Here every rendering and every frame is reduced to
 `--side` pixels (mean of areas). Scenes are the first static test clips of the demo's data set and windows of videos,
-five frames per second. In a window of seven frames the ends are inputs, the others targets. Nothing is kept out, so
-that what moves counts too. The sheet shows the middle target: recorded, copied, and by each checkpoint.
+five frames per second. In a window of seven frames the ends are inputs, the others targets. Unless `--gate` says
+otherwise, nothing is kept out, so that what moves counts too. The sheet shows the middle target: recorded, copied, and by each checkpoint.
 """
 
 import argparse
@@ -59,6 +59,7 @@ def main() -> None:
     parser.add_argument("--videos", type=Path, nargs="*", default=[])
     parser.add_argument("--clips", type=int, default=160)
     parser.add_argument("--side", type=int, default=48, help="pixels at which all are compared")
+    parser.add_argument("--gate", type=float, default=1.0, help="patches with a higher probability are kept out")
     parser.add_argument("--sheet", type=Path, help="PNG to write: up to four scenes of each set")
     given = parser.parse_args()
     models = [wr.load(path, device="cpu") for path in given.checkpoints]
@@ -72,7 +73,7 @@ def main() -> None:
         copied = [truth[[0] * (WINDOW // 2) + [-1] * (WINDOW - WINDOW // 2)] for truth in truths]
         rendered = []
         for model in models:
-            ours = [model.render(window, inputs=2, threshold=1.0).pixels for window in sets[model.image_size]]
+            ours = [model.render(window, inputs=2, threshold=given.gate).pixels for window in sets[model.image_size]]
             rendered.append([reduced(views, given.side) for views in ours])
         columns = [
             np.mean([quality(views[TARGETS], truth[TARGETS]) for views, truth in zip(method, truths, strict=True)])
