@@ -9,9 +9,7 @@ from wildrayzer.checkpoint import read_manifest
 from wildrayzer.config import load_config
 
 ROOT = Path(__file__).parents[2]
-FAST, DEMO, SHOWCASE = (
-    load_config(ROOT / "config" / f"{name}.yaml") for name in ("demo-fast", "demo", "showcase")
-)
+FAST, DEMO, SHOWCASE = (load_config(ROOT / "config" / f"{name}.yaml") for name in ("demo-fast", "demo", "showcase"))
 
 
 METHOD = ("features", "perceptual", "residuals", "pseudo_masks", "refine", "paste")
