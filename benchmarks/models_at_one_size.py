@@ -5,7 +5,8 @@
 Networks that see 48 px and 64 px have different frames to render. Here every rendering and every frame is reduced to
 `--side` pixels (mean of areas). Scenes are the first static test clips of the demo's data set and windows of videos,
 five frames per second. In a window of seven frames the ends are inputs, the others targets. Unless `--gate` says
-otherwise, nothing is kept out, so that what moves counts too. The sheet shows the middle target: recorded, copied, and by each checkpoint.
+otherwise, nothing is kept out, so that what moves counts too. The sheet shows both inputs and the middle target:
+recorded, copied, and by each checkpoint.
 """
 
 import argparse
@@ -67,8 +68,8 @@ def main() -> None:
     print("| --- | --- | --- |", *("--- |" for _ in models))
     rows = []
     for name in ("static test clips", *given.videos):
-        read = (lambda side: clips(given.clips, side)) if isinstance(name, str) else (lambda side: windows(name, side))
-        sets = {side: read(side) for side in {model.image_size for model in models}}
+        sides = {model.image_size for model in models}
+        sets = {s: clips(given.clips, s) if isinstance(name, str) else windows(name, s) for s in sides}
         truths = [reduced(window, given.side) for window in sets[max(sets)]]
         copied = [truth[[0] * (WINDOW // 2) + [-1] * (WINDOW - WINDOW // 2)] for truth in truths]
         rendered = []
