@@ -26,9 +26,12 @@ WINDOW, RATE = 7, 5
 TARGETS = slice(1, WINDOW - 1)
 
 
+ROOT = Path(__file__).parents[1]
+
+
 def clips(count: int, side: int) -> list[np.ndarray]:
     """The first frames of static test clips, uint8 `[7, side, side, 3]`."""
-    embedded = load_config("config/demo.yaml").data.embedded
+    embedded = load_config(ROOT / "config" / "demo.yaml").data.embedded
     assert embedded is not None
     rules, key = embedded.splits["static_test"], seed_name(embedded, "static_test")
     made = (make_clip(number, config=embedded, split=rules, key=key, image_size=side) for number in range(count))
@@ -38,6 +41,7 @@ def clips(count: int, side: int) -> list[np.ndarray]:
 def windows(video: Path, side: int) -> list[np.ndarray]:
     """Windows of a video; each overlaps half of the next."""
     with av.open(str(video)) as container:
+        assert container.duration is not None, f"{video} does not say how long it is"
         frames = max(WINDOW, round(RATE * container.duration / av.time_base))
     images = [view.image for view in read_views([video], image_size=side, frames=frames)]
     return [np.stack(images[start : start + WINDOW]) for start in range(0, len(images) - WINDOW + 1, WINDOW // 2)]

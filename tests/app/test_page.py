@@ -11,16 +11,22 @@ import time
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+import wildrayzer as wr
 from tests.helpers.browser import MISSING, Browser
 from tests.helpers.clips import frame, write_clip
 from tests.tools.test_render import checkpoint, photos
+from wildrayzer.app import serve
 from wildrayzer.app.examples import find_examples
 from wildrayzer.app.uploads import MOST_VIDEO_FRAMES
 from wildrayzer.cli.main import app
+from wildrayzer.config import load_config
+from wildrayzer.io.shipped import BUNDLED_MODEL
+from wildrayzer.stages.prepare import make_embedded
 
 ROOT = Path(__file__).parents[2]
 NO_GRADIO = importlib.util.find_spec("gradio") is None
@@ -41,14 +47,30 @@ def test_without_gradio_the_command_says_how_to_install_it(monkeypatch):
     assert "pip install 'wildrayzer[app]'" in result.output
 
 
-def test_the_examples_of_the_package():
+def test_the_examples_of_the_package(tmp_path):
     photos, *clips = find_examples()
     pictures = photos.read(48)
     assert len(pictures) == 5
     assert pictures[0].view.image.shape == (48, 48, 3)
     assert [len(clip.read(32)) for clip in clips] == [6, 6, 6]
-    first, second = (clip.read(32)[0].view.image for clip in clips[:2])
-    assert (first != second).any()
+    embedded = load_config(ROOT / "config" / "showcase.yaml").data.embedded
+    three = {"pairs_test": embedded.splits["pairs_test"].model_copy(update={"scenes": 3})}
+    make_embedded(
+        embedded.model_copy(update={"splits": three}), image_size=32, split="pairs_test", out_dir=tmp_path / "pairs"
+    )
+    for number, clip in enumerate(clips):
+        recorded = sorted((tmp_path / "pairs" / "images" / f"pairs_test_{number:05d}").iterdir())
+        shown = [picture.view.image for picture in clip.read(32)]
+        np.testing.assert_array_equal(shown, [np.asarray(Image.open(recorded[place])) for place in (0, 2, 4, 5, 7, 9)])
+
+
+def test_the_bundled_model_is_taken_also_beside_a_finished_demo(tmp_path, monkeypatch):
+    checkpoint(tmp_path / "results" / "demo" / "round1" / "joint" / "checkpoint")
+    monkeypatch.chdir(tmp_path)
+    asked = []
+    monkeypatch.setattr(serve, "serve", lambda source, **options: asked.append(wr.load(source).folder))
+    assert CliRunner().invoke(app, ["app"]).exit_code == 0
+    assert asked == [BUNDLED_MODEL]
 
 
 class Page:

@@ -435,9 +435,15 @@ def test_a_pretrained_renderer_brings_its_network_along(tmp_path):
     assert config.pretrained == str(renderer)
     manifest = json.loads((renderer / "manifest.json").read_text())
     assert config.model == ModelConfig(**manifest["model"])
-    assert config.model.image_size == 48
+    assert config.model.image_size == 64
     with pytest.raises(ConfigError, match="no checkpoint here"):
         derive(TINY, tmp_path / "own", pretrained=str(tmp_path))
+
+
+def test_the_gate_threshold_is_that_of_the_base(tmp_path):
+    base = ROOT / "config" / "showcase.yaml"
+    config = parse_config(derive(base, tmp_path / "own", pretrained=str(ROOT / "resources" / "bundled-renderer")))
+    assert config.model == load_config(base).model
 
 
 def test_the_demo_is_a_base_without_what_it_scored_on_splits_that_are_gone(tmp_path):

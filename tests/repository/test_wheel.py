@@ -116,7 +116,12 @@ def test_a_project_has_the_shipped_configurations_and_a_short_readme(tmp_path):
     made = {str(path.relative_to(tmp_path / "x")) for path in (tmp_path / "x").rglob("*") if path.is_file()}
     configurations = {f"config/{path.name}" for path in (ROOT / "config").glob("*.yaml")}
     own = {"Snakefile", "README.md", ".gitignore", "config/schema.json", "profiles/default/config.yaml"}
-    assert made == configurations | own | {"slurm/config.yaml"}
+    named = {
+        str(path.relative_to(ROOT))
+        for folder in ("bundled-model", "bundled-renderer", "demo-photos")
+        for path in (ROOT / "resources" / folder).iterdir()
+    }
+    assert made == configurations | own | named | {"slurm/config.yaml"}
     assert load_config(tmp_path / "x" / "config" / "demo.yaml") == load_config(ROOT / "config" / "demo.yaml")
     assert len((tmp_path / "x" / "README.md").read_text(encoding="utf-8").splitlines()) <= 10
     assert json.loads((tmp_path / "x" / "config" / "schema.json").read_text(encoding="utf-8"))

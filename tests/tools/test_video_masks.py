@@ -113,6 +113,21 @@ def test_a_second_call_keeps_the_options_and_makes_the_exports_again(inputs, sta
     assert "--clip-length" in other.output
 
 
+def test_a_renderer_that_is_gone_is_named(inputs, stages, tmp_path):
+    shutil.copytree(inputs / "checkpoint", tmp_path / "moved")
+    out = tmp_path / "out"
+    given = ("--base", inputs / "base.yaml", "--checkpoint", tmp_path / "moved")
+    assert run(inputs / "walk.mp4", "--out", out, *given, *OPTIONS).exit_code == 0
+    shutil.rmtree(tmp_path / "moved")
+    result = run(inputs / "walk.mp4", "--out", out)
+    assert result.exit_code == 2
+    assert f"pretrained: {tmp_path / 'moved'} is not there any more; name a renderer by --checkpoint" in " ".join(
+        result.output.split()
+    )
+    assert len(stages) == 1
+    assert run(inputs / "walk.mp4", "--out", out, "--checkpoint", inputs / "checkpoint").exit_code == 0
+
+
 def test_a_named_checkpoint_or_base_leaves_the_rest_of_the_configuration(inputs, tmp_path):
     workspace = Workspace(tmp_path)
     workspace.data.mkdir()

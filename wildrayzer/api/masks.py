@@ -156,7 +156,7 @@ def pseudo_masks(
         videos: videos, folders of videos or folders of images.
         model: the renderer; by default the bundled static one. A motion head is not used.
         out: folder to write.
-        config: configuration of all other options; by default the demo's.
+        config: configuration of all other options; by default `config/showcase.yaml`.
         fps: frames per second to take from a video; 0 takes all; by default 5.
         clip_length: frames per clip; longer videos are cut; by default 10.
         cores: CPU cores for the workflow; by default all.

@@ -35,7 +35,7 @@ def find_examples() -> list[Example]:
 @functools.cache
 def _clip(number: int, image_size: int) -> list[Picture]:
     embedded = load_config(BASE).data.embedded
-    assert embedded is not None, "the demo's data set"
+    assert embedded is not None, "the embedded data set"
     key = seed_name(embedded, _SPLIT)
     made = make_clip(number, config=embedded, split=embedded.splits[_SPLIT], key=key, image_size=image_size)
     frames = np.linspace(0, embedded.frames - 1, _VIEWS).round().astype(int)

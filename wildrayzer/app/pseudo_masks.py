@@ -91,7 +91,7 @@ class MaskMaker:
     def _still_clips(self) -> Iterator[tuple[UInt8[np.ndarray, "c f h w 3"], float]]:
         """The clips that the configuration calibrates on, some at a time, and the share that is then done."""
         embedded, side = self.config.data.embedded, self.model.image_size
-        assert embedded is not None, "the demo's data set"
+        assert embedded is not None, "the embedded data set"
         (split,) = self.config.data.of(purpose="calibration")
         with tempfile.TemporaryDirectory(dir=self.folder) as name:
             folder = Path(name) / split

@@ -23,7 +23,7 @@ ADVICE = f"""
 half an hour later, or when the app ends. Nothing is sent elsewhere.
 """
 TINY = 64
-"""Pixels; models of up to the demo's size have seen only the embedded data set, and are calibrated while one waits."""
+"""Pixels; models of up to this size are calibrated while one waits."""
 _BUNDLED = {
     BUNDLED_MODEL: ("the small model that ships with the package", "85 minutes of processor time"),
     BUNDLED_RENDERER: ("the static renderer that ships with the package", "65 minutes of processor time"),
@@ -101,15 +101,16 @@ def about_model(model: Model) -> str:
     )
     if trained:
         text += f" It was trained for {trained}."
-    if model.image_size <= TINY:
-        text += " It is tiny: it knows procedural rooms, and photos of real places come out as a blur."
+    data = manifest.extra.get("data") or []
+    if data and all(one.get("layout") == "embedded" for one in data):
+        text += " It knows procedural rooms only: photos of real places come out as a blur."
     if model.static_because is None:
         return f'<p class="about">{text}</p>'
     return (
         f'<p class="about">{text}</p><p class="about warning"><b>This model has no masks and removes nothing:</b> it '
         f"{html.escape(model.static_because)}. Its pseudo-masks show what motion masks are learned from. To see "
-        "learned masks, start it with a checkpoint of a later stage, or without one: the model of the package has "
-        "masks.</p>"
+        "learned masks, start the app with a checkpoint of a later stage, or without one: the model of the package "
+        "has masks.</p>"
     )
 
 

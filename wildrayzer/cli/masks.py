@@ -40,10 +40,10 @@ def run(
     ] = None,
     checkpoint: Annotated[
         Path | None,
-        typer.Option(help="Static renderer that the masks are made with [default: OUT's, else the demo's]"),
+        typer.Option(help="Static renderer that the masks are made with [default: OUT's, else that of the package]"),
     ] = None,
     base: Annotated[
-        Path | None, typer.Option(help="Configuration of all other options [default: OUT's, else config/demo.yaml]")
+        Path | None, typer.Option(help="Configuration of all other options [default: OUT's, else config/showcase.yaml]")
     ] = None,
     fps: Annotated[
         float | None, typer.Option(help="Frames per second to take from a video; 0 takes all [default: OUT's, else 5]")

@@ -5,8 +5,11 @@ from pathlib import Path
 
 from wildrayzer.io.shipped import SHIPPED
 
-_COPIED = ("config/*.yaml", "config/schema.json", "profiles/default/config.yaml", "slurm/config.yaml")
-"""What a project has of its own and may edit."""
+_COPIED = (
+    "config/*.yaml", "config/schema.json", "profiles/default/config.yaml", "slurm/config.yaml",
+    "resources/bundled-*/*", "resources/demo-photos/*",
+)  # fmt: skip
+"""What a project has of its own and may edit, and what configurations and manuals name."""
 _SNAKEFILE = '''"""The workflow of the installed package wildrayzer. Add rules of your own below."""
 
 from wildrayzer.io.shipped import SNAKEFILE
@@ -31,13 +34,13 @@ A project of [WildRayZer, the pipeline](https://wild-rayzer.cs.virginia.edu/). C
     wildrayzer data check config/paper.yaml                      # data of the full reproduction: what is missing
     snakemake --profile slurm --configfile config/paper.yaml -n  # on a cluster, whose names are in slurm/config.yaml
 
-`config/` and `slurm/` are yours to edit; the workflow itself comes with the package. Results are in `results/NAME/`.
+`config/` and `slurm/` are yours to edit; `resources/` holds models and downloads, `results/` the runs.
 """
-_IGNORED = "/.snakemake/\n/resources/\n/results/\n"
+_IGNORED = "/.snakemake/\n/resources/*\n!/resources/bundled-*\n!/resources/demo-photos\n/results/\n"
 
 
 def lay_out_project(folder: Path) -> list[Path]:
-    """Write Snakefile, config/, profiles/, slurm/, README.md and .gitignore into a new or empty folder.
+    """Write Snakefile, config/, profiles/, resources/, slurm/, README.md and .gitignore into a new or empty folder.
 
     Returns:
         The files, sorted.

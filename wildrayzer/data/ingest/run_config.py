@@ -94,7 +94,7 @@ def _keep_what_is_scored(made: dict[str, Any]) -> None:
 
 
 def _model_of(pretrained: str, base: dict[str, Any]) -> dict[str, Any]:
-    """The checkpoint's network, with those options of `base` that change speed or memory alone.
+    """The checkpoint's network, with those options of `base` that change speed, memory or the gate alone.
 
     A renderer without motion head is given the one of `base`.
     """
@@ -109,6 +109,8 @@ def _model_of(pretrained: str, base: dict[str, Any]) -> dict[str, Any]:
     if model.get("motion_head") is None:
         model.pop("motion_head", None)
         kept.append("motion_head")
+    elif (head := base.get("motion_head")) and "threshold" in head:
+        model["motion_head"]["threshold"] = head["threshold"]
     return {**model, **{key: base[key] for key in kept if key in base}}
 
 

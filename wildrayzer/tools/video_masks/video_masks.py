@@ -47,8 +47,8 @@ def video_masks(
     Args:
         videos: files or folders; long ones are cut into clips. New ones are added to those of an earlier call.
         workspace: where everything is written.
-        base: configuration of all options; None keeps an earlier call's, else the demo's is used.
-        checkpoint: static renderer; None keeps an earlier call's, else the demo's is used.
+        base: configuration of all options; None keeps an earlier call's, else takes `config/showcase.yaml`.
+        checkpoint: static renderer; None keeps an earlier call's, else takes the bundled one.
         options: how videos are cut, fields of `IngestOptions`; None keeps an earlier call's, else takes the default.
         cores: for the workflow.
 

@@ -118,8 +118,17 @@ class Workspace:
         """
         earlier = self.config_file if self.config_file.is_file() else None
         if earlier and base is None and checkpoint is None:
+            self._check_renderer()
             return
         kept = self.config().pretrained if earlier and checkpoint is None else None
         renderer = kept or str((checkpoint or CHECKPOINT).resolve())
         text = config_text(base or earlier or BASE, self.data.resolve(), pretrained=renderer, name=NAME)
         write_bytes_atomic(self.config_file, text.encode())
+
+    def _check_renderer(self) -> None:
+        renderer = self.config().pretrained
+        if renderer is not None and not Path(renderer, "manifest.json").is_file():
+            raise ValueError(
+                f"{self.config_file}: pretrained: {renderer} is not there any more; name a renderer by --checkpoint, "
+                f"for example {CHECKPOINT}"
+            )
