@@ -108,7 +108,10 @@ def test_commands_in_documents_exist(document):
             assert words[1] in makefile, words
         elif words[0] == "snakemake":
             last = words[-1]
-            assert last.startswith("-") or last.endswith((".yaml", ".html", ".zip")) or last in targets, words
+            files = (".yaml", ".html", ".zip")
+            assert last.startswith(("-", "results/")) or last.endswith(files) or last in targets, words
+            if "--configfile" in words and not last.startswith("-") and not last.endswith(files):
+                assert "--" in words, f"--configfile takes {last} for a file: {words}"
 
 
 def imports_of(path: Path) -> set[str]:
