@@ -1,6 +1,7 @@
 """What the repository says of itself is true: documents, licence, citation, profile and the direction of imports."""
 
 import ast
+import itertools
 import re
 import subprocess
 import sys
@@ -108,10 +109,12 @@ def test_commands_in_documents_exist(document):
             assert words[1] in makefile, words
         elif words[0] == "snakemake":
             last = words[-1]
-            files = (".yaml", ".html", ".zip")
-            assert last.startswith(("-", "results/")) or last.endswith(files) or last in targets, words
-            if "--configfile" in words and not last.startswith("-") and not last.endswith(files):
-                assert "--" in words, f"--configfile takes {last} for a file: {words}"
+            assert last.startswith(("-", "results/")) or last.endswith((".yaml", ".html", ".zip")) or last in targets, (
+                words
+            )
+            after = words[words.index("--configfile") + 1 :] if "--configfile" in words else []
+            taken = list(itertools.takewhile(lambda word: not word.startswith("-"), after))
+            assert all(word.endswith(".yaml") for word in taken), f"--configfile takes targets for files: {words}"
 
 
 def imports_of(path: Path) -> set[str]:
