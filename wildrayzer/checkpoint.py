@@ -55,6 +55,12 @@ class CheckpointManifest(Record):
     versions: dict[str, str] = Field(default_factory=dict)
     """Versions of code and interpreter."""
 
+    @property
+    def only_embedded(self) -> bool:
+        """Whether its stage was trained on nothing but clips of the embedded data set, as far as the manifest says."""
+        data = self.extra.get("data") or []
+        return bool(data) and all(one.get("layout") == "embedded" for one in data)
+
 
 def save_checkpoint(
     directory: str | Path,

@@ -30,7 +30,8 @@ def _sentences(rows, health=None, **options):
 def test_figures_stand_beside_their_controls():
     assert _sentences(ROWS, HEALTH) == [
         "New views of static clips: 21.6 dB. Copying the nearest input: 20.1 dB.",
-        "Predicted cameras against the true ones, which it never saw (R²): 0.83. Rendering with another view's camera "
+        "Predicted cameras against the true ones, which it never saw (R² of slide and pan): 0.83. "
+        "Rendering with another view's camera "
         "loses 2.7 dB.",
         "Overlap of masks with what moves (IoU): 35.3%. A copied input in place of the rendering: 14.7%.",
         "Marked of an actor that moves, and of one that stands still: 61.1% and 21.2%. The motion head, which sees the "
@@ -65,7 +66,9 @@ def test_controls_are_those_of_the_same_split_and_number_of_inputs():
 
 def test_cameras_that_follow_nothing_are_said_to():
     health = {"camera_r2": {"shift": -1590.9}, "figures": {"swapped": {"mean": float("nan")}}}
-    assert _sentences([], health) == ["Predicted cameras against the true ones, which it never saw (R²): below 0."]
+    assert _sentences([], health) == [
+        "Predicted cameras against the true ones, which it never saw (R² of slide and pan): below 0."
+    ]
 
 
 def test_verdicts_are_counted_and_failures_named():

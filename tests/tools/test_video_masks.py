@@ -18,7 +18,7 @@ from wildrayzer.checkpoint import save_checkpoint
 from wildrayzer.cli.main import app
 from wildrayzer.config import load_config
 from wildrayzer.data.ingest.report import read_report
-from wildrayzer.io.shipped import SNAKEFILE
+from wildrayzer.io.shipped import BUNDLED_MODEL, SNAKEFILE
 from wildrayzer.models import WildRayZer
 from wildrayzer.tools.video_masks import video_masks, workflow
 from wildrayzer.tools.video_masks.export import STATIC, TRANSIENT, UNSEEN, full_mask, overlay
@@ -111,6 +111,22 @@ def test_a_second_call_keeps_the_options_and_makes_the_exports_again(inputs, sta
     other = run(inputs / "walk.mp4", "--out", out, "--clip-length", 9)
     assert other.exit_code == 2
     assert "--clip-length" in other.output
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        (("--checkpoint", "nowhere"), "--checkpoint nowhere is no folder; name the folder of a checkpoint"),
+        (("--checkpoint", "."), "--checkpoint . has no manifest.json; name the folder of a checkpoint"),
+        (("--base", "nowhere.yaml"), "--base nowhere.yaml: no such file; name a configuration"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_before_the_video_is_read(inputs, option, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run(inputs / "walk.mp4", "--out", "out", *option)
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split())
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_renderer_that_is_gone_is_named(inputs, stages, tmp_path):
@@ -217,6 +233,8 @@ def test_advice_follows_the_numbers(inputs, tmp_path):
     assert [line.partition(".")[0] for line in calm] == [
         "A renderer that has seen real scenes", "Learned features", "More pixels", "Thresholds of your own",
     ]  # fmt: skip
+    workspace.configure(None, BUNDLED_MODEL)
+    assert "procedural rooms" in advice(MaskNumbers(9, 9, 20.0, kept=0.9, coverage=0.1), workspace.config())[0]
     poor = advice(MaskNumbers(9, 9, 20.0, kept=0.25, coverage=0.6), config)
     assert "75% of the frames are rendered below 17 dB" in poor[3]
     assert "Masks cover 60% of the frame" in poor[4]

@@ -101,8 +101,7 @@ def about_model(model: Model) -> str:
     )
     if trained:
         text += f" It was trained for {trained}."
-    data = manifest.extra.get("data") or []
-    if data and all(one.get("layout") == "embedded" for one in data):
+    if manifest.only_embedded:
         text += " It knows procedural rooms only: photos of real places come out as a blur."
     if model.static_because is None:
         return f'<p class="about">{text}</p>'

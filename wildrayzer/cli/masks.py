@@ -78,7 +78,8 @@ def run(
         )  # fmt: skip
     for path, reason in made.refused.items():
         warn(printable(f"not taken  {path}: {reason}"))
-    typer.echo(f"marked   {made.coverage:.1%} of the frame on average, over {made.report.totals['clips']} clips")
+    clips = made.report.totals["clips"]
+    typer.echo(f"marked   {made.coverage:.1%} of the frame on average, over {clips} clip{'s' if clips != 1 else ''}")
     typer.echo(f"written  {folder / 'masks'}: {made.masks} masks; {', '.join(map(str, made.videos))}")
     typer.echo(f"look at  {folder / 'index.html'}")
     if made.advice:

@@ -173,7 +173,9 @@ def _cameras(health: Mapping[str, Any] | None) -> Highlight | None:
     lost = -health["figures"]["swapped"]["mean"]
     other = f"Rendering with another view's camera loses {lost:.1f} dB." if np.isfinite(lost) else ""
     explained = f"{r2['shift']:.2f}" if r2["shift"] >= 0 else "below 0"
-    return Highlight("Predicted cameras against the true ones, which it never saw (R²)", explained, other)
+    return Highlight(
+        "Predicted cameras against the true ones, which it never saw (R² of slide and pan)", explained, other
+    )
 
 
 def _standing_still(means: _Means) -> Highlight | None:

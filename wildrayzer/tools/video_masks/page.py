@@ -11,16 +11,10 @@ from wildrayzer.data.ingest.report import IngestedSource, IngestReport
 from wildrayzer.report.page.page import KeyValues, Note, Section, Video, render_page
 from wildrayzer.report.run_files import MaskFiles
 from wildrayzer.report.sections.gallery import colour_scales, how_masks_are_made, mask_gallery
-from wildrayzer.tools.video_masks.workspace import CHECKPOINT
 
 _POOR, _CROWDED = 0.5, 0.4
 """Shares from which on advice is given: of frames that are rendered badly, and of the frame that masks cover."""
 _FEW_PIXELS = 128
-
-
-def weights_digest(checkpoint: str | Path) -> str:
-    """Digest of the weights in a checkpoint folder, as its manifest has it."""
-    return read_manifest(checkpoint).weights_digest
 
 
 @dataclass(frozen=True)
@@ -53,7 +47,7 @@ def advice(numbers: MaskNumbers, config: RunConfig) -> list[str]:
     """What the masks would need to be better, the most important first."""
     found = []
     assert config.pretrained is not None, "own videos start from a checkpoint"
-    if weights_digest(config.pretrained) == weights_digest(CHECKPOINT):
+    if read_manifest(config.pretrained).only_embedded:
         found.append(
             "A renderer that has seen real scenes. This one has seen only procedural rooms, and marks "
             "whatever it renders badly. Import a released checkpoint and name it by --checkpoint (docs/checkpoints.md)."
@@ -61,7 +55,7 @@ def advice(numbers: MaskNumbers, config: RunConfig) -> list[str]:
     if config.features.backbone == "descriptor":
         found.append(
             "Learned features. The descriptor stands in for DINOv3: name a configuration with features.backbone: "
-            "dinov3 by --base. It needs these weights, and better a GPU."
+            "dinov3 by --base. It needs these weights, and preferably a GPU."
         )
     if config.model.image_size < _FEW_PIXELS:
         found.append(
@@ -81,7 +75,7 @@ def advice(numbers: MaskNumbers, config: RunConfig) -> list[str]:
     if config.pseudo_masks.absolute_test != "off":
         found.append(
             "Thresholds of your own. They were calibrated on the clips of the configuration; recordings in which "
-            "nothing moves, as a split of purpose calibration, fit better (docs/own-videos.md)."
+            "nothing moves, as a split with purpose: calibration, fit better (docs/own-videos.md)."
         )
     return found
 
@@ -127,7 +121,8 @@ def masks_page(
 
 def _about(source: IngestedSource) -> str:
     size = " × ".join(map(str, source.recorded))
-    return f"{source.used} frames in {len(source.clips)} clips; recorded at {size} px."
+    clips = f"{len(source.clips)} clip{'s' if len(source.clips) != 1 else ''}"
+    return f"{source.used} frames in {clips}; recorded at {size} px."
 
 
 def _facts(numbers: MaskNumbers, config: RunConfig) -> KeyValues:
@@ -139,7 +134,7 @@ def _facts(numbers: MaskNumbers, config: RunConfig) -> KeyValues:
         ("frames with a mask", f"{numbers.computed} of {numbers.frames}{outside}"),
         ("rendering PSNR", f"{numbers.psnr:.1f} dB on average; {numbers.kept:.0%} of the frames over {limit}"),
         ("marked", f"{numbers.coverage:.1%} of the square on average"),
-        ("renderer", f"{config.pretrained}, weights {weights_digest(config.pretrained)}"),
+        ("renderer", f"{config.pretrained}, weights {read_manifest(config.pretrained).weights_digest}"),
         ("features", config.features.backbone),
         ("size", f"{config.model.image_size} px, patches of {config.model.patch_size} px"),
     ))  # fmt: skip
