@@ -15,18 +15,18 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+import torch
 from PIL import Image
 
 import wildrayzer as wr
 from wildrayzer.config import load_config
 from wildrayzer.data.embedded.splits import make_clip, seed_name
 from wildrayzer.data.ingest.views import read_views
-
-WINDOW, RATE = 7, 5
-TARGETS = slice(1, WINDOW - 1)
-
+from wildrayzer.images.psnr import psnr
 
 ROOT = Path(__file__).parents[1]
+WINDOW, RATE = 7, 5
+TARGETS = slice(1, WINDOW - 1)
 
 
 def clips(count: int, side: int) -> list[np.ndarray]:
@@ -54,7 +54,7 @@ def reduced(images: np.ndarray, side: int) -> np.ndarray:
 
 def quality(found: np.ndarray, truth: np.ndarray) -> list[float]:
     """PSNR of each view, dB."""
-    return (-10 * np.log10(((found - truth) ** 2).mean((1, 2, 3)).clip(1e-10))).tolist()
+    return psnr(*(torch.from_numpy(views).movedim(-1, 1) for views in (found, truth))).tolist()
 
 
 def main() -> None:

@@ -116,8 +116,8 @@ def test_a_second_call_keeps_the_options_and_makes_the_exports_again(inputs, sta
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        (("--checkpoint", "nowhere"), "--checkpoint nowhere is no folder; name the folder of a checkpoint"),
-        (("--checkpoint", "."), "--checkpoint . has no manifest.json; name the folder of a checkpoint"),
+        (("--checkpoint", "nowhere"), "--checkpoint nowhere: no checkpoint here, manifest.json is missing"),
+        (("--checkpoint", "."), "--checkpoint .: no checkpoint here, manifest.json is missing"),
         (("--base", "nowhere.yaml"), "--base nowhere.yaml: no such file; name a configuration"),
     ],
 )
@@ -137,9 +137,9 @@ def test_a_renderer_that_is_gone_is_named(inputs, stages, tmp_path):
     shutil.rmtree(tmp_path / "moved")
     result = run(inputs / "walk.mp4", "--out", out)
     assert result.exit_code == 2
-    assert f"pretrained: {tmp_path / 'moved'} is not there any more; name a renderer by --checkpoint" in " ".join(
-        result.output.split()
-    )
+    message = " ".join(result.output.split())
+    assert f"config.yaml: pretrained: {tmp_path / 'moved'}: no checkpoint here" in message
+    assert "name a checkpoint folder by --checkpoint" in message
     assert len(stages) == 1
     assert run(inputs / "walk.mp4", "--out", out, "--checkpoint", inputs / "checkpoint").exit_code == 0
 

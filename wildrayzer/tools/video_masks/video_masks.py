@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from wildrayzer.checkpoint import MANIFEST_NAME
+from wildrayzer.checkpoint import read_manifest
 from wildrayzer.data.ingest.clips import OptionValue
 from wildrayzer.data.ingest.report import IngestReport
 from wildrayzer.io.files import write_bytes_atomic
@@ -56,7 +56,7 @@ def video_masks(
     Raises:
         ValueError: the folder is not this command's or is in use, no video can be used, or a stage failed.
     """
-    check_given(base, checkpoint)
+    _check_given(base, checkpoint)
     workspace.check()
     workspace.folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -71,17 +71,15 @@ def video_masks(
         ) from None
 
 
-def check_given(base: Path | None, checkpoint: Path | None) -> None:
-    """Refuse what cannot be read before a video is.
-
-    Raises:
-        ValueError: no such file, or no checkpoint.
-    """
+def _check_given(base: Path | None, checkpoint: Path | None) -> None:
+    """Refuse what cannot be read before a video is."""
     if base is not None and not base.is_file():
         raise ValueError(f"--base {base}: no such file; name a configuration")
-    if checkpoint is not None and not (checkpoint / MANIFEST_NAME).is_file():
-        what = "has no manifest.json" if checkpoint.is_dir() else "is no folder"
-        raise ValueError(f"--checkpoint {checkpoint} {what}; name the folder of a checkpoint")
+    if checkpoint is not None:
+        try:
+            read_manifest(checkpoint)
+        except ValueError as error:
+            raise ValueError(f"--checkpoint {error}") from None
 
 
 def _write(workspace: Workspace, report: IngestReport, refused: dict[str, str]) -> VideoMasks:

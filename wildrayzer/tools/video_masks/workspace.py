@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wildrayzer.checkpoint import read_manifest
 from wildrayzer.config import RunConfig, load_config
 from wildrayzer.data.ingest.change import NothingAddedError, change_set, check_options
 from wildrayzer.data.ingest.clips import IngestOptions
@@ -127,8 +128,8 @@ class Workspace:
 
     def _check_renderer(self) -> None:
         renderer = self.config().pretrained
-        if renderer is not None and not Path(renderer, "manifest.json").is_file():
-            raise ValueError(
-                f"{self.config_file}: pretrained: {renderer} is not there any more; name a renderer by --checkpoint, "
-                f"for example {CHECKPOINT}"
-            )
+        assert renderer is not None, "own videos start from a checkpoint"
+        try:
+            read_manifest(renderer)
+        except ValueError as error:
+            raise ValueError(f"{self.config_file}: pretrained: {error} by --checkpoint, such as {CHECKPOINT}") from None
