@@ -43,6 +43,13 @@ def test_health_is_judged_from_its_step_on_and_says_what_to_do(caplog):
     assert judge.failures(6) == {}
 
 
+def test_collapsed_cameras_are_a_matter_of_the_learning_rate(caplog):
+    judge = check(by=0.5)
+    judge.see("validation", healthy() | {"camera_spread": 2e-7})
+    assert judge.failures(5) == {"camera_spread": 2e-7}
+    assert "start the stage again with half its learning_rate" in caplog.text
+
+
 def test_the_strongest_shortcut_is_compared_with_at_the_end_only(caplog):
     judge = check(by=0.5)
     judge.see("validation", healthy() | {"above_nearest": -0.4})
